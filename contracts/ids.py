@@ -1,0 +1,40 @@
+"""Identifiers. Plain aliases, so that a signature says what it wants (design.md section 2)."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Final
+
+
+County = int  # GB/T 2260 code of a county-level unit, a configured zone code, or the city itself
+UnitCode = str  # "610902001001" (village), "610902001" (township), "610902" (county), "610902-sthj" (department)
+StreamName = str  # "<unit>.<audience>"
+RecordId = uuid.UUID
+MutationId = uuid.UUID
+DeviceId = uuid.UUID
+PersonId = uuid.UUID
+Version = tuple[int, int]  # (incarnation, n): compared as a pair
+
+NO_VERSION: Final[Version] = (0, 0)  # "the record is missing"
+
+_OPENED: Final = uuid.UUID("6f1d2c1e-6c0b-5e0a-9d52-0b6f6a1c9a01")  # fixed for ever: ids below are derived from it
+
+
+def problem_id(inspection: RecordId, item: str) -> RecordId:
+    """The problem that a `no` opens: two phones that open it offline open the same one (design.md section 2)."""
+    return uuid.uuid5(_OPENED, f"problem/{inspection}/{item}")
+
+
+def conflict_id(mutation: MutationId, field: str) -> RecordId:
+    """One conflict record per losing value."""
+    return uuid.uuid5(_OPENED, f"conflict/{mutation}/{field}")
+
+
+def outcome_id(mutation_key: str) -> RecordId:
+    """The record that tells a phone how its held mutation ended. Key: '<device>/<county>/<n>'."""
+    return uuid.uuid5(_OPENED, f"outcome/{mutation_key}")
+
+
+def derived_mutation_id(*parts: object) -> MutationId:
+    """The id of a mutation made by a rule, timer or forwarding job: the same cause never makes two (design.md 3.1)."""
+    return uuid.uuid5(_OPENED, "mutation/" + "/".join(str(p) for p in parts))

@@ -1,0 +1,54 @@
+"""What every synced kind declares, and where its records live (design.md section 2)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from contracts.ids import PersonId
+from contracts.people import Audience
+
+Text = Annotated[str, Meta(max_length=4000)]
+ShortText = Annotated[str, Meta(max_length=200)]
+Code = Annotated[str, Meta(max_length=80, pattern=r"^[0-9A-Za-z_.:-]+$")]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Position(msgspec.Struct, frozen=True, kw_only=True):
+    """WGS-84 with its accuracy; one value, so its parts can never be mixed (design.md section 5)."""
+
+    lat: Annotated[float, Meta(ge=-90, le=90)]
+    lng: Annotated[float, Meta(ge=-180, le=180)]
+    accuracy_m: Annotated[float, Meta(ge=0, le=1_000_000)] | None = None
+    mocked: bool | None = None  # the phone said the position came from a mock provider
+
+
+class Comment(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of an append-only list; `id` makes a repeated entry the same entry."""
+
+    id: Annotated[str, Meta(max_length=64)]
+    text: Text
+    by: PersonId | None = None
+    at: datetime | None = None
+
+
+class ChecklistRef(msgspec.Struct, frozen=True, kw_only=True):
+    """The published version an inspection is pinned to."""
+
+    slug: Code
+    jurisdiction: Code
+    version: Annotated[int, Meta(ge=1)]
+
+
+class Kind(msgspec.Struct, frozen=True, kw_only=True):
+    """One synced kind: three files make a new one (docs/how-to/add-a-kind.md)."""
+
+    name: str
+    title: str  # Chinese
+    body: type[msgspec.Struct]
+    audience: Audience = Audience.FIELD  # its records live in "<body.unit>.<audience>"
+    parent: str | None = None  # field naming the record whose stream this one shares and follows (photos)
+    server_made: bool = False  # devices never create it

@@ -1,0 +1,11 @@
+"""Every synced kind. A new one: its file here, one line below, its rules in sync/machines.py (docs/how-to/add-a-kind.md)."""
+
+from __future__ import annotations
+
+from contracts.kind import Kind
+from contracts.kinds import checklist, conflict, inspection, notice, outcome, photo, problem, site, task
+
+KINDS: dict[str, Kind] = {
+    module.KIND.name: module.KIND
+    for module in (site, task, inspection, problem, photo, notice, checklist, conflict, outcome)
+}

@@ -1,0 +1,33 @@
+"""A filled-in checklist (检查记录). Two people's inspections of one site are two records; one may also be shared."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from contracts.ids import PersonId, RecordId, UnitCode
+from contracts.kind import ChecklistRef, Code, Comment, Kind, Position, Text
+from contracts.meta import Policy, field
+
+
+class Inspection(msgspec.Struct, frozen=True, kw_only=True):
+    """`answers`: item key -> {"value": ..., "note": ..., ...}; every item is a field of its own when merging."""
+
+    unit: Annotated[UnitCode, field("所属单位", Policy.LATEST, max_length=40)]
+    subject: Annotated[Code, field("类别", Policy.IMMUTABLE)]
+    checklist: Annotated[ChecklistRef, field("检查清单版本", Policy.IMMUTABLE)]
+    site: Annotated[RecordId | None, field("监管对象", Policy.LATEST)] = None
+    task: Annotated[RecordId | None, field("任务", Policy.LATEST)] = None
+    inspectors: Annotated[list[PersonId], field("检查人", Policy.UNION, max_length=50)] = []
+    visit_mode: Annotated[Code | None, field("检查方式", Policy.LATEST)] = None
+    started_at: Annotated[datetime | None, field("开始时间", Policy.LATEST)] = None
+    position: Annotated[Position | None, field("位置", Policy.COMPOUND)] = None
+    answers: Annotated[dict[str, Any], field("检查项", Policy.EACH, max_length=500)] = {}
+    state: Annotated[Literal["draft", "submitted", "amended"], field("状态", Policy.COMMAND)] = "draft"
+    note: Annotated[Text, field("备注", Policy.LATEST)] = ""
+    comments: Annotated[list[Comment], field("留言", Policy.APPEND)] = []
+
+
+KIND = Kind(name="inspection", title="检查记录", body=Inspection)

@@ -1,0 +1,38 @@
+"""A photo (照片): announced as a record first, so the server always knows what it still waits for (design.md section 4)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+
+from contracts.ids import PersonId, RecordId
+from contracts.kind import Code, Kind, Position, Sha256, ShortText
+from contracts.meta import Policy, field
+from contracts.mutation import Capture
+
+
+class Photo(msgspec.Struct, frozen=True, kw_only=True):
+    parent: Annotated[RecordId, field("所属记录", Policy.IMMUTABLE)]
+    sha256: Annotated[Sha256, field("SHA-256", Policy.IMMUTABLE)]
+    bytes: Annotated[int, field("大小", Policy.IMMUTABLE, unit="byte", ge=1, le=64 * 1024 * 1024)]
+    media_type: Annotated[
+        Literal["image/jpeg", "image/png", "image/heic", "image/webp"], field("格式", Policy.IMMUTABLE)
+    ]
+    item: Annotated[Code | None, field("检查项", Policy.IMMUTABLE)] = None
+    purpose: Annotated[Literal["evidence", "before", "after", "report_in"], field("用途", Policy.IMMUTABLE)] = "evidence"
+    taken: Annotated[Capture | None, field("拍摄时钟", Policy.IMMUTABLE)] = None
+    taken_by: Annotated[PersonId | None, field("拍摄人", Policy.IMMUTABLE)] = None
+    position: Annotated[Position | None, field("位置", Policy.IMMUTABLE)] = None
+    caption: Annotated[ShortText, field("说明", Policy.LATEST)] = ""
+    received_at: Annotated[datetime | None, field("服务器收到时间", Policy.SERVER)] = None
+    width: Annotated[int | None, field("宽", Policy.SERVER, unit="px")] = None
+    height: Annotated[int | None, field("高", Policy.SERVER, unit="px")] = None
+    exif_taken_at: Annotated[str | None, field("EXIF 时间", Policy.SERVER)] = None
+    flags: Annotated[list[Code], field("证据提示", Policy.SERVER)] = []
+    rendered: Annotated[bool, field("已生成缩略图", Policy.SERVER)] = False
+    refused: Annotated[Code | None, field("拒收原因", Policy.SERVER)] = None
+
+
+KIND = Kind(name="photo", title="照片", body=Photo, parent="parent")
