@@ -1,0 +1,71 @@
+"""The key that signs receipts, as files: made once, readable by the server alone.
+
+folder/signing.pem          the private key in use (PKCS 8)
+folder/retired/*.pem        public keys that signed before; put one there when the key is changed
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+
+from api.signing import Signer
+from server.trouble import StartError
+
+
+def load_signer(folder: Path) -> Signer:
+    """The signer of this installation; makes its key at the first start. StartError when a file is not such a key."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = folder / "signing.pem"
+    if not path.exists():
+        make_key(path)
+    return Signer(read_private(path), [read_public(old) for old in sorted((folder / "retired").glob("*.pem"))])
+
+
+def make_key(path: Path) -> None:
+    """Write a new key. Of two processes that start at once one key wins: the file appears whole, or not at all."""
+    pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(pem)
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
+
+
+def read_private(path: Path) -> Ed25519PrivateKey:
+    try:
+        key = load_pem_private_key(path.read_bytes(), password=None)
+    except (OSError, ValueError, TypeError) as error:
+        raise unusable(path) from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise unusable(path)
+    return key
+
+
+def read_public(path: Path) -> Ed25519PublicKey:
+    try:
+        key = load_pem_public_key(path.read_bytes())
+    except (OSError, ValueError, TypeError) as error:
+        raise unusable(path) from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise unusable(path)
+    return key
+
+
+def unusable(path: Path) -> StartError:
+    return StartError(f"签名密钥文件无法使用：{path}", f"Not a usable Ed25519 key file: {path}")
