@@ -1,0 +1,115 @@
+"""Processes that outlive a terminal's Ctrl-C, found again by pid file, and never confused with a stranger's.
+
+A pid alone proves nothing: it is reused. A process is ours when it also started when we noted and runs the program we
+started with our folder on its command line.
+"""
+
+import contextlib
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+from server.embedded.account import Account
+
+# psutil derives a start time from boot time and clock ticks: two readings of one process may differ by a tick.
+START_DRIFT_SECONDS_MAX = 2.0
+
+
+# Children we have not seen end. Someone must collect them, or they stay as zombies.
+_children: dict[int, subprocess.Popen[bytes]] = {}
+
+
+def spawn(command: Sequence[str | Path], *, account: Account, log: Path, folder: Path, environment: Mapping[str, str]) -> psutil.Process:
+    """Start a program in a session of its own; what it prints goes to `log` (appended)."""
+    with log.open("ab") as output:
+        child = subprocess.Popen(
+            [str(part) for part in command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            env=dict(environment),
+            start_new_session=True,
+            **account.popen_arguments(),
+        )
+    _children[child.pid] = child
+    return psutil.Process(child.pid)
+
+
+def write_pid_file(path: Path, process: psutil.Process) -> None:
+    """Note a process we started: pid and start time in seconds since 1970."""
+    path.write_text(json.dumps({"pid": process.pid, "started": process.create_time()}))
+
+
+def read_pid_file(path: Path, marker: str) -> psutil.Process | None:
+    """The process of a pid file, or None when it is gone, is another one, or the file is damaged."""
+    try:
+        noted = json.loads(path.read_text())
+        process = psutil.Process(noted["pid"])
+        is_same = abs(process.create_time() - noted["started"]) < START_DRIFT_SECONDS_MAX
+    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
+        return None
+    return process if is_same and runs(process, marker) else None
+
+
+def runs(process: psutil.Process, marker: str) -> bool:
+    """Whether a live process has `marker` as a part of its command line."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE and any(marker in part for part in process.cmdline())
+    except psutil.Error:
+        return False
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether it still runs. Reaps it when it is our own dead child, which would stay a zombie otherwise."""
+    reap(process.pid)
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def reap(pid: int) -> None:
+    """Collect a dead child of ours; nothing when it lives or is not our child."""
+    if (child := _children.get(pid)) and child.poll() is not None:
+        del _children[pid]
+
+
+def stop(process: psutil.Process, *, gentle: signal.Signals, grace_seconds: float, last: signal.Signals) -> bool:
+    """Ask with `gentle`, wait, then force with `last`. True when it went without force."""
+    send(process, gentle)
+    if wait_gone(process, grace_seconds):
+        return True
+    send(process, last)
+    if not wait_gone(process, 5):
+        send(process, signal.SIGKILL)
+        wait_gone(process, 5)
+    return False
+
+
+def send(process: psutil.Process, sign: signal.Signals) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.send_signal(sign)
+
+
+def wait_gone(process: psutil.Process, seconds_max: float) -> bool:
+    """Wait until a process has ended; False when it has not by then."""
+    deadline = time.monotonic() + seconds_max
+    while is_alive(process):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def last_lines(log: Path, count: int = 12) -> str:
+    """The end of a log, for an error message."""
+    try:
+        return "\n".join(log.read_text(errors="replace").splitlines()[-count:])
+    except OSError:
+        return ""

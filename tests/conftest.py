@@ -1,0 +1,119 @@
+"""What every test may ask for.
+
+    database          a migrated PostgreSQL database of this test alone (DSN)
+    module_database   the same, shared by the tests of one file
+    empty_database    a database without our schema
+    pool              asyncpg pool on `database`
+    s3                a real S3 with a bucket of this worker alone
+    private_cluster   a durable PostgreSQL of this test alone, which it may kill
+    settings          Settings for `database` and `s3`, with cheap password hashing
+
+Nothing starts before a test asks for it.
+"""
+
+import shutil
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import boto3
+import pytest
+from botocore.config import Config
+
+from server.embedded.postgres import EmbeddedPostgres
+from tests import servers
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        servers.begin_run()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        servers.end_run(servers.run_folder())
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> EmbeddedPostgres:
+    """The run's shared cluster."""
+    return servers.shared_postgres()
+
+
+@pytest.fixture
+def database(postgres: EmbeddedPostgres) -> Iterator[str]:
+    with servers.cloned(postgres) as dsn:
+        yield dsn
+
+
+@pytest.fixture(scope="module")
+def module_database(postgres: EmbeddedPostgres) -> Iterator[str]:
+    with servers.cloned(postgres) as dsn:
+        yield dsn
+
+
+@pytest.fixture
+def empty_database(postgres: EmbeddedPostgres) -> Iterator[str]:
+    with servers.cloned(postgres, "template1") as dsn:
+        yield dsn
+
+
+@pytest.fixture
+async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
+    async with asyncpg.create_pool(database, min_size=0, max_size=10) as pool:
+        yield pool
+
+
+@dataclass(frozen=True)
+class S3:
+    """How to reach the run's S3, and a bucket nobody else uses."""
+
+    endpoint: str
+    access_key: str
+    secret_key: str
+    bucket: str
+    region: str = "us-east-1"
+
+    def client(self):  # noqa: ANN201 - boto3 makes its client classes at run time
+        config = Config(s3={"addressing_style": "path"}, connect_timeout=5, read_timeout=30)
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            aws_access_key_id=self.access_key,
+            aws_secret_access_key=self.secret_key,
+            region_name=self.region,
+            config=config,
+        )
+
+
+@pytest.fixture(scope="session")
+def s3(worker_id: str) -> S3:
+    server = servers.shared_s3()
+    access = S3(server.endpoint, server.access_key, server.secret_key, f"photos-{worker_id}")
+    access.client().create_bucket(Bucket=access.bucket)
+    return access
+
+
+@pytest.fixture
+def private_cluster() -> Iterator[EmbeddedPostgres]:
+    """Durable and migrated: `cluster.dsn()`, `cluster.kill()`, `cluster.start()`, `cluster.pid`."""
+    folder = servers.run_folder() / f"private-{uuid.uuid4().hex}"
+    cluster = EmbeddedPostgres(folder)
+    cluster.start()
+    servers.migrate(cluster.dsn())
+    yield cluster
+    cluster.stop()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def root() -> Path:
+    """The project's folder."""
+    return Path(__file__).resolve().parent.parent

@@ -1,0 +1,100 @@
+"""One PostgreSQL and one S3 per test run, shared by its workers, started by whoever needs one first.
+
+The run's folder is made by the controlling pytest process and named to the workers in the environment. That process also
+stops what was started, however the run ends; what a killed run left behind is swept by the next one.
+"""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from server.embedded.postgres import BIN, HASTY, EmbeddedPostgres
+from server.embedded.seaweed import EmbeddedS3
+from server.migrate import migrate
+
+RUN_VARIABLE = "XUNLING_TEST_RUN"
+PREFIX = "xunling-tests-"
+TEMPLATE = "template_xunling"
+
+
+def begin_run() -> None:
+    """Make this run's folder; sweep what killed runs left."""
+    for leftover in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        owner = leftover.name.removeprefix(PREFIX).split("-")[0]
+        if leftover.stat().st_uid == os.geteuid() and not (owner.isdigit() and psutil.pid_exists(int(owner))):
+            end_run(leftover)
+    os.environ[RUN_VARIABLE] = tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-")
+
+
+def end_run(folder: Path) -> None:
+    """Stop every server with data below a run's folder, then delete it."""
+    for cluster in folder.glob("*/cluster"):
+        EmbeddedPostgres(cluster.parent).stop()
+    for pid_file in folder.glob("*/pid"):
+        EmbeddedS3(pid_file.parent).kill()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def run_folder() -> Path:
+    return Path(os.environ[RUN_VARIABLE])
+
+
+@contextmanager
+def turn(name: str) -> Iterator[None]:
+    """One worker at a time."""
+    with (run_folder() / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def shared_postgres() -> EmbeddedPostgres:
+    """The run's cluster, with the migrated template. Hasty: it forgets a crash of the machine, nothing else."""
+    server = EmbeddedPostgres(run_folder() / "postgres", options=HASTY | {"max_connections": "300"})
+    tried = run_folder() / "postgres-tried"
+    with turn("postgres"):
+        if not tried.exists():
+            tried.write_text("the first worker could not start PostgreSQL or migrate")
+            server.start()
+            make_template(server)
+            tried.write_text("")
+    if failure := tried.read_text():
+        pytest.fail(failure, pytrace=False)
+    return server
+
+
+def make_template(server: EmbeddedPostgres) -> None:
+    """A migrated database nobody connects to, so that it can be cloned at any time."""
+    psql(server, f"CREATE DATABASE {TEMPLATE}")
+    migrate(server.dsn(TEMPLATE))
+    psql(server, f"ALTER DATABASE {TEMPLATE} ALLOW_CONNECTIONS false")
+
+
+def shared_s3() -> EmbeddedS3:
+    server = EmbeddedS3(run_folder() / "s3")
+    with turn("s3"):
+        if server.pid is None:
+            server.start()
+    return server
+
+
+def psql(server: EmbeddedPostgres, statement: str) -> None:
+    """Run a statement as superuser, outside any event loop."""
+    subprocess.run([BIN / "psql", "-qX", "-v", "ON_ERROR_STOP=1", "-d", server.dsn(), "-c", statement], check=True)
+
+
+@contextmanager
+def cloned(server: EmbeddedPostgres, template: str = TEMPLATE) -> Iterator[str]:
+    """A fresh copy of a database for as long as the block runs; yields its DSN."""
+    name = f"test_{uuid.uuid4().hex}"
+    psql(server, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield server.dsn(name)
+    psql(server, f"DROP DATABASE {name} WITH (FORCE)")
