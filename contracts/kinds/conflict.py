@@ -24,7 +24,7 @@ class Conflict(msgspec.Struct, frozen=True, kw_only=True):
     field: Annotated[str, field("字段", Policy.SERVER)]
     kept: Annotated[Any, field("现值", Policy.SERVER)] = None
     lost: Annotated[Any, field("落选值", Policy.SERVER)] = None
-    kept_by: Annotated[MutationId | None, field("现值来源", Policy.SERVER)] = None
+    kept_by: Annotated[tuple[DeviceId, int] | None, field("现值来源", Policy.SERVER)] = None  # device and n of its writer
     mutation: Annotated[MutationId | None, field("落选来源", Policy.SERVER)] = None
     person: Annotated[PersonId | None, field("提交人", Policy.SERVER)] = None
     device: Annotated[DeviceId | None, field("设备", Policy.SERVER)] = None

@@ -31,7 +31,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     reported_by: Annotated[PersonId | None, field("上报人", Policy.SERVER)] = None
     departments: Annotated[list[Code], field("责任部门", Policy.SERVER)] = []
     due_on: Annotated[date | None, field("整改期限", Policy.COMMAND)] = None
-    state: Annotated[Code, field("状态", Policy.COMMAND)] = "reported"
+    state: Annotated[Code, field("状态", Policy.COMMAND)] = "draft"
     suspected_duplicates: Annotated[list[RecordId], field("疑似重复", Policy.SERVER)] = []
     comments: Annotated[list[Comment], field("留言", Policy.APPEND)] = []
 

@@ -1,0 +1,93 @@
+"""Who may do what, where: a table over (kind, operation), judged by the duties at the time of capture.
+
+Roles and levels come from domain.md 1.1 and 2.1; where the sources are silent the table is a product decision (decision
+0006) and the place to change it is here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+
+from contracts.ids import UnitCode
+from contracts.people import Duty, Role
+from sync.clock import Interval
+from sync.places import Places
+
+FIELD = frozenset({Role.GRID_MEMBER, Role.QINLING_GRID_MEMBER, Role.VILLAGE_LEAD})
+TOWNSHIP = frozenset({Role.TOWNSHIP_STAFF, Role.TOWNSHIP_LEAD})
+DEPARTMENT = frozenset({Role.DEPARTMENT_STAFF, Role.DEPARTMENT_LEAD})
+SUPERVISORS = frozenset({Role.COUNTY_SUPERVISOR, Role.CITY_SUPERVISOR})
+LEADS = frozenset({Role.TOWNSHIP_LEAD, Role.DEPARTMENT_LEAD}) | SUPERVISORS
+ACTIVE = FIELD | TOWNSHIP | DEPARTMENT | SUPERVISORS
+OFFICE = TOWNSHIP | SUPERVISORS | {Role.DEPARTMENT_LEAD}
+SERVER_ONLY: frozenset[Role] = frozenset()
+
+PERMITTED: dict[tuple[str, str], frozenset[Role]] = {
+    ("site", "create"): ACTIVE,
+    ("site", "edit"): ACTIVE,
+    ("site", "delete"): OFFICE,
+    ("task", "create"): OFFICE,
+    ("task", "edit"): ACTIVE,
+    ("task", "delete"): OFFICE,
+    ("task", "task.accept"): ACTIVE,
+    ("task", "task.start"): ACTIVE,
+    ("task", "task.finish"): ACTIVE,
+    ("task", "task.cancel"): OFFICE,
+    ("inspection", "create"): ACTIVE,
+    ("inspection", "edit"): ACTIVE,
+    ("inspection", "delete"): ACTIVE,
+    ("inspection", "inspection.submit"): ACTIVE,
+    ("inspection", "inspection.amend"): ACTIVE,
+    ("problem", "create"): ACTIVE,
+    ("problem", "edit"): ACTIVE,
+    ("problem", "delete"): OFFICE,
+    ("problem", "problem.report"): ACTIVE,
+    ("problem", "problem.comment"): ACTIVE,
+    ("photo", "create"): ACTIVE,
+    ("photo", "edit"): ACTIVE,
+    ("notice", "create"): OFFICE,
+    ("notice", "edit"): OFFICE,
+    ("notice", "delete"): OFFICE,
+    ("notice", "notice.acknowledge"): ACTIVE,
+    ("conflict", "conflict.settle"): OFFICE,
+    ("outcome", "outcome.retry"): OFFICE,
+    ("outcome", "outcome.release"): OFFICE,
+    ("outcome", "outcome.discard"): OFFICE,
+}
+
+
+class Verdict(Enum):
+    """Whether a person may, on the evidence of duties and capture interval."""
+
+    YES = "yes"
+    FLAGGED = "flagged"  # a duty covers only part of the interval in which it may have been captured
+    WRONG_ROLE = "wrong_role"
+    NO_DUTY = "no_duty"
+
+
+def may(duties: Iterable[Duty], places: Places, kind: str, op: str, unit: UnitCode, when: Interval) -> Verdict:
+    """Judge one operation on a record of `unit`, captured within `when`."""
+    roles = PERMITTED.get((kind, op), SERVER_ONLY)
+    verdict = Verdict.NO_DUTY
+    for duty in duties:
+        if duty.role is Role.SYSTEM:
+            return Verdict.YES
+        if not places.covers(duty.unit, unit):
+            continue
+        part, whole = _overlap(duty, when)
+        if part and duty.role not in roles:
+            verdict = Verdict.WRONG_ROLE if verdict is Verdict.NO_DUTY else verdict
+        elif whole:
+            return Verdict.YES
+        elif part:
+            verdict = Verdict.FLAGGED
+    return verdict
+
+
+def _overlap(duty: Duty, when: Interval) -> tuple[bool, bool]:
+    """(the duty covers some of the interval, it covers all of it)."""
+    starts = duty.starts.timestamp() * 1000
+    ends = duty.ends.timestamp() * 1000 if duty.ends else float("inf")
+    part = starts <= when.end_ms and when.start_ms < ends
+    return part, part and starts <= when.start_ms and when.end_ms < ends

@@ -1,0 +1,64 @@
+"""Units and how they nest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from contracts.ids import County, StreamName, UnitCode
+from contracts.people import Audience, Level, Unit
+
+_DESK_LEVELS = (Level.TOWNSHIP, Level.COUNTY, Level.ZONE, Level.CITY, Level.DEPARTMENT)
+
+
+class Places:
+    """An immutable snapshot of all units. Lookups never raise: an unknown code has no county and no ancestors."""
+
+    def __init__(self, units: Iterable[Unit]) -> None:
+        self.units: Mapping[UnitCode, Unit] = {u.code: u for u in units}
+        self._lines: dict[UnitCode, tuple[UnitCode, ...]] = {}
+        self._below: dict[UnitCode, list[UnitCode]] = {}
+        for code in self.units:
+            for ancestor in self.line(code):
+                self._below.setdefault(ancestor, []).append(code)
+
+    def line(self, code: UnitCode) -> tuple[UnitCode, ...]:
+        """The unit itself, its parent, and so on up. Empty for an unknown unit."""
+        found = self._lines.get(code)
+        if found is None:
+            found = self._lines[code] = self._walk(code)
+        return found
+
+    def _walk(self, code: UnitCode) -> tuple[UnitCode, ...]:
+        line: list[UnitCode] = []
+        at: UnitCode | None = code
+        while at in self.units and at not in line:
+            line.append(at)
+            at = self.units[at].parent
+        return tuple(line)
+
+    def covers(self, upper: UnitCode, code: UnitCode) -> bool:
+        """Whether `code` is `upper` or lies below it."""
+        return upper in self.line(code)
+
+    def below(self, code: UnitCode) -> list[UnitCode]:
+        """The unit and all below it."""
+        return self._below.get(code, [])
+
+    def county_of(self, code: UnitCode) -> County | None:
+        unit = self.units.get(code)
+        return unit.county if unit else None
+
+    def desk_of(self, code: UnitCode) -> UnitCode:
+        """Who settles what goes wrong with a unit's records: its township, or the unit itself from there up."""
+        for upper in self.line(code):
+            if self.units[upper].level in _DESK_LEVELS:
+                return upper
+        return code
+
+
+def stream_name(unit: UnitCode, audience: Audience) -> StreamName:
+    return f"{unit}.{audience.value}"
+
+
+def unit_of(stream: StreamName) -> UnitCode:
+    return stream.rpartition(".")[0]

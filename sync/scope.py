@@ -1,0 +1,58 @@
+"""Which streams a person's device receives, most urgent first (promise 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from contracts.ids import County, DeviceId, StreamName, UnitCode
+from contracts.people import Audience, Duty, Role
+from sync.places import Places, stream_name
+
+_FIELD_ONLY = (Audience.FIELD,)
+_OFFICE_TOO = (Audience.FIELD, Audience.OFFICE, Audience.TEAM)
+
+AUDIENCES: dict[Role, tuple[Audience, ...]] = {
+    Role.GRID_MEMBER: _FIELD_ONLY,
+    Role.QINLING_GRID_MEMBER: _FIELD_ONLY,
+    Role.VILLAGE_LEAD: _FIELD_ONLY,
+    Role.TOWNSHIP_STAFF: _OFFICE_TOO,
+    Role.TOWNSHIP_LEAD: _OFFICE_TOO,
+    Role.DEPARTMENT_STAFF: _OFFICE_TOO,
+    Role.DEPARTMENT_LEAD: _OFFICE_TOO,
+    Role.COUNTY_SUPERVISOR: _OFFICE_TOO,
+    Role.CITY_SUPERVISOR: _OFFICE_TOO,
+    Role.ADMIN: _OFFICE_TOO,
+    Role.AUDITOR: _OFFICE_TOO,
+    Role.SYSTEM: (),
+}
+
+
+def held_duties(duties: Iterable[Duty], now: datetime) -> list[Duty]:
+    """The duties in force at `now`."""
+    return [d for d in duties if d.starts <= now and (d.ends is None or now < d.ends)]
+
+
+def units_of(duties: Iterable[Duty], places: Places, now: datetime) -> set[UnitCode]:
+    """All units at or below a duty in force."""
+    return {code for duty in held_duties(duties, now) for code in places.below(duty.unit)}
+
+
+def streams_of(
+    duties: Iterable[Duty], device: DeviceId, places: Places, now: datetime
+) -> dict[StreamName, County]:
+    """Stream -> county, in order of urgency: own units, the device's own, what lies below, then the county's."""
+    own: dict[StreamName, County] = {}
+    below: dict[StreamName, County] = {}
+    shared: dict[StreamName, County] = {}
+    for duty in held_duties(duties, now):
+        county = places.county_of(duty.unit)
+        if county is None:
+            continue
+        for audience in AUDIENCES[duty.role]:
+            own[stream_name(duty.unit, audience)] = county
+            for code in places.below(duty.unit):
+                below[stream_name(code, audience)] = places.units[code].county
+        own[stream_name(str(device), Audience.DEVICE)] = county
+        shared[stream_name(str(county), Audience.COUNTY)] = county
+    return own | {s: c for s, c in below.items() if s not in own} | shared
