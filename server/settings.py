@@ -1,0 +1,224 @@
+"""All configuration, once, frozen. Only `server` reads it; the floors below receive the values they use.
+
+Where a value comes from, the first that has it wins:
+
+1. the environment, `XUNLING_HOST`, `XUNLING_PG__POOL_SIZE_MAX` (two underscores go one level down);
+2. a file named by the environment, `XUNLING_PG__PASSWORD_FILE=/run/secrets/pg_password` (any value; for secrets);
+3. `DATABASE_URL`, as hosting platforms set it, for `XUNLING_PG__DSN`;
+4. the defaults below: everything embedded, on loopback, in `.data`.
+
+`python -m server config` prints the values in force, `config --markdown` this table for the manual.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from server.trouble import StartError
+
+PREFIX = "XUNLING_"
+LEVEL = "__"
+FILE_SUFFIX = "_FILE"
+MIB = 1024 * 1024
+
+
+class Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PgSettings(Group):
+    dsn: SecretStr = Field(SecretStr(""), description="PostgreSQL 15 or newer; empty starts the embedded one")
+    password: SecretStr = Field(SecretStr(""), description="put into the DSN, when that has none")
+    pool_size_min: int = Field(1, ge=0, description="connections a server process keeps open")
+    pool_size_max: int = Field(10, ge=1, description="connections a server process opens at most")
+    statement_seconds_max: int = Field(30, ge=1, description="a statement that takes longer is cancelled")
+
+    def full_dsn(self) -> str:
+        """The DSN with the password in it."""
+        dsn, password = self.dsn.get_secret_value(), self.password.get_secret_value()
+        parts = urlsplit(dsn)
+        if not password or parts.password is not None:
+            return dsn
+        user, at, place = parts.netloc.rpartition("@")
+        return urlunsplit(parts._replace(netloc=f"{user}:{quote(password, safe='')}{at}{place}"))
+
+
+class S3Settings(Group):
+    endpoint: str = Field("", description="any S3, as the server reaches it; empty starts the embedded one")
+    public_endpoint: str = Field("", description="the same S3 as phones reach it, when the name differs")
+    relay: bool = Field(True, description="phones reach S3 only through this server's relay route")
+    bucket: str = Field("xunling-photos", min_length=3, description="made at the first start when missing")
+    region: str = Field("us-east-1", description="of the bucket")
+    access_key: SecretStr = Field(SecretStr(""), description="of an identity that may read and write the bucket")
+    secret_key: SecretStr = Field(SecretStr(""), description="of the same identity")
+    threads_max: int = Field(16, ge=1, description="S3 calls a server process has under way at most")
+    presigned_seconds: int = Field(3600, ge=60, le=7 * 86400, description="how long an upload address is valid")
+
+
+class LimitSettings(Group):
+    body_bytes_max: int = Field(8 * MIB, ge=64 * 1024, description="a request, as it arrives")
+    decompressed_bytes_max: int = Field(32 * MIB, ge=64 * 1024, description="a request, unpacked: a bomb ends here")
+    mutations_per_exchange_max: int = Field(200, ge=1, description="mutations answered in one exchange; phones send the rest next")
+    mutation_bytes_max: int = Field(256 * 1024, ge=1024, description="one mutation; what is larger is kept cut and shown")
+    page_records_max: int = Field(500, ge=1, description="records in one page of a pull")
+    exchange_bytes_max: int = Field(4 * MIB, ge=64 * 1024, description="a response stops after the page that passes this")
+    photo_bytes_max: int = Field(20 * MIB, ge=MIB, description="one photo")
+    photo_pixels_max: int = Field(60_000_000, ge=1_000_000, description="one photo, unpacked")
+    exchanges_at_once_max: int = Field(32, ge=1, description="exchanges a server process works on; more wait")
+    exchanges_waiting_max: int = Field(256, ge=0, description="exchanges that wait; more are told 503 and when to come back")
+    export_rows_max: int = Field(100_000, ge=1000, description="rows of one ledger or list export")
+
+
+class AuthSettings(Group):
+    argon2_memory_kib: int = Field(19456, ge=8, description="memory of one password check")
+    argon2_rounds: int = Field(2, ge=1, description="rounds of one password check")
+    password_checks_at_once_max: int = Field(2, ge=1, description="password checks at the same time")
+    console_hours: int = Field(12, ge=1, description="a console session without use")
+    device_days: int = Field(180, ge=1, description="a phone's token without use: longer than any winter in the hills")
+    login_tries_per_minute: int = Field(10, ge=1, description="log-ins per account and per address; then 429")
+
+
+class LogSettings(Group):
+    format: Literal["json", "console"] = Field("json", description="json for machines, console for people")
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is less is not written")
+
+
+class BackupSettings(Group):
+    configured: bool = Field(False, description="backups are made and verified: phones then hold mutations until one has them")
+    folder: Path | None = Field(None, description="where `backup` writes; must be another disk to be worth anything")
+
+
+class Settings(BaseSettings):
+    """See the module's docstring for where values come from."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter=LEVEL, frozen=True, extra="forbid", env_ignore_empty=True)
+
+    data_dir: Path = Field(Path(".data"), description="everything this installation keeps on disk")
+    host: str = Field("127.0.0.1", description="address to listen on; other than loopback only behind a TLS proxy")
+    port: int = Field(8686, ge=1, le=65535, description="port to listen on")
+    public_url: str = Field("", description="how phones and browsers reach us, e.g. https://xunling.example.cn")
+    workers: int = Field(1, ge=1, description="server processes")
+    graceful_seconds: int = Field(10, ge=1, description="how long requests may finish when the server stops")
+    demo: bool = Field(False, description="demo staff and places with known passwords; never in production")
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = Field((), description='proxies whose X-Forwarded-For is believed, e.g. ["10.0.0.0/8"]')
+    keys_dir: Path | None = Field(None, description="signing and sealing keys; empty: `keys` in data_dir")
+    disk_free_bytes_min: int = Field(512 * MIB, ge=0, description="with less free space the embedded servers do not start")
+    cjk_font: Path | None = Field(None, description="font for stamped photos and papers; empty: searched for")
+    pg: PgSettings = PgSettings()
+    s3: S3Settings = S3Settings()
+    limits: LimitSettings = LimitSettings()
+    auth: AuthSettings = AuthSettings()
+    log: LogSettings = LogSettings()
+    backup: BackupSettings = BackupSettings()
+
+    @property
+    def keys_folder(self) -> Path:
+        return self.keys_dir or self.data_dir / "keys"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, DirectValues(settings_cls), NamedFiles(settings_cls), PlatformNames(settings_cls)
+
+
+class DirectValues(EnvSettingsSource):
+    """The environment, without the names that only name a file."""
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return {name: value for name, value in super()._load_env_vars().items() if not name.upper().endswith(FILE_SUFFIX)}
+
+
+class NamedFiles(PydanticBaseSettingsSource):
+    """`XUNLING_A__B_FILE=/path`: the value of `a.b` is in that file, without the newline at its end."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        raise NotImplementedError("this source fills whole groups")
+
+    def __call__(self) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for name, path in os.environ.items():
+            if name.startswith(PREFIX) and name.endswith(FILE_SUFFIX) and path:
+                place = name.removeprefix(PREFIX).removesuffix(FILE_SUFFIX).lower().split(LEVEL)
+                group = values
+                for step in place[:-1]:
+                    group = group.setdefault(step, {})
+                group[place[-1]] = read_secret(name, Path(path))
+        return values
+
+
+class PlatformNames(PydanticBaseSettingsSource):
+    """The one name that hosting platforms agree on."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        raise NotImplementedError("this source fills whole groups")
+
+    def __call__(self) -> dict[str, Any]:
+        dsn = os.environ.get("DATABASE_URL")
+        return {"pg": {"dsn": dsn}} if dsn else {}
+
+
+def read_secret(name: str, path: Path) -> str:
+    try:
+        return path.read_text().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StartError(f"无法读取 {name} 指定的文件：{path}", f"Cannot read the file named by {name}: {error}") from None
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """The settings in force. StartError, naming each wrong value but no secret, when they are not usable."""
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        wrong = [f"  {variable_name(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors(include_input=False)]
+        raise StartError("配置有误：", "The configuration is wrong:\n" + "\n".join(wrong)) from None
+
+
+def variable_name(place: Iterable[str]) -> str:
+    return PREFIX + LEVEL.join(place).upper()
+
+
+def each_setting(model: type[BaseModel] = Settings, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], FieldInfo]]:
+    """Every single setting with the path of names that leads to it."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Group):
+            yield from each_setting(field.annotation, (*place, name))
+        else:
+            yield (*place, name), field
+
+
+def settings_table() -> str:
+    """All settings as a Markdown table."""
+    rows = [f"| `{variable_name(place)}` | {shown(field.default)} | {field.description} |" for place, field in each_setting()]
+    return "\n".join(["| variable | default | meaning |", "|---|---|---|", *rows]) + "\n"
+
+
+def shown(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return "(secret, none)"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`" if value not in ("", None, ()) else "(empty)"
+
+
+def settings_in_force(settings: Settings) -> dict[str, str]:
+    """{variable: value}; secrets only as set or not set."""
+    values: dict[str, str] = {}
+    for place, _ in each_setting():
+        value: Any = settings
+        for step in place:
+            value = getattr(value, step)
+        if isinstance(value, SecretStr):
+            value = "(set)" if value.get_secret_value() else ""
+        values[variable_name(place)] = str(value)
+    return values
