@@ -8,7 +8,7 @@
 -- read. The caller checks that every stream it plans on is among the heads returned, and asks again otherwise.
 CREATE FUNCTION push_read(
     p_county integer, p_device uuid, p_ns bigint[], p_records uuid[], p_bases uuid[], p_streams text[], p_all boolean,
-    OUT device device_county, OUT heads stream_head[], OUT records record[], OUT known json, OUT bases json, OUT held json
+    OUT device device_county, OUT heads stream_head[], OUT records public.record[], OUT known json, OUT bases json, OUT held json
 ) LANGUAGE plpgsql AS $$
 DECLARE
     wanted text[];
