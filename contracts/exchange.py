@@ -43,13 +43,19 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExchangeRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """`cursor` lists the streams the phone holds; `buckets` and `repair` serve streams whose digest differed."""
+    """`cursor` lists the streams the phone holds; `buckets` and `repair` serve streams whose digest differed.
+
+    replacing   streams whose replacement the phone has begun and not swept: their cursor is a position inside it, so it
+                goes on from there (`replace` pages) although that lies below the floor. A stream that starts at 0 (no
+                cursor, another incarnation, or below the floor and not named here) is always sent as a replacement.
+    """
 
     device: DeviceId
     contract: ContractVersion
     clock: Capture
     counties: dict[County, CountyPart] = {}
     cursor: dict[StreamName, Cursor] = {}
+    replacing: list[StreamName] = []
     limits: Limits = Limits()
     buckets: list[StreamName] = []
     repair: dict[StreamName, list[Annotated[int, Meta(ge=0, lt=BUCKETS)]]] = {}
