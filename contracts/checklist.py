@@ -25,14 +25,14 @@ CHECKLISTS: Final = Path(__file__).parent / "checklists"
 ITEM_KEY: Final = re.compile(r"^[a-z0-9_]+$")  # no dots: a record's field path is `answers.<key>`
 
 
-class Text(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Text(msgspec.Struct, frozen=True, kw_only=True):
     """One wording in both languages. `zh` is the wording of the source wherever the source has one."""
 
     zh: str
     en: str
 
 
-class Source(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Source(msgspec.Struct, frozen=True, kw_only=True):
     """Where a rule is written: the source document's file name and a verbatim quote from it."""
 
     file: str
@@ -58,7 +58,7 @@ class AnswerType(str, Enum):
 CHOICES: Final = frozenset({AnswerType.CHOICE, AnswerType.MULTI_CHOICE})
 
 
-class Option(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Option(msgspec.Struct, frozen=True, kw_only=True):
     """One choice. `derived`: the option is not named by a source of this jurisdiction."""
 
     key: str
@@ -66,7 +66,7 @@ class Option(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     derived: bool = False
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """The shape of an answer: `unit`, `min` and `max` belong to `num`, `options` to the choices."""
 
     type: AnswerType
@@ -84,7 +84,7 @@ class Photo(str, Enum):
     ALWAYS = "always"
 
 
-class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """What must prove the answer. No source mentions photos or positions, hence `derived`."""
 
     photo: Photo = Photo.NEVER
@@ -100,7 +100,7 @@ class Effect(str, Enum):
     GAP = "gap"
 
 
-class When(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class When(msgspec.Struct, frozen=True, kw_only=True):
     """The condition of a finding: any of answers, empty, below, above; and both of overdue, while_no.
 
     `overdue`: only once the term set for the item has passed. `while_no`: only while one of these items
@@ -115,7 +115,7 @@ class When(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     while_no: tuple[str, ...] = ()
 
 
-class Routing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Routing(msgspec.Struct, frozen=True, kw_only=True):
     """Who gets the finding first: departments, `county` or `township` of `contracts/responsibility`.
 
     `subject` names the row of the responsibility table that says who leads and who supports; which row
@@ -130,7 +130,7 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     derived_receivers: tuple[str, ...] = ()
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """What an answer opens. `kind` is missing only for a warning or a gap, which open no problem.
 
     `outcomes`: if not empty, the only ways it may end. `deduction`: a confirmed finding may cost assessment
@@ -147,7 +147,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     routing: Routing = Routing()
 
 
-class Item(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Item(msgspec.Struct, frozen=True, kw_only=True):
     """One question with one answer, found in a record at `answers.<key>`.
 
     `code` is the row of the domain reference; a row that asks for several values is several items with
@@ -171,7 +171,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     outside_sources: bool = False
 
 
-class Group(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Group(msgspec.Struct, frozen=True, kw_only=True):
     """Items that belong together under a name of their own, such as the six 100%."""
 
     key: str
@@ -179,7 +179,7 @@ class Group(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     sources: tuple[Source, ...] = ()
 
 
-class Peak(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Peak(msgspec.Struct, frozen=True, kw_only=True):
     """A time of closer watch. `months` 1-12 in order; empty where no source gives dates."""
 
     key: str
@@ -189,7 +189,7 @@ class Peak(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     derived: bool = False
 
 
-class Season(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Season(msgspec.Struct, frozen=True, kw_only=True):
     """When the subject is patrolled. A peak raises the frequency, it never lifts the rule elsewhere."""
 
     text: Text
@@ -206,14 +206,14 @@ class Precision(str, Enum):
     YEAR = "year"
 
 
-class Applies(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Applies(msgspec.Struct, frozen=True, kw_only=True):
     """Only for checks in which `item` has one of `answers`."""
 
     item: str
     answers: tuple[str, ...]
 
 
-class Deadline(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Deadline(msgspec.Struct, frozen=True, kw_only=True):
     """A date a source sets. `applies` missing: for every object of the checklist."""
 
     key: str
@@ -225,7 +225,7 @@ class Deadline(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     derived: bool = False
 
 
-class Checklist(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Checklist(msgspec.Struct, frozen=True, kw_only=True):
     """A published definition.
 
     `objects`: kinds of inspected object. `valid_from`: issue date of the latest source cited, missing
