@@ -13,7 +13,7 @@ from typing import Final
 
 from contracts.ids import RecordId, Version
 
-DIGEST_MODULUS: Final = 2**32
+MODULUS: Final = 2**32
 _VERSION: Final = struct.Struct(">Iq")
 
 
