@@ -57,6 +57,68 @@ CREATE TABLE device (
 );
 CREATE INDEX device_person ON device (person);
 
+CREATE INDEX duty_unit ON duty (unit);
+
+-- One row, raised whenever a unit changes: every process asks for it now and then, and reads all units only when it moved.
+CREATE TABLE unit_version (
+    only boolean PRIMARY KEY DEFAULT true CHECK (only),
+    version bigint NOT NULL
+);
+
+-- ---------------------------------------------------------------------------------------------- access
+
+-- What a device proves itself with: only the SHA-256 is here. family: one log-in. A refresh token stays good until one
+-- that was issued for it (parent) is used, because the answer with the new one may have been lost on a mountain road.
+-- spent_at: a successor of it, or its own sibling, was used; if it comes back, somebody has a copy and the family ends.
+CREATE TABLE token (
+    hash bytea PRIMARY KEY,
+    device uuid NOT NULL,
+    family uuid NOT NULL,
+    purpose text NOT NULL CHECK (purpose IN ('access', 'refresh')),
+    issued_at timestamptz NOT NULL,
+    expires_at timestamptz NOT NULL,
+    parent bytea,
+    spent_at timestamptz
+);
+CREATE INDEX token_family ON token (family);
+CREATE INDEX token_device ON token (device);
+CREATE INDEX token_parent ON token (parent) WHERE parent IS NOT NULL;
+CREATE INDEX token_expires ON token (expires_at);
+
+-- How much a wiped device has handed in since: a thief's phone must not fill the quarantine. Not a column of device,
+-- which is a reference table and takes no hot writes.
+CREATE TABLE wipe_allowance (
+    device uuid PRIMARY KEY,
+    bytes bigint NOT NULL DEFAULT 0
+);
+
+-- Token buckets, for log-ins (which makes them the lock-out) and busy devices. Unlogged: what a crash forgets is only
+-- that somebody was too quick.
+CREATE UNLOGGED TABLE rate_bucket (
+    key text COLLATE "C" PRIMARY KEY,
+    tokens double precision NOT NULL,
+    at timestamptz NOT NULL,
+    taken boolean NOT NULL
+);
+CREATE INDEX rate_bucket_at ON rate_bucket (at);
+
+-- Who did what, on what, when, from where. Append-only. unit: whom it concerns, so that it can be shown by duty;
+-- county 0: nobody known (a wrong phone number at the log-in). detail never holds a secret.
+CREATE TABLE audit_log (
+    county integer NOT NULL,
+    id uuid NOT NULL, -- v7: the key is also the order in time
+    at timestamptz NOT NULL,
+    unit text COLLATE "C",
+    action text COLLATE "C" NOT NULL,
+    person uuid,
+    device uuid,
+    subject text,
+    detail json NOT NULL DEFAULT '{}',
+    source text NOT NULL DEFAULT '',
+    request text NOT NULL DEFAULT '',
+    PRIMARY KEY (county, id)
+);
+
 -- ---------------------------------------------------------------------------------------------- records and streams
 
 -- A stream's head: the one row every write of the stream locks. That lock, not a sequence, makes seq gap-free and

@@ -1,0 +1,196 @@
+"""Logging in, devices, and the administration of people and units: requests and answers (docs/access.md)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import Enum
+from typing import Annotated, Final
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from contracts.caller import DeviceKind
+from contracts.ids import County, DeviceId, PersonId, UnitCode
+from contracts.people import Level, Role, Unit
+
+PASSWORD_CHARACTERS_MIN: Final = 8
+PAGE_ROWS_MAX: Final = 200
+
+Phone = Annotated[str, Meta(title="手机号", pattern=r"^1[3-9][0-9]{9}$", examples=["13800000001"])]
+Password = Annotated[str, Meta(title="密码", min_length=1, max_length=128)]
+NewPassword = Annotated[str, Meta(title="新密码", min_length=PASSWORD_CHARACTERS_MIN, max_length=128)]
+Name = Annotated[str, Meta(title="姓名", min_length=1, max_length=50)]
+Title = Annotated[str, Meta(title="名称", max_length=100)]
+Token = Annotated[str, Meta(title="凭证", min_length=20, max_length=200)]
+Code = Annotated[str, Meta(title="单位代码", min_length=2, max_length=64)]
+
+
+class DeviceIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    """The local store that logs in. It makes its own id (UUIDv7), once, when its store is made."""
+
+    id: DeviceId
+    name: Title = ""
+    kind: DeviceKind = DeviceKind.PHONE
+
+
+class EnrolRequest(msgspec.Struct, frozen=True, kw_only=True):
+    phone: Phone
+    password: Password
+    device: DeviceIn
+
+
+class RefreshRequest(msgspec.Struct, frozen=True, kw_only=True):
+    refresh: Token
+
+
+class Tokens(msgspec.Struct, frozen=True, kw_only=True):
+    """`access` goes into `Authorization: Bearer`; `refresh` gets the next pair, once. Store both before using either."""
+
+    access: str
+    access_ends: datetime
+    refresh: str
+    refresh_ends: datetime
+    person: PersonId
+    device: DeviceId
+    server_ms: int
+
+
+class ChangePassword(msgspec.Struct, frozen=True, kw_only=True):
+    old: Password
+    new: NewPassword
+
+
+class DeviceOut(msgspec.Struct, frozen=True, kw_only=True):
+    """`current`: the device that asks. `seen_at`: its last exchange, None when there was none."""
+
+    id: DeviceId
+    name: str
+    kind: DeviceKind
+    enrolled_at: datetime
+    seen_at: datetime | None = None
+    wiped_at: datetime | None = None
+    revoked_at: datetime | None = None
+    revoked_why: str | None = None
+    current: bool = False
+
+
+class DutyOut(msgspec.Struct, frozen=True, kw_only=True):
+    id: UUID
+    role: Role
+    unit: UnitCode
+    unit_name: str
+    starts: datetime
+    ends: datetime | None = None
+
+
+class DutyIn(msgspec.Struct, frozen=True, kw_only=True):
+    """`starts`: None means from now on. A duty is never deleted, only ended."""
+
+    role: Role
+    unit: Code
+    starts: datetime | None = None
+    ends: datetime | None = None
+
+
+class GrantDuty(msgspec.Struct, frozen=True, kw_only=True):
+    person: PersonId
+    duty: DutyIn
+
+
+class EndDuty(msgspec.Struct, frozen=True, kw_only=True):
+    """`ends`: None means now. An end may be moved, but not into the past."""
+
+    ends: datetime | None = None
+
+
+class PersonIn(msgspec.Struct, frozen=True, kw_only=True):
+    """At least one duty, inside the units of whoever creates the person. Without a password one is made."""
+
+    name: Name
+    phone: Phone
+    duties: Annotated[list[DutyIn], Meta(min_length=1, max_length=20)]
+    password: NewPassword | None = None
+
+
+class PersonOut(msgspec.Struct, frozen=True, kw_only=True):
+    """`password`: only in the answer that made it, and never again."""
+
+    id: PersonId
+    name: str
+    phone: str
+    created_at: datetime
+    disabled_at: datetime | None = None
+    duties: list[DutyOut] = []
+    password: str | None = None
+
+
+class People(msgspec.Struct, frozen=True, kw_only=True):
+    """A page. `next`: give it as `after` to read on; None: that was all."""
+
+    people: list[PersonOut]
+    next: str | None = None
+
+
+class Me(msgspec.Struct, frozen=True, kw_only=True):
+    person: PersonOut
+    device: DeviceOut
+    counties: list[County]
+
+
+class Units(msgspec.Struct, frozen=True, kw_only=True):
+    units: list[Unit]
+
+
+class UnitIn(msgspec.Struct, frozen=True, kw_only=True):
+    """A grid, team or department under a unit of the caller. Areas come from the national codes."""
+
+    code: Annotated[str, Meta(title="单位代码", pattern=r"^[0-9a-z_-]{3,64}$")]
+    parent: Code
+    level: Level
+    name: Name
+
+
+class Action(str, Enum):
+    """What the audit log tells of. Values are stored: never rename one."""
+
+    ENROLLED = "enrolled"
+    LOGIN_FAILED = "login_failed"
+    LOGIN_LOCKED = "login_locked"
+    LOGGED_OUT = "logged_out"
+    REFRESH_REUSED = "refresh_reused"  # a spent token came back: somebody has a copy
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105 - an action
+    PASSWORD_RESET = "password_reset"  # noqa: S105 - an action
+    DEVICE_REVOKED = "device_revoked"
+    DEVICE_WIPED = "device_wiped"
+    PERSON_CREATED = "person_created"
+    PERSON_DISABLED = "person_disabled"
+    PERSON_ENABLED = "person_enabled"
+    DUTY_GRANTED = "duty_granted"
+    DUTY_ENDED = "duty_ended"
+    UNIT_CREATED = "unit_created"
+    HELD_SETTLED = "held_settled"
+    CONFLICT_SETTLED = "conflict_settled"
+    AUDIT_READ = "audit_read"
+
+
+class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """Who did what, on what, when, from where. `subject` is an id; `detail` never holds a secret."""
+
+    id: UUID
+    at: datetime
+    county: County
+    unit: UnitCode | None
+    action: str
+    person: PersonId | None
+    person_name: str | None
+    device: DeviceId | None
+    subject: str | None
+    detail: msgspec.Raw
+    source: str
+    request: str
+
+
+class AuditPage(msgspec.Struct, frozen=True, kw_only=True):
+    entries: list[AuditEntry]
+    next: str | None = None
