@@ -340,9 +340,7 @@ def findings_of(
     """
     opened = {item.key: item for item in checklist.items if _opens(item, answers, overdue)}
     return [
-        (item, item.finding)
-        for item in opened.values()
-        if item.finding is not None and item.detail_of not in opened
+        (item, item.finding) for item in opened.values() if item.finding is not None and item.detail_of not in opened
     ]
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from enum import Enum
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -110,8 +111,8 @@ ResponsibilityTable: TypeAlias = Mapping[str, Responsibility]
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     """The answer: who leads, who supports, who gets it first, and which areas always get it too.
 
-    `receivers` get it by default; of `one_of` the dispatcher chooses one. Both are contained in `lead` or `joint`, unless
-    they are areas. `derived`: what of all this no source states.
+    `receivers` get it by default; of `one_of` the dispatcher chooses one. Both are contained in `lead` or `joint`,
+    unless they are areas. `derived`: what of all this no source states.
     """
 
     subject: str | None
@@ -229,6 +230,6 @@ def faults_of(responsibility: Responsibility) -> Iterator[str]:
 
 def _overlaps(rules: list[tuple[str, SubjectRow]] | list[tuple[str, FindingRoute]]) -> Iterator[str]:
     ordered = sorted(rules, key=lambda named: (named[0], named[1].valid_from or date.min))
-    for (name, rule), (next_name, following) in zip(ordered, ordered[1:], strict=False):
+    for (name, rule), (next_name, following) in pairwise(ordered):
         if name == next_name and (rule.valid_to or date.max) >= (following.valid_from or date.min):
             yield f"{name!r} has two rules for {following.valid_from}"

@@ -102,7 +102,8 @@ def kinds(name: str, answers: dict[str, object], overdue: tuple[str, ...] = ()) 
 
 
 def test_a_published_version_never_changes() -> None:
-    locked = dict(reversed(line.split("  ")) for line in (CHECKLISTS / "SHA256SUMS").read_text().splitlines())
+    lines = (CHECKLISTS / "SHA256SUMS").read_text().splitlines()
+    locked = {name: digest for digest, name in (line.split("  ") for line in lines)}
     shipped = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in CHECKLISTS.glob("*.json")}
     assert shipped == locked, "add a v2 beside it (docs/how-to/add-a-checklist.md)"
 
@@ -232,9 +233,8 @@ def test_a_share_only_elaborates_its_item() -> None:
 def test_a_choice_a_gap_and_a_passed_term_open_what_the_domain_says() -> None:
     assert kinds("open_burning.ankang", {"fire_point": "extinguished"}) == ["straw_burning"]
     assert kinds("open_burning.ankang", {"fire_point": "not_straw", "straw_destination": "untreated"}) == ["straw_left"]
-    pending: dict[str, object] = {"responsible_party": "x", "treatment": "in_progress"} | dict.fromkeys(
-        ("chain_discharger", "chain_outfall", "chain_pipeline", "chain_source"), "x"
-    )
+    known = ("responsible_party", "chain_discharger", "chain_outfall", "chain_pipeline", "chain_source")
+    pending: dict[str, object] = {**dict.fromkeys(known, "x"), "treatment": "in_progress"}
     assert kinds("river_outfall.ankang", pending) == []
     assert kinds("river_outfall.ankang", pending, ("treatment",)) == ["outfall_overdue"]
     assert kinds("river_outfall.ankang", pending | {"responsible_party": ""}) == ["outfall_no_owner"]
@@ -254,7 +254,9 @@ def test_an_inn_without_an_outcome_is_open_only_while_a_violation_stands() -> No
 
 def test_an_inn_is_due_by_the_zone_it_lies_in() -> None:
     inn = checklist_of("farmhouse_inn.ankang")
-    due = {zone: [d.due_on for d in deadlines_of(inn, {"protection_zone": zone})] for zone in ("core", "key", "general")}
+    due = {
+        zone: [d.due_on for d in deadlines_of(inn, {"protection_zone": zone})] for zone in ("core", "key", "general")
+    }
     assert due == {"core": [date(2022, 8, 31)], "key": [date(2022, 8, 31)], "general": [date(2022, 12, 31)]}
     assert deadlines_of(inn, {"protection_zone": "outside"}) == []
 
