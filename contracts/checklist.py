@@ -292,21 +292,21 @@ def faults_of(checklist: Checklist) -> Iterator[str]:
     yield from (f"item key {key!r} appears twice" for key in sorted({k for k in keys if keys.count(k) > 1}))
     groups = {group.key for group in checklist.groups}
     for item in checklist.items:
-        for fault in _item_faults(item, frozenset(keys), groups):
+        for fault in _item_faults(item, keys, groups):
             yield f"item {item.key!r}: {fault}"
     for deadline in checklist.deadlines:
         if deadline.applies and deadline.applies.item not in keys:
             yield f"deadline {deadline.key!r}: no item {deadline.applies.item!r}"
 
 
-def _item_faults(item: Item, keys: Collection[str], groups: Collection[str]) -> Iterator[str]:
+def _item_faults(item: Item, keys: list[str], groups: Collection[str]) -> Iterator[str]:
     answer, finding = item.answer, item.finding
     if not ITEM_KEY.match(item.key):
         yield f"the key must match {ITEM_KEY.pattern}"
     if item.group is not None and item.group not in groups:
         yield f"no group {item.group!r}"
-    if item.detail_of is not None and (item.detail_of not in keys or item.detail_of == item.key):
-        yield f"detail of {item.detail_of!r}, which is no other item"
+    if item.detail_of is not None and item.detail_of not in keys[: keys.index(item.key)]:
+        yield f"detail of {item.detail_of!r}, which is no earlier item"
     if not item.sources and not item.derived:
         yield "neither a source nor marked derived"
     if (answer.type in CHOICES) != bool(answer.options):
@@ -338,16 +338,15 @@ def findings_of(
 
     `overdue`: keys of items whose term has passed at the time of capture; the caller knows the dates.
     """
-    opened = {item.key: item for item in checklist.items if _opens(item, answers, overdue)}
-    return [
-        (item, item.finding) for item in opened.values() if item.finding is not None and item.detail_of not in opened
-    ]
+    found: dict[str, tuple[Item, Finding]] = {}
+    for item in checklist.items:
+        if item.finding is not None and _opens(item, item.finding.when, answers, overdue):
+            found.setdefault(item.detail_of or item.key, (item, item.finding))  # an item and its details: one problem
+    return list(found.values())
 
 
-def _opens(item: Item, answers: Mapping[str, object], overdue: Collection[str]) -> bool:
-    if item.finding is None:
-        return False
-    when, answer = item.finding.when, answers.get(item.key)
+def _opens(item: Item, when: When, answers: Mapping[str, object], overdue: Collection[str]) -> bool:
+    answer = answers.get(item.key)
     if when.overdue and item.key not in overdue:
         return False
     if when.while_no and not any(answers.get(key) == "no" for key in when.while_no):

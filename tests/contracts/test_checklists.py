@@ -238,6 +238,8 @@ def test_a_choice_a_gap_and_a_passed_term_open_what_the_domain_says() -> None:
     assert kinds("river_outfall.ankang", pending) == []
     assert kinds("river_outfall.ankang", pending, ("treatment",)) == ["outfall_overdue"]
     assert kinds("river_outfall.ankang", pending | {"responsible_party": ""}) == ["outfall_no_owner"]
+    broken_chain = pending | {"chain_pipeline": "", "chain_source": None}
+    assert kinds("river_outfall.ankang", broken_chain) == ["outfall_untraced"], "one chain, one problem"
     assert kinds("black_odor_water.ankang", {"measures": []}) == ["black_odor_untreated"]
     assert kinds("black_odor_water.ankang", {"measures": ["dredging"]}) == []
     assert kinds("other_subjects.ankang", {"vehicles_checked": 40, "vehicles_over_limit": 2}) == ["vehicle_exhaust"]
@@ -312,7 +314,7 @@ def test_a_definition_of_a_newer_release_is_read_and_its_published_bytes_lose_no
         ({"finding": None}, "a no must open a finding"),
         ({"finding": {"when": {"answers": ["no"]}}}, "a finding needs a kind"),
         ({"finding": {"kind": "x", "when": {"answers": ["perhaps"]}}}, "which cannot be answered"),
-        ({"detail_of": "nothing"}, "which is no other item"),
+        ({"detail_of": "nothing"}, "which is no earlier item"),
         ({"group": "nothing"}, "no group"),
         ({"text": {"zh": 1, "en": "x"}}, r"\$.items\[0\].text.zh"),
     ],
