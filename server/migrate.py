@@ -26,6 +26,7 @@ CREATE_CHECKSUM: Final[LiteralString] = """
     CREATE TABLE IF NOT EXISTS migration_checksum (version text PRIMARY KEY, sha256 text NOT NULL)
 """
 FETCH_CHECKSUMS: Final[LiteralString] = "SELECT version, sha256 FROM migration_checksum"
+HAS_HISTORY: Final[LiteralString] = "SELECT to_regclass('schema_migrations') IS NOT NULL"
 FETCH_APPLIED: Final[LiteralString] = "SELECT version FROM schema_migrations"
 INSERT_CHECKSUMS: Final[LiteralString] = """
     INSERT INTO migration_checksum (version, sha256)
@@ -38,8 +39,10 @@ def migrate(dsn: str, folder: Path = MIGRATIONS) -> list[str]:
     """Apply what is missing and return the versions applied now. StartError when history was edited or a file fails."""
     files = migration_files(folder)
     before = asyncio.run(_check_history(dsn, files))
-    _run_dbmate(dsn, folder)
-    asyncio.run(_note_checksums(dsn, files))
+    try:
+        _run_dbmate(dsn, folder)
+    finally:  # also what was applied before a later file failed is history now
+        asyncio.run(_note_checksums(dsn, files))
     return sorted(set(files) - before)
 
 
@@ -75,6 +78,8 @@ async def _check_history(dsn: str, files: Mapping[str, str]) -> set[str]:
 async def _note_checksums(dsn: str, files: Mapping[str, str]) -> None:
     conn = await _connect(dsn)
     try:
+        if not await conn.fetchval(HAS_HISTORY):
+            return
         applied = [row["version"] for row in await conn.fetch(FETCH_APPLIED)]
         await conn.execute(INSERT_CHECKSUMS, applied, [files[version] for version in applied])
     finally:

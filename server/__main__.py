@@ -1,0 +1,119 @@
+"""The command line, `python -m server` or `xunling`. Thin: each command hands over to a function of its own module.
+
+Those modules are imported inside the commands, so that `--help` and a wrong configuration answer at once.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import rich_click as click
+
+from server.logs import configure_logs
+from server.settings import Settings, load_settings, settings_in_force, settings_table
+from server.trouble import StartError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+def cli() -> None:
+    """巡岭 Xunling: environmental patrol for a county, offline first."""
+
+
+def prepared(**overrides: object) -> Settings:
+    settings = load_settings(**overrides)
+    configure_logs(settings.log)
+    return settings
+
+
+@cli.command()
+@click.option("--demo", is_flag=True, help="With demo staff; their passwords are printed.")
+def run(demo: bool) -> None:
+    """Everything on this machine: embedded database and S3, worker and server."""
+    from server.running import run
+
+    overrides: dict[str, object] = {"demo": True} if demo else {}
+    if "XUNLING_LOG__FORMAT" not in os.environ and sys.stderr.isatty():
+        overrides["log"] = {"format": "console"}
+    run(prepared(**overrides))
+
+
+@cli.command()
+def serve() -> None:
+    """The server alone, in production: database and S3 are named by the settings."""
+    from server.serving import serve
+
+    settings = prepared()
+    require(settings, "pg", "s3")
+    serve(settings)
+
+
+@cli.command()
+def worker() -> None:
+    """The worker alone: jobs and timers."""
+    from server.worker import work
+
+    settings = prepared()
+    require(settings, "pg", "s3")
+    work(settings)
+
+
+@cli.command()
+def migrate() -> None:
+    """Bring the database to this version's schema."""
+    from server.migrate import migrate
+
+    settings = prepared()
+    require(settings, "pg")
+    applied = migrate(settings.pg.full_dsn())
+    click.echo("\n".join(applied) if applied else "nothing to do")
+
+
+@cli.command()
+@click.option("--markdown", is_flag=True, help="The table of all settings, for the manual.")
+def config(markdown: bool) -> None:
+    """The settings in force; secrets only as set or not set."""
+    if markdown:
+        click.echo(settings_table(), nl=False)
+        return
+    for name, value in settings_in_force(load_settings()).items():
+        click.echo(f"{name}={value}")
+
+
+@cli.command()
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("contracts/openapi.json"), show_default=True)
+def openapi(out: Path) -> None:
+    """Write the HTTP contract."""
+    from server.contract import write_contract
+
+    write_contract(load_settings(), out)
+
+
+@cli.command()
+def parts() -> None:
+    """Only the embedded database and S3, for developing; prints where they are. Ctrl-C stops them."""
+    from server.running import run_parts
+
+    run_parts(prepared())
+
+
+def require(settings: Settings, *part_names: str) -> None:
+    """Refuse to go on without these parts: only `run` and `parts` start embedded ones."""
+    named = {"pg": ("XUNLING_PG__DSN", settings.pg.dsn.get_secret_value()), "s3": ("XUNLING_S3__ENDPOINT", settings.s3.endpoint)}
+    if missing := [named[part][0] for part in part_names if not named[part][1]]:
+        raise StartError(
+            f"缺少配置：{'、'.join(missing)}（试用请运行 make run）。",
+            f"Not configured: {', '.join(missing)} (to try Xunling out: make run).",
+        )
+
+
+def main() -> None:
+    """Run the command line. What an operator can mend is said without a traceback; status 1."""
+    try:
+        cli()
+    except StartError as trouble:
+        click.echo(f"\n{trouble}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""PostgreSQL and S3 for as long as a block runs: the ones the settings name, or embedded ones where they name none."""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from pydantic import SecretStr
+
+from server.embedded import EmbeddedPostgres, EmbeddedS3
+from server.settings import LEVEL, PREFIX, Settings
+
+
+@contextmanager
+def parts(settings: Settings) -> Iterator[Settings]:
+    """Start what is missing and yield settings that name everything. Stops S3 first, then PostgreSQL."""
+    with ExitStack() as started:
+        if not settings.pg.dsn.get_secret_value():
+            settings = started.enter_context(_with_postgres(settings))
+        if not settings.s3.endpoint:
+            settings = started.enter_context(_with_s3(settings))
+        yield settings
+
+
+@contextmanager
+def _with_postgres(settings: Settings) -> Iterator[Settings]:
+    server = EmbeddedPostgres(settings.data_dir / "pg")
+    try:
+        server.start()
+        yield settings.model_copy(update={"pg": settings.pg.model_copy(update={"dsn": SecretStr(server.dsn())})})
+    finally:
+        server.stop()
+
+
+@contextmanager
+def _with_s3(settings: Settings) -> Iterator[Settings]:
+    server = EmbeddedS3(settings.data_dir / "s3")
+    try:
+        server.start()
+        keys = {"access_key": SecretStr(server.access_key), "secret_key": SecretStr(server.secret_key)}
+        yield settings.model_copy(update={"s3": settings.s3.model_copy(update={"endpoint": server.endpoint, **keys})})
+    finally:
+        server.stop()
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The environment in which a child process finds the same parts."""
+    named = {
+        ("data_dir",): str(settings.data_dir.absolute()),
+        ("demo",): str(settings.demo).lower(),
+        ("pg", "dsn"): settings.pg.full_dsn(),
+        ("s3", "endpoint"): settings.s3.endpoint,
+        ("s3", "access_key"): settings.s3.access_key.get_secret_value(),
+        ("s3", "secret_key"): settings.s3.secret_key.get_secret_value(),
+        ("log", "format"): settings.log.format,
+        ("log", "level"): settings.log.level,
+    }
+    return {**os.environ, **{PREFIX + LEVEL.join(place).upper(): value for place, value in named.items()}}

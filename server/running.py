@@ -1,0 +1,109 @@
+"""`run`: everything on one machine, for trying out and developing.
+
+Starts PostgreSQL, S3, the worker and the app, and stops them in reverse, whatever happened.
+"""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import psutil
+
+from server.bucket import ensure_bucket
+from server.embedded.process import read_pid_file, stop, write_pid_file
+from server.installation import DISK_ERRORS, disk_trouble, occupied, url
+from server.migrate import migrate
+from server.parts import environment_of, parts
+from server.seed import seed
+from server.serving import serve_on
+from server.settings import Settings
+
+STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+WORKER_STOP_SECONDS_MAX = 15.0
+
+
+class Interrupted(BaseException):
+    """A signal asked us to stop. Not an Exception, so that nothing on the way swallows it."""
+
+
+def run(settings: Settings) -> None:
+    """Returns after Ctrl-C or SIGTERM, with everything stopped. StartError when it cannot start."""
+    try:
+        with interruptible(), occupied(settings) as listener, parts(settings) as complete:
+            migrate(complete.pg.full_dsn())
+            ensure_bucket(complete.s3)
+            seed(complete)
+            with worker(complete):
+                say(f"\n巡岭 Xunling  {url(complete)}\n接口文档 API  {url(complete)}/schema\nCtrl-C 停止 stops\n")
+                serve_on(listener, complete)
+    except Interrupted:
+        say("已停止，数据已保存。 Stopped; the data is kept.")
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        raise disk_trouble(settings.data_dir, error) from error
+
+
+def run_parts(settings: Settings) -> None:
+    """Only PostgreSQL and S3, migrated, until a signal; prints the environment that leads to them."""
+    try:
+        with interruptible(), occupied(settings), parts(settings) as complete:
+            migrate(complete.pg.full_dsn())
+            ensure_bucket(complete.s3)
+            say(f"export XUNLING_PG__DSN='{complete.pg.full_dsn()}'")
+            say(f"export XUNLING_S3__ENDPOINT='{complete.s3.endpoint}'")
+            say(f"export XUNLING_S3__ACCESS_KEY='{complete.s3.access_key.get_secret_value()}'")
+            say(f"export XUNLING_S3__SECRET_KEY='{complete.s3.secret_key.get_secret_value()}'")
+            signal.pause()
+    except Interrupted:
+        say("# stopped")
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Turn signals into Interrupted. The first one wins: stopping is bounded in time and not disturbed by a second Ctrl-C."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        for sign in STOPPING_SIGNALS:
+            signal.signal(sign, signal.SIG_IGN)
+        raise Interrupted
+
+    def hang_up(_signal: int, _frame: FrameType | None) -> None:
+        signal.raise_signal(signal.SIGTERM)  # whoever handles that now: we, or uvicorn while it serves
+
+    before = {sign: signal.signal(sign, interrupt) for sign in STOPPING_SIGNALS}
+    before[signal.SIGHUP] = signal.signal(signal.SIGHUP, hang_up)
+    try:
+        yield
+    finally:
+        for sign, handler in before.items():
+            signal.signal(sign, handler)
+
+
+@contextmanager
+def worker(settings: Settings) -> Iterator[None]:
+    """The worker as a process of its own; one that a killed `run` left behind is stopped first."""
+    pid_file = settings.data_dir / "worker.pid"
+    stop_worker(pid_file)
+    command = [sys.executable, "-m", "server", "worker"]
+    with subprocess.Popen(command, env=environment_of(settings), stdin=subprocess.DEVNULL, start_new_session=True) as child:
+        try:
+            write_pid_file(pid_file, psutil.Process(child.pid))
+            yield
+        finally:
+            stop_worker(pid_file)
+            child.kill()  # when not even its pid could be noted
+
+
+def stop_worker(pid_file: Path) -> None:
+    if process := read_pid_file(pid_file, "worker"):
+        stop(process, gentle=signal.SIGTERM, grace_seconds=WORKER_STOP_SECONDS_MAX, last=signal.SIGKILL)
+    pid_file.unlink(missing_ok=True)
