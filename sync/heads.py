@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import msgspec
+from msgspec.structs import replace
 
 from contracts.digest import MODULUS, record_crc
 from contracts.exchange import Marker
 from contracts.ids import StreamName
-from msgspec.structs import replace
 from sync.state import Head, RecordState
 
 

@@ -7,8 +7,9 @@ refused with what would be allowed and who may do it. A new kind with states: on
 
 from __future__ import annotations
 
-from contracts.people import Role
 from msgspec import Struct
+
+from contracts.people import Role
 from sync.permission import PERMITTED
 
 ANY = "*"  # every state
@@ -21,19 +22,23 @@ class Transition(Struct, frozen=True, kw_only=True):
     sources: frozenset[str]
     to: str | None
     late_from: frozenset[str] = frozenset()
+    late_stays: bool = False  # accepted late, the state stays what it is
     sets: frozenset[str] = frozenset()
 
     def accepts(self, state: str) -> bool:
         return state in self.sources or ANY in self.sources
 
 
-def _t(command: str, sources: str, to: str | None, late_from: str = "", sets: str = "") -> Transition:
+def _t(
+    command: str, sources: str, to: str | None, *, late_from: str = "", late_stays: bool = False, sets: str = ""
+) -> Transition:
     """Words separated by spaces, so that a machine reads as a table."""
     return Transition(
         command=command,
         sources=frozenset(sources.split()),
         to=to,
         late_from=frozenset(late_from.split()),
+        late_stays=late_stays,
         sets=frozenset(sets.split()),
     )
 
@@ -47,14 +52,14 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
         _t("task.cancel", "open accepted started", "cancelled", sets="cancel_reason"),
     ),
     "inspection": (
-        _t("inspection.submit", "draft", "submitted", late_from="submitted amended"),
+        _t("inspection.submit", "draft", "submitted", late_from="submitted amended", late_stays=True),
         _t("inspection.amend", "submitted amended", "amended"),
     ),
     "problem": (
-        _t("problem.report", "draft", "reported", late_from="reported"),
+        _t("problem.report", "draft", "reported", late_from="reported", late_stays=True),
         _t("problem.comment", ANY, None),
     ),
-    "notice": (_t("notice.acknowledge", ANY, None, sets="acknowledged_by"),),
+    "notice": (_t("notice.acknowledge", ANY, None),),
     "conflict": (_t("conflict.settle", "open", "settled", sets="choice settled_by"),),
 }
 

@@ -71,7 +71,7 @@ def merge_fields(
         current = get_field(result, field)
         merged = _merge_value(policy_of(field, rules), current, old, new)
         seen = has_seen(sight, record.writer(field), current, old)
-        if not seen and merged == new and current not in (new, MISSING) and not _keeps_both(field, rules):
+        if not seen and current != new and not _is_empty(current) and not _keeps_both(field, rules):
             writer = record.writer(field)
             lost.append(Lost(field, kept=new, lost=current, kept_by=(writer.device, writer.n)))
         if merged != current:
@@ -79,6 +79,11 @@ def merge_fields(
             changed[field] = merged
     beside = any(not has_seen(sight, w, None, w) for w in record.fields.values())
     return Merge(result, changed, tuple(lost), beside)
+
+
+def _is_empty(value: Any) -> bool:
+    """Nothing that a person would miss."""
+    return value is MISSING or value == "" or value == [] or value == {}
 
 
 def _merge_value(policy: Policy, current: Any, old: Any, new: Any) -> Any:

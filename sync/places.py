@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from contracts.ids import County, StreamName, UnitCode
+from contracts.ids import County, DeviceId, StreamName, UnitCode
 from contracts.people import Audience, Level, Unit
 
 _DESK_LEVELS = (Level.TOWNSHIP, Level.COUNTY, Level.ZONE, Level.CITY, Level.DEPARTMENT)
@@ -58,6 +58,11 @@ class Places:
 
 def stream_name(unit: UnitCode, audience: Audience) -> StreamName:
     return f"{unit}.{audience.value}"
+
+
+def device_stream(county: County, device: DeviceId) -> StreamName:
+    """One phone's own stream in one county: how its held mutations ended."""
+    return f"{county}-{device}.{Audience.DEVICE.value}"
 
 
 def unit_of(stream: StreamName) -> UnitCode:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from contracts.ids import County, DeviceId, StreamName, UnitCode
 from contracts.people import Audience, Duty, Role
-from sync.places import Places, stream_name
+from sync.places import Places, device_stream, stream_name
 
 _FIELD_ONLY = (Audience.FIELD,)
 _OFFICE_TOO = (Audience.FIELD, Audience.OFFICE, Audience.TEAM)
@@ -53,6 +53,6 @@ def streams_of(
             own[stream_name(duty.unit, audience)] = county
             for code in places.below(duty.unit):
                 below[stream_name(code, audience)] = places.units[code].county
-        own[stream_name(str(device), Audience.DEVICE)] = county
+        own[device_stream(county, device)] = county
         shared[stream_name(str(county), Audience.COUNTY)] = county
     return own | {s: c for s, c in below.items() if s not in own} | shared

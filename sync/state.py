@@ -23,6 +23,7 @@ class Writer(msgspec.Struct, frozen=True, array_like=True):
 
 
 EVERY_OTHER = "*"  # in `fields`: the writer of all fields that are not named
+DELETION = "-"  # in `fields`: who deleted the record
 
 
 class RecordState(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     text: Annotated[Text, field("内容", Policy.LATEST)] = ""
     category: Annotated[Code, field("类别", Policy.LATEST)] = "notice"
     needs_acknowledgement: Annotated[bool, field("需签收", Policy.IMMUTABLE)] = False
-    acknowledged_by: Annotated[list[PersonId], field("已签收", Policy.COMMAND)] = []
+    acknowledged_by: Annotated[list[PersonId], field("已签收", Policy.UNION)] = []
     published_at: Annotated[datetime | None, field("发布时间", Policy.LATEST)] = None
 
 

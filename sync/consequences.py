@@ -1,0 +1,231 @@
+"""What follows from a write, in the same transaction: opened problems, followers, duplicates, settled conflicts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from contracts.checklist import Checklist, Finding, Item, findings_of
+from contracts.ids import RecordId, problem_id
+from contracts.kinds.inspection import Inspection
+from contracts.kinds.problem import Problem
+from contracts.mutation import DELETE, Mutation
+from contracts.outcomes import Reason
+from contracts.people import Audience
+from contracts.responsibility import load_responsibility, route
+from sync.decision import Change, Lack, Refuse, Sender
+from sync.duplicates import is_suspect
+from sync.ledger import Ledger
+from sync.merge import Merge, get_field, set_field, written
+from sync.places import stream_name, unit_of
+from sync.state import DELETION, RecordState, Writer
+
+OPENS_PROBLEMS = frozenset({"inspection.submit", "inspection.amend"})
+
+
+def consequences_of(
+    mutation: Mutation,
+    sender: Sender,
+    ledger: Ledger,
+    before: RecordState | None,
+    after: RecordState,
+    changed: Sequence[str],
+) -> tuple[Change, ...]:
+    """All that follows from `before` becoming `after`; `changed` names the fields that differ."""
+    follows: list[Change] = []
+    if before is not None and (before.stream, before.deleted) != (after.stream, after.deleted):
+        follows += _followers(mutation, sender, ledger, after)
+    if after.kind == "inspection" and not after.deleted and _is_submitted(mutation, after, changed):
+        follows += _opened_problems(mutation, sender, ledger, after)
+    if after.kind == "problem" and before is None:
+        follows += _linked(mutation, sender, ledger, after)
+    return tuple(follows)
+
+
+def _writer(mutation: Mutation, sender: Sender, ledger: Ledger, state: RecordState) -> Writer:
+    return Writer(ledger.view.incarnation, state.version[1] + 1, sender.device, mutation.n)
+
+
+# ------------------------------------------------------------------------------------------------ children
+
+
+def _followers(mutation: Mutation, sender: Sender, ledger: Ledger, parent: RecordState) -> list[Change]:
+    """Children move, go and come back with their parent, in its transaction (design.md section 2)."""
+    return [
+        Change(
+            after=replace(
+                child,
+                stream=parent.stream,
+                deleted=parent.deleted,
+                moved_to=parent.moved_to,
+                version=_writer(mutation, sender, ledger, child).at,
+            ),
+            op="follow",
+            patch={},
+        )
+        for child in sorted(ledger.records.values(), key=lambda r: r.id)
+        if child.parent == parent.id and (child.stream, child.deleted) != (parent.stream, parent.deleted)
+    ]
+
+
+# ------------------------------------------------------------------------------------------------ problems
+
+
+def _is_submitted(mutation: Mutation, after: RecordState, changed: Sequence[str]) -> bool:
+    if mutation.op in OPENS_PROBLEMS:
+        return True
+    return any(f.startswith("answers.") for f in changed) and after.values.get("state") in ("submitted", "amended")
+
+
+def answer_values(answers: dict[str, Any]) -> dict[str, object]:
+    """Item -> bare answer: `{"value": "no", "note": ...}` and `"no"` say the same."""
+    return {key: a.get("value") if isinstance(a, dict) else a for key, a in answers.items()}
+
+
+def _opened_problems(mutation: Mutation, sender: Sender, ledger: Ledger, after: RecordState) -> list[Change]:
+    """A `no` opens a problem with an id that every phone would also have given it (contracts/ids.py)."""
+    inspection = msgspec.json.decode(after.body, type=Inspection)
+    ref = inspection.checklist
+    checklist = ledger.view.checklists.get((f"{ref.slug}.{ref.jurisdiction}", ref.version))
+    if checklist is None:
+        ledger.flag({"checklist": Reason.UNKNOWN_CHECKLIST.value})
+        return []
+    opened: list[Change] = []
+    for item, finding in findings_of(checklist, answer_values(inspection.answers)):
+        record = problem_id(after.id, item.key)
+        if finding.kind is None or record in ledger.records:
+            continue
+        body = _problem(inspection, after, checklist, item, finding, sender, ledger)
+        change = ledger.server_made(record, "problem", after.stream, body, mutation.n)
+        opened += [change, *_linked(mutation, sender, ledger, change.after)]
+    return opened
+
+
+def _problem(
+    inspection: Inspection,
+    after: RecordState,
+    checklist: Checklist,
+    item: Item,
+    finding: Finding,
+    sender: Sender,
+    ledger: Ledger,
+) -> Problem:
+    answer = inspection.answers.get(item.key)
+    note = answer.get("note") if isinstance(answer, dict) else None
+    return Problem(
+        unit=unit_of(after.stream),
+        subject=inspection.subject,
+        source="inspection",
+        inspection=after.id,
+        item=item.key,
+        checklist=inspection.checklist,
+        site=inspection.site,
+        finding=finding.kind,
+        title=item.text.zh[:200],
+        description=str(note)[:4000] if note else "",
+        severity=finding.severity,
+        position=inspection.position,
+        found_at=inspection.started_at or ledger.view.now,
+        reported_by=sender.person,
+        departments=list(_departments(checklist, finding, ledger)),
+        state="reported",
+    )
+
+
+def _departments(checklist: Checklist, finding: Finding, ledger: Ledger) -> tuple[str, ...]:
+    """Who gets the finding first, by the responsibility table in force today (domain.md 2.5)."""
+    table = load_responsibility()
+    found = route(table, checklist.jurisdiction, finding.kind or "", ledger.view.now.date())
+    return tuple(dict.fromkeys((*found.lead, *found.receivers)))
+
+
+def _linked(mutation: Mutation, sender: Sender, ledger: Ledger, new: RecordState) -> list[Change]:
+    """Two reports of the same thing are both kept and name each other (a person decides)."""
+    links: list[Change] = []
+    suspects = [r for r in ledger.records.values() if r.id != new.id and is_suspect(new, r)]
+    if not suspects:
+        return []
+    links.append(_with_suspects(mutation, sender, ledger, new, [r.id for r in suspects]))
+    links += [_with_suspects(mutation, sender, ledger, r, [new.id]) for r in suspects]
+    return links
+
+
+def _with_suspects(
+    mutation: Mutation, sender: Sender, ledger: Ledger, record: RecordState, others: list[RecordId]
+) -> Change:
+    values = record.values
+    named = sorted({*values.get("suspected_duplicates", []), *(str(o) for o in others)})
+    writer = _writer(mutation, sender, ledger, record)
+    after = replace(
+        record,
+        version=writer.at,
+        fields=written(record, ("suspected_duplicates",), writer),
+        body=msgspec.json.encode({**values, "suspected_duplicates": named}),
+    )
+    return Change(after=after, op="link", patch={"set": {"suspected_duplicates": named}})
+
+
+# ------------------------------------------------------------------------------------------------ conflicts
+
+
+def settle(mutation: Mutation, sender: Sender, ledger: Ledger, merge: Merge) -> tuple[Change, ...] | Refuse | Lack:
+    """The supervisor's tap. `args`: choice kept | lost | other, with `value` for other. Adds its fields to `merge`."""
+    choice = mutation.args.get("choice")
+    if choice not in ("kept", "lost", "other") or (choice == "other" and "value" not in mutation.args):
+        return Refuse(reason=Reason.MALFORMED, detail={"args": "choice"})
+    for field, value in (("choice", choice), ("settled_by", str(sender.person))):
+        merge.values[field] = merge.changed[field] = value
+    if choice == "kept":
+        return ()
+    source = RecordId(str(merge.values["record"]))
+    record = ledger.records.get(source)
+    if record is None:
+        return Lack(records=frozenset({source}))
+    field = str(merge.values["field"])
+    if field == DELETION:
+        return _buried(mutation, sender, ledger, record) if choice == "lost" else ()
+    value = merge.values.get("lost") if choice == "lost" else mutation.args["value"]
+    return _settled(mutation, sender, ledger, record, field, value)
+
+
+def _settled(
+    mutation: Mutation, sender: Sender, ledger: Ledger, record: RecordState, field: str, value: Any
+) -> tuple[Change, ...]:
+    values = record.values
+    if get_field(values, field) == value:
+        return ()
+    set_field(values, field, value)
+    writer = _writer(mutation, sender, ledger, record)
+    stream = stream_name(str(value), Audience.FIELD) if field == "unit" else record.stream
+    after = replace(
+        record,
+        version=writer.at,
+        stream=stream,
+        fields=written(record, (field,), writer),
+        body=msgspec.json.encode(values),
+    )
+    return (
+        Change(after=after, op="settle", patch={"set": {field: value}}),
+        *consequences_of(mutation, sender, ledger, record, after, (field,)),
+    )
+
+
+def _buried(mutation: Mutation, sender: Sender, ledger: Ledger, record: RecordState) -> tuple[Change, ...] | Lack:
+    if record.deleted:
+        return ()
+    if record.id not in ledger.view.families:
+        return Lack(families=frozenset({record.id}))
+    return bury(mutation, sender, ledger, record)
+
+
+def bury(mutation: Mutation, sender: Sender, ledger: Ledger, state: RecordState) -> tuple[Change, ...]:
+    """The record is deleted; its body stays in the database, and its children go and come back with it."""
+    writer = _writer(mutation, sender, ledger, state)
+    after = replace(state, deleted=True, version=writer.at, fields={**state.fields, DELETION: writer})
+    return (
+        Change(after=after, op=DELETE, patch={}),
+        *consequences_of(mutation, sender, ledger, state, after, ()),
+    )

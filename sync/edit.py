@@ -1,0 +1,257 @@
+"""What a mutation that may happen does to its record: create, edit, delete or command.
+
+A record is missing, live or deleted; each operation has an answer to each. Work that did not know of a deletion brings
+the record back and shows the conflict; a deletion that did not know of an edit leaves the record and shows it, too.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import replace
+
+from contracts.ids import StreamName, Version
+from contracts.kinds import KINDS
+from contracts.meta import Policy, field_rules
+from contracts.mutation import CREATE, DELETE, Mutation
+from contracts.outcomes import Outcome, Reason
+from sync.consequences import bury, consequences_of, settle
+from sync.decision import Accept, Change, Decision, Hold, Lack, Refuse, Sender
+from sync.ledger import Ledger
+from sync.machines import Transition, allowed_from, transition_of
+from sync.merge import Lost, Merge, Sight, has_seen, merge_fields, policy_of, spread, written
+from sync.places import stream_name
+from sync.state import DELETION, EVERY_OTHER, RecordState, Writer
+from sync.words import body_decoder, guarded_fields
+
+WRITABLE: Final = (Policy.UNION, Policy.APPEND, Policy.LATEST, Policy.COMPOUND, Policy.EACH)
+
+
+def plan_write(mutation: Mutation, sender: Sender, ledger: Ledger) -> Decision:
+    """The mutation is understood and permitted; the record is missing, live or deleted."""
+    state = ledger.records.get(mutation.record)
+    if state is not None and state.moved_to is not None:
+        return Accept(outcome=Outcome.APPLIED, reason=Reason.FORWARDED, detail={"county": state.moved_to})
+    if state is None:
+        return _create(mutation, sender, ledger)
+    if mutation.op == DELETE:
+        return _delete(mutation, state, sender, ledger)
+    return _change(mutation, state, sender, ledger)
+
+
+def root_of(mutation: Mutation, ledger: Ledger) -> Version:
+    """The record version at the root of the offline chain: what its author had seen of other people's work."""
+    base = mutation.base
+    if isinstance(base, tuple):
+        return base
+    known = ledger.seen.get(base) if base is not None else None
+    return known.root if known is not None else (ledger.view.incarnation, 0)
+
+
+def _writer(mutation: Mutation, sender: Sender, ledger: Ledger, before: RecordState | None) -> Writer:
+    version = before.version[1] + 1 if before is not None else 1
+    return Writer(ledger.view.incarnation, version, sender.device, mutation.n)
+
+
+# ------------------------------------------------------------------------------------------------ create
+
+
+def _create(mutation: Mutation, sender: Sender, ledger: Ledger) -> Decision:
+    kind, body = KINDS[mutation.kind], ledger.bodies[mutation.id]
+    if not sender.is_system:
+        guarded = [name for name, default in guarded_fields(mutation.kind) if getattr(body, name) != default]
+        if guarded:
+            return Refuse(reason=Reason.READ_ONLY_FIELD, detail={"fields": guarded})
+    writer = _writer(mutation, sender, ledger, None)
+    parent = getattr(body, kind.parent) if kind.parent else None
+    raw = bytes(mutation.body)  # type: ignore[arg-type]
+    state = RecordState(
+        id=mutation.record,
+        kind=mutation.kind,
+        stream=_home(mutation.kind, body, ledger),
+        version=writer.at,
+        fields={EVERY_OTHER: writer},
+        body=msgspec.json.format(raw, indent=-1) if b"\n" in raw or b"\r" in raw else raw,
+        parent=parent,
+    )
+    change = Change(after=state, op=CREATE, patch=None)
+    revived = _revive_parent(mutation, sender, ledger, parent)
+    more = consequences_of(mutation, sender, ledger, None, state, ())
+    outcome = Outcome.CONFLICT if revived else Outcome.APPLIED
+    reason = Reason.EDIT_AGAINST_DELETE if revived else Reason.OK
+    return Accept(
+        outcome=outcome, reason=reason, changes=(change, *revived, *more), root=root_of(mutation, ledger)
+    )
+
+
+def _home(kind: str, body: msgspec.Struct, ledger: Ledger) -> StreamName:
+    spec = KINDS[kind]
+    if spec.parent is not None:
+        return ledger.records[getattr(body, spec.parent)].stream
+    return stream_name(getattr(body, "unit"), spec.audience)  # noqa: B009 - every kind without a parent has a unit
+
+
+def _revive_parent(mutation: Mutation, sender: Sender, ledger: Ledger, parent: Any) -> tuple[Change, ...]:
+    """Evidence for a record that was deleted meanwhile: field work outlives an office deletion."""
+    state = ledger.records.get(parent) if parent is not None else None
+    if state is None or not state.deleted:
+        return ()
+    writer = _writer(mutation, sender, ledger, state)
+    back = replace(state, deleted=False, version=writer.at, fields=written(state, (), writer))
+    return (Change(after=back, op="revive", patch={}), ledger.conflict(mutation, sender, back, _deletion_lost(state)))
+
+
+def _deletion_lost(state: RecordState) -> Lost:
+    writer = state.writer(DELETION)
+    return Lost(DELETION, kept=None, lost="delete", kept_by=(writer.device, writer.n))
+
+
+# ------------------------------------------------------------------------------------------------ edit and command
+
+
+def _change(mutation: Mutation, state: RecordState, sender: Sender, ledger: Ledger) -> Decision:
+    sight = Sight(sender.device, mutation.n, root_of(mutation, ledger), ledger.view.incarnation)
+    if state.deleted and _knew_deletion(sight, state):
+        return Refuse(reason=Reason.RECORD_DELETED)
+    rules = field_rules(KINDS[state.kind].body)
+    values = state.values
+    transition = transition_of(state.kind, mutation.op)
+    edits = _edits(mutation, values, rules)
+    refused = _refusal(mutation, edits, values, rules, transition, sender)
+    if refused is not None:
+        return refused
+    step = _step(transition, values, state, sight) if transition else ("", Reason.OK)
+    if isinstance(step, Refuse):
+        return step
+    merge = merge_fields(state, values, edits, rules, sight)
+    if transition and step[0] and merge.values.get("state") != step[0]:
+        merge.values["state"] = merge.changed["state"] = step[0]
+    effect = settle(mutation, sender, ledger, merge) if mutation.op == "conflict.settle" else ()
+    if isinstance(effect, (Refuse, Lack)):
+        return effect
+    return _accepted(mutation, state, sender, ledger, merge, step[1], effect, sight)
+
+
+def _knew_deletion(sight: Sight, state: RecordState) -> bool:
+    return has_seen(sight, state.writer(DELETION), None, "delete")
+
+
+def _edits(mutation: Mutation, values: dict[str, Any], rules: Any) -> dict[str, tuple[Any, Any]]:
+    """A creation of a record that exists (two phones opened the same one) is an edit whose author had seen nothing."""
+    if mutation.op != CREATE:
+        return spread(mutation.fields, rules)
+    body: dict[str, Any] = msgspec.json.decode(mutation.body)  # type: ignore[arg-type]
+    given = {name: (None, value) for name, value in body.items() if policy_of(name, rules) in WRITABLE}
+    return spread(given, rules)
+
+
+def _refusal(
+    mutation: Mutation,
+    edits: dict[str, tuple[Any, Any]],
+    values: dict[str, Any],
+    rules: Any,
+    transition: Transition | None,
+    sender: Sender,
+) -> Refuse | None:
+    """Fields that this operation may not write."""
+    if sender.is_system:
+        return None
+    sets = transition.sets if transition else frozenset[str]()
+    wrong = [
+        name
+        for name in edits
+        if policy_of(name, rules) not in WRITABLE and name not in sets and edits[name][1] != values.get(name)
+    ]
+    return Refuse(reason=Reason.READ_ONLY_FIELD, detail={"fields": sorted(wrong)}) if wrong else None
+
+
+def _step(
+    transition: Transition, values: dict[str, Any], state: RecordState, sight: Sight
+) -> tuple[str, Reason] | Refuse:
+    """(the state the command leads to or '', whether it came late), or the refusal with what would be allowed."""
+    default = next((d for name, d in guarded_fields(state.kind) if name == "state"), "")
+    now = str(values.get("state", default))
+    if transition.accepts(now):
+        return transition.to or "", Reason.OK
+    unseen = not has_seen(sight, state.writer("state"), now, None)
+    if now in transition.late_from and unseen:
+        return ("" if transition.late_stays else transition.to or ""), Reason.LATE
+    return Refuse(reason=Reason.NOT_ALLOWED_NOW, detail={"state": now, "allowed": allowed_from(state.kind, now)})
+
+
+def _accepted(
+    mutation: Mutation,
+    state: RecordState,
+    sender: Sender,
+    ledger: Ledger,
+    merge: Merge,
+    reason: Reason,
+    effect: tuple[Change, ...],
+    sight: Sight,
+) -> Decision:
+    root = sight.root
+    if not merge.changed and not merge.lost and not effect and not state.deleted:
+        outcome = Outcome.MERGED if merge.beside_others else Outcome.APPLIED
+        return Accept(outcome=outcome, reason=Reason.ALREADY_SO, root=root)
+    body = msgspec.json.encode(merge.values)
+    try:
+        body_decoder(state.kind).decode(body)
+    except msgspec.DecodeError as error:
+        return Hold(outcome=Outcome.QUARANTINED, reason=Reason.MALFORMED, detail={"error": str(error)})
+    writer = _writer(mutation, sender, ledger, state)
+    after = replace(
+        state,
+        version=writer.at,
+        fields=written(state, merge.changed, writer),
+        body=body,
+        deleted=False,
+    )
+    after = _moved(after, merge, ledger)
+    if after.stream != state.stream and state.id not in ledger.view.families:
+        return Lack(families=frozenset({state.id}))
+    lost = (*((_deletion_lost(state),) if state.deleted else ()), *merge.lost)
+    conflicts = tuple(ledger.conflict(mutation, sender, after, one) for one in lost)
+    more = consequences_of(mutation, sender, ledger, state, after, tuple(merge.changed))
+    change = Change(after=after, op=mutation.op, patch={"set": merge.changed})
+    outcome = Outcome.CONFLICT if lost else Outcome.MERGED if merge.beside_others else Outcome.APPLIED
+    if lost and reason is Reason.OK:
+        reason = Reason.EDIT_AGAINST_DELETE if state.deleted else Reason.OVERLAP
+    detail = {"fields": [one.field for one in lost]} if lost else None
+    return Accept(
+        outcome=outcome, reason=reason, detail=detail, changes=(change, *conflicts, *effect, *more), root=root
+    )
+
+
+def _moved(after: RecordState, merge: Merge, ledger: Ledger) -> RecordState:
+    """Where the record lives after its unit changed; to another county it leaves by copy (storage/transfers.py)."""
+    if "unit" not in merge.changed:
+        return after
+    unit = str(merge.values["unit"])
+    county = ledger.view.places.county_of(unit)
+    if county != ledger.view.county:
+        return replace(after, deleted=True, moved_to=county)
+    return replace(after, stream=stream_name(unit, KINDS[after.kind].audience))
+
+
+# ------------------------------------------------------------------------------------------------ delete
+
+
+def _delete(mutation: Mutation, state: RecordState, sender: Sender, ledger: Ledger) -> Decision:
+    root = root_of(mutation, ledger)
+    if state.deleted:
+        return Accept(outcome=Outcome.APPLIED, reason=Reason.ALREADY_SO, root=root)
+    sight = Sight(sender.device, mutation.n, root, ledger.view.incarnation)
+    unseen = [name for name, w in state.fields.items() if not has_seen(sight, w, None, w)]
+    if unseen:
+        writer = state.writer(unseen[0])
+        lost = Lost(DELETION, kept=None, lost="delete", kept_by=(writer.device, writer.n))
+        return Accept(
+            outcome=Outcome.CONFLICT,
+            reason=Reason.EDIT_AGAINST_DELETE,
+            changes=(ledger.conflict(mutation, sender, state, lost),),
+            root=root,
+        )
+    if state.id not in ledger.view.families:
+        return Lack(families=frozenset({state.id}))
+    return Accept(outcome=Outcome.APPLIED, changes=bury(mutation, sender, ledger, state), root=root)

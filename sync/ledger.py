@@ -1,0 +1,394 @@
+"""What a batch adds up to: the rows that storage writes, gathered decision by decision."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from contracts.ids import MutationId, RecordId, StreamName, UnitCode, Version, conflict_id, outcome_id
+from contracts.kinds.conflict import Conflict
+from contracts.kinds.outcome import HeldOutcome
+from contracts.kinds.photo import Photo
+from contracts.mutation import CREATE, Mutation
+from contracts.outcomes import MutationOutcome, Outcome, Reason
+from contracts.people import Audience
+from sync.clock import Interval
+from sync.decision import (
+    Accept,
+    Change,
+    Clone,
+    Decision,
+    HeldMutation,
+    Hold,
+    Incoming,
+    Lack,
+    Refuse,
+    Repeat,
+    Seen,
+    Sender,
+    View,
+)
+from sync.heads import StreamMarker, place
+from sync.merge import Lost
+from sync.places import device_stream, stream_name, unit_of
+from sync.state import EVERY_OTHER, Head, RecordState, Writer
+from sync.words import body_of
+
+TITLE_FIELDS = ("title", "name", "subject", "slug", "caption")
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One journal row. `seq` and `stream` are those of the record after the batch."""
+
+    n: int
+    entry: int
+    what: str  # mutation | consequence | decision
+    op: str | None = None
+    kind: str | None = None
+    mutation: MutationId | None = None
+    record: RecordId | None = None
+    captured: Interval | None = None
+    outcome: Outcome
+    reason: Reason
+    detail: dict[str, Any] | None = None
+    root: Version = (0, 0)
+    after: RecordState | None = None
+    patch: dict[str, Any] | None = None
+    raw: bytes | None = None
+
+
+class HeldRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of the desk."""
+
+    n: int
+    mutation: MutationId | None
+    record: RecordId | None
+    kind: str | None
+    unit: UnitCode
+    outcome: Outcome
+    reason: Reason
+    detail: dict[str, Any] | None
+    waits_for: int | None
+
+
+class Announced(msgspec.Struct, frozen=True, kw_only=True):
+    """A photo whose bytes the device promised."""
+
+    n: int
+    photo: RecordId
+    body: Photo
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """All that one push writes and answers."""
+
+    outcomes: list[MutationOutcome]
+    entries: list[Entry]
+    records: list[RecordState]
+    markers: list[StreamMarker]
+    heads: list[Head]
+    held: list[HeldRow]
+    announced: list[Announced]
+    clones: list[Incoming]
+
+
+class Ledger:
+    """The working state of one batch. `records`, `seen` and `held` grow as decisions are entered."""
+
+    def __init__(self, sender: Sender, view: View) -> None:
+        self.sender = sender
+        self.view = view
+        self.records: dict[RecordId, RecordState] = dict(view.records)
+        self.seen: dict[MutationId, Seen] = dict(view.seen)
+        self.held: list[HeldMutation] = list(view.held)
+        self.bodies: dict[MutationId, Any] = {}
+        self._flags: dict[str, Any] = {}
+        self._changed: dict[RecordId, None] = {}
+        self._lacks: list[Lack] = []
+        self._outcomes: list[MutationOutcome] = []
+        self._entries: list[Entry] = []
+        self._held_rows: list[HeldRow] = []
+        self._announced: list[Announced] = []
+        self._clones: list[Incoming] = []
+
+    # -------------------------------------------------------------------------------------------- asked by planning
+
+    def body_fault(self, mutation: Mutation) -> str | None:
+        """Decodes a creation's body once, for all who ask later."""
+        body = body_of(mutation)
+        if isinstance(body, str):
+            return body
+        self.bodies[mutation.id] = body
+        return None
+
+    def waits_for(self, mutation: Mutation) -> int | None:
+        """The number of the held mutation this one depends on: same record, its base, or its parent."""
+        if not self.held:
+            return None
+        body = self.bodies.get(mutation.id)
+        needs = {mutation.record, getattr(body, "parent", None)} - {None}
+        for held in self.held:
+            if held.n < mutation.n and (held.record in needs or (held.mutation and held.mutation == mutation.base)):
+                return held.n
+        return None
+
+    def flag(self, detail: dict[str, Any]) -> None:
+        """Said of the mutation being decided, whatever becomes of it."""
+        self._flags |= detail
+
+    def conflict(self, mutation: Mutation, sender: Sender, record: RecordState, lost: Lost) -> Change:
+        """The record that shows a losing value to the supervisor responsible for the unit."""
+        places, unit = self.view.places, unit_of(record.stream)
+        desk = places.desk_of(unit)
+        values = record.values
+        body = Conflict(
+            unit=desk,
+            record=record.id,
+            record_kind=record.kind,
+            record_unit=unit,
+            record_title=next((str(values[f]) for f in TITLE_FIELDS if values.get(f)), "")[:200],
+            field=lost.field,
+            kept=lost.kept,
+            lost=lost.lost,
+            kept_by=lost.kept_by,
+            mutation=mutation.id,
+            person=sender.person,
+            device=sender.device,
+            why=_why(lost),
+            opened_at=self.view.now,
+        )
+        return self.server_made(
+            conflict_id(mutation.id, lost.field), "conflict", stream_name(desk, Audience.OFFICE), body, mutation.n
+        )
+
+    def server_made(
+        self, record: RecordId, kind: str, stream: StreamName, body: msgspec.Struct, n: int, op: str = CREATE
+    ) -> Change:
+        """A whole record that the server writes as a consequence, new or again."""
+        before = self.records.get(record)
+        version = (self.view.incarnation, before.version[1] + 1 if before else 1)
+        encoded = msgspec.json.encode(body)
+        after = RecordState(
+            id=record,
+            kind=kind,
+            stream=stream,
+            version=version,
+            fields={EVERY_OTHER: Writer(*version, self.sender.device, n)},
+            body=encoded,
+            planned_on=before.planned_on if before else (0, 0),
+        )
+        return Change(after=after, op=op, patch={"body": msgspec.json.decode(encoded)})
+
+    # -------------------------------------------------------------------------------------------- entering decisions
+
+    def enter(self, incoming: Incoming, decision: Decision) -> None:
+        """Take one decision into the plan."""
+        flags, self._flags = self._flags or None, {}
+        match decision:
+            case Repeat(outcome=outcome):
+                self._outcomes.append(outcome)
+            case Clone():
+                self._clones.append(incoming)
+                self._answer(incoming, Outcome.QUARANTINED, Reason.DEVICE_CLONED, flags)
+            case Lack():
+                self._lacks.append(decision)
+            case Hold():
+                self._hold(incoming, decision)
+            case Refuse(reason=reason, detail=detail):
+                both = _both(detail, flags)
+                self._journal(incoming, Outcome.REJECTED, reason, both, self.root_seen(incoming))
+                self._answer(incoming, Outcome.REJECTED, reason, both)
+            case Accept():
+                self._accept(incoming, decision, _both(decision.detail, flags))
+
+    def root_seen(self, incoming: Incoming) -> Version:
+        """The root base that a refused mutation hands on to those that build on it."""
+        base = incoming.mutation.base if incoming.mutation else None
+        if isinstance(base, tuple):
+            return base
+        known = self.seen.get(base) if base is not None else None
+        return known.root if known else (self.view.incarnation, 0)
+
+    def _accept(self, incoming: Incoming, accept: Accept, detail: dict[str, Any] | None) -> None:
+        self._announce(incoming)
+        own = accept.changes[0] if accept.changes else None
+        named = incoming.mutation.record if incoming.mutation else None
+        mine = own if own is not None and own.after.id == named else None
+        self._journal(incoming, accept.outcome, accept.reason, detail, accept.root, mine)
+        for change in accept.changes:
+            self._take(change)
+            if change is not mine:
+                self._consequence(incoming, change)
+        self._answer(incoming, accept.outcome, accept.reason, detail)
+
+    def _take(self, change: Change) -> None:
+        self.records[change.after.id] = change.after
+        self._changed[change.after.id] = None
+
+    def _hold(self, incoming: Incoming, hold: Hold) -> None:
+        self._announce(incoming)
+        mutation = incoming.mutation
+        record = mutation.record if mutation else incoming.envelope.record
+        mutation_id = mutation.id if mutation else incoming.envelope.id
+        self._journal(incoming, hold.outcome, hold.reason, hold.detail, self.root_seen(incoming))
+        self._held_rows.append(
+            HeldRow(
+                n=incoming.n,
+                mutation=mutation_id,
+                record=record,
+                kind=mutation.kind if mutation else incoming.envelope.kind,
+                unit=self._desk(mutation),
+                outcome=hold.outcome,
+                reason=hold.reason,
+                detail=hold.detail,
+                waits_for=hold.waits_for,
+            )
+        )
+        self.held.append(HeldMutation(n=incoming.n, record=record, mutation=mutation_id))
+        told = self.told(incoming.n, hold.outcome, hold.reason, mutation_id, record, hold.detail, final=False)
+        self._take(told)
+        self._consequence(incoming, told)
+        self._answer(incoming, hold.outcome, hold.reason, hold.detail)
+
+    def told(
+        self,
+        n: int,
+        outcome: Outcome,
+        reason: Reason,
+        mutation: MutationId | None,
+        record: RecordId | None,
+        detail: dict[str, Any] | None,
+        *,
+        final: bool,
+    ) -> Change:
+        """The record by which the device learns what is happening to a held mutation."""
+        device, county = self.sender.device, self.view.county
+        body = HeldOutcome(
+            device=device, n=n, outcome=outcome, reason=reason, mutation=mutation, record=record, detail=detail, final=final
+        )
+        record_id = outcome_id(f"{device}/{county}/{n}")
+        return self.server_made(record_id, "outcome", device_stream(county, device), body, n)
+
+    def _desk(self, mutation: Mutation | None) -> UnitCode:
+        """Whose desk a held mutation lies on: its record's unit, the unit it names, or the sender's first duty."""
+        places = self.view.places
+        state = self.records.get(mutation.record) if mutation else None
+        body = self.bodies.get(mutation.id) if mutation else None
+        candidates = [
+            unit_of(state.stream) if state else None,
+            getattr(body, "unit", None),
+            *(duty.unit for duty in self.sender.duties),
+        ]
+        for unit in candidates:
+            if unit is not None and places.county_of(unit) == self.view.county:
+                return places.desk_of(unit)
+        return str(self.view.county)
+
+    def _announce(self, incoming: Incoming) -> None:
+        mutation = incoming.mutation
+        body = self.bodies.get(mutation.id) if mutation else None
+        if mutation is not None and isinstance(body, Photo):
+            self._announced.append(Announced(n=incoming.n, photo=mutation.record, body=body))
+
+    def _journal(
+        self,
+        incoming: Incoming,
+        outcome: Outcome,
+        reason: Reason,
+        detail: dict[str, Any] | None,
+        root: Version,
+        change: Change | None = None,
+    ) -> None:
+        mutation = incoming.mutation
+        mutation_id = mutation.id if mutation else incoming.envelope.id
+        if mutation_id is not None and mutation_id not in self.seen:
+            self.seen[mutation_id] = Seen(device=self.sender.device, n=incoming.n, root=root, outcome=outcome)
+        self._entries.append(
+            Entry(
+                n=incoming.n,
+                entry=0,
+                what="mutation",
+                op=mutation.op if mutation else None,
+                kind=mutation.kind if mutation else incoming.envelope.kind,
+                mutation=mutation_id,
+                record=mutation.record if mutation else incoming.envelope.record,
+                captured=incoming.captured,
+                outcome=outcome,
+                reason=reason,
+                detail=detail,
+                root=root,
+                after=change.after if change else None,
+                patch=change.patch if change else None,
+                raw=incoming.raw,
+            )
+        )
+
+    def _consequence(self, incoming: Incoming, change: Change) -> None:
+        entry = sum(1 for e in self._entries if e.n == incoming.n)
+        self._entries.append(
+            Entry(
+                n=incoming.n,
+                entry=entry,
+                what="consequence",
+                op=change.op,
+                kind=change.after.kind,
+                record=change.after.id,
+                outcome=Outcome.APPLIED,
+                reason=Reason.OK,
+                after=change.after,
+                patch=change.patch,
+            )
+        )
+
+    def _answer(
+        self, incoming: Incoming, outcome: Outcome, reason: Reason, detail: dict[str, Any] | None
+    ) -> None:
+        mutation = incoming.mutation
+        state = self.records.get(mutation.record) if mutation else None
+        self._outcomes.append(
+            MutationOutcome(
+                n=incoming.n,
+                id=mutation.id if mutation else incoming.envelope.id,
+                outcome=outcome,
+                reason=reason,
+                record=mutation.record if mutation else incoming.envelope.record,
+                version=state.version if state else None,
+                detail=detail,
+            )
+        )
+
+    # -------------------------------------------------------------------------------------------- closing
+
+    def closed(self) -> Plan | Lack:
+        """The finished plan, or everything that was missing to make it."""
+        changed = [(self.view.records.get(record), self.records[record]) for record in self._changed]
+        streams = {state.stream for pair in changed for state in pair if state is not None}
+        missing = streams - self.view.heads.keys()
+        if self._lacks or missing:
+            return Lack(
+                records=frozenset[RecordId]().union(*(lack.records for lack in self._lacks)),
+                families=frozenset[RecordId]().union(*(lack.families for lack in self._lacks)),
+                streams=frozenset(missing),
+            )
+        placed = place(changed, self.view.heads)
+        return Plan(
+            outcomes=self._outcomes,
+            entries=self._entries,
+            records=placed.records,
+            markers=placed.markers,
+            heads=placed.heads,
+            held=self._held_rows,
+            announced=self._announced,
+            clones=self._clones,
+        )
+
+
+def _why(lost: Lost) -> str:
+    if lost.lost == "delete" and lost.kept is None:
+        return "edit_against_delete"
+    return "overlap"
+
+
+def _both(a: dict[str, Any] | None, b: dict[str, Any] | None) -> dict[str, Any] | None:
+    return {**(a or {}), **(b or {})} or None

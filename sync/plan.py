@@ -1,0 +1,129 @@
+"""The heart: what becomes of a batch of mutations (design.md 3.1). Pure and total.
+
+Every mutation is in one of a few situations, asked in this order:
+
+    its number is known          -> the same answer again (promise 2), or a cloned phone
+    it cannot be judged          -> held for a human: not decodable, barred device, foreign contract, unknown words
+    it waits for a held one      -> deferred with it, and only it (promise 3)
+    nobody had the duty          -> held for a human; a duty of another role is a refusal
+    its record lives elsewhere   -> forwarded to the county it moved to
+    otherwise                    -> sync/edit.py: create, edit, delete or command
+
+Decisions are collected in a `Ledger`, in which later mutations of the batch see the earlier ones. At the end the changed
+records are placed into their streams. If something needed was not read, the answer is a `Lack` and nothing else: the
+caller reads it under lock and plans again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from contracts.mutation import CONTRACT_MAX, CONTRACT_MIN, CREATE, Mutation
+from contracts.outcomes import Outcome, Reason
+from sync.decision import Accept, Clone, Decision, Hold, Incoming, Lack, Refuse, Repeat, Sender, View
+from sync.edit import plan_write
+from sync.ledger import Ledger, Plan
+from sync.permission import Verdict, may
+from sync.places import unit_of
+from sync.words import unit_wanted, word_fault
+
+
+def plan_push(batch: Sequence[Incoming], sender: Sender, view: View) -> Plan | Lack:
+    """Decide every mutation of one device in one county, in the order of their numbers."""
+    ledger = Ledger(sender, view)
+    for incoming in batch:
+        ledger.enter(incoming, plan_mutation(incoming, sender, ledger))
+    return ledger.closed()
+
+
+def plan_mutation(incoming: Incoming, sender: Sender, ledger: Ledger) -> Decision:
+    """What becomes of one mutation, given all that was decided before it."""
+    known = _known(incoming, sender, ledger)
+    if known is not None:
+        return known
+    mutation = incoming.mutation
+    if incoming.fault is not None:
+        return Hold(outcome=Outcome.DEFERRED, reason=Reason.SERVER_FAILED, detail={"error": incoming.fault})
+    if mutation is None:
+        return Hold(outcome=Outcome.QUARANTINED, reason=Reason.MALFORMED, detail=_identity(incoming))
+    barred = None if incoming.released else _barred(mutation, sender)
+    if barred is not None:
+        return Hold(outcome=Outcome.QUARANTINED, reason=barred)
+    strange = _unintelligible(mutation, ledger)
+    waits_for = ledger.waits_for(mutation)
+    if waits_for is not None:
+        return Hold(outcome=Outcome.DEFERRED, reason=Reason.WAITS_FOR, detail={"n": waits_for}, waits_for=waits_for)
+    return strange or _forbidden(incoming, mutation, sender, ledger) or plan_write(
+        mutation, sender, ledger
+    )
+
+
+def _known(incoming: Incoming, sender: Sender, ledger: Ledger) -> Decision | None:
+    mutation_id = incoming.mutation.id if incoming.mutation else incoming.envelope.id
+    known = ledger.view.known.get(incoming.n)
+    if known is not None and not incoming.released:
+        return Repeat(known) if known.id in (None, mutation_id) or mutation_id is None else Clone()
+    seen = ledger.seen.get(mutation_id) if mutation_id else None
+    if seen is None or (seen.device, seen.n) == (sender.device, incoming.n):
+        return None
+    # the same mutation under another number: a device that enrolled again, or a timer that ran twice
+    return Accept(outcome=Outcome.APPLIED, reason=Reason.ALREADY_SO, detail={"as": [str(seen.device), seen.n]})
+
+
+def _identity(incoming: Incoming) -> dict[str, str] | None:
+    e = incoming.envelope
+    known = {"id": e.id, "kind": e.kind, "record": e.record}
+    return {k: str(v) for k, v in known.items() if v is not None} or None
+
+
+def _barred(mutation: Mutation, sender: Sender) -> Reason | None:
+    if sender.barred is not None:
+        return sender.barred
+    if mutation.contract < CONTRACT_MIN:
+        return Reason.CONTRACT_TOO_OLD
+    return Reason.CONTRACT_TOO_NEW if mutation.contract > CONTRACT_MAX else None
+
+
+def _unintelligible(mutation: Mutation, ledger: Ledger) -> Hold | None:
+    """Words this server does not know, or a body that is not of its kind."""
+    state = ledger.records.get(mutation.record)
+    reason = word_fault(mutation)
+    detail = None
+    if reason is not None:
+        pass
+    elif state is not None and state.kind != mutation.kind:
+        reason = Reason.KIND_DIFFERS
+    elif mutation.op == CREATE:
+        fault = ledger.body_fault(mutation)
+        reason, detail = (Reason.MALFORMED, {"error": fault}) if fault else (None, None)
+    elif state is None:
+        reason = Reason.RECORD_MISSING
+    return None if reason is None else Hold(outcome=Outcome.QUARANTINED, reason=reason, detail=detail)
+
+
+def _forbidden(incoming: Incoming, mutation: Mutation, sender: Sender, ledger: Ledger) -> Decision | None:
+    """Every unit the mutation touches must be known, of this county, and within a duty at the time of capture."""
+    state = ledger.records.get(mutation.record)
+    wanted = unit_wanted(mutation, ledger)
+    if isinstance(wanted, Hold):
+        return wanted
+    places, county = ledger.view.places, ledger.view.county
+    if wanted is not None and places.county_of(wanted) is None:
+        return Hold(outcome=Outcome.QUARANTINED, reason=Reason.UNKNOWN_UNIT, detail={"unit": wanted})
+    if wanted is not None and state is None and places.county_of(wanted) != county:
+        return Hold(outcome=Outcome.QUARANTINED, reason=Reason.WRONG_COUNTY, detail={"unit": wanted})
+    if incoming.released or sender.is_system:
+        return None
+    judged = unit_of(state.stream) if state is not None else wanted
+    if judged is None:
+        return Hold(outcome=Outcome.QUARANTINED, reason=Reason.UNKNOWN_UNIT)
+    match may(sender.duties, places, mutation.kind, mutation.op, judged, incoming.captured):
+        case Verdict.NO_DUTY:
+            return Hold(outcome=Outcome.QUARANTINED, reason=Reason.NO_DUTY, detail={"unit": judged})
+        case Verdict.WRONG_ROLE:
+            return Refuse(reason=Reason.NOT_YOUR_ROLE, detail={"op": mutation.op})
+        case Verdict.FLAGGED:
+            ledger.flag({"duty": "partial"})
+            return None
+        case Verdict.YES:
+            return None
