@@ -1,10 +1,67 @@
 # Every verb of the project. `make` alone lists them.
 .DEFAULT_GOAL := help
-SHELL := /bin/sh
 PY := .venv/bin/python
-PYTEST_WORKERS ?= 2
-.PHONY: help venv venv-dev
+TEST_WORKERS ?= 2
+SEED ?= 1
+PHONES ?= 20
+HOURS ?= 8
+
+.PHONY: help run parts test check format demo simulate bench peers openapi audit venv pins clean
+
 help: ## list the verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-venv: ## create .venv with everything pinned (product, tests, linters)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+
+run: .run-packages ## try it out: database, S3, worker and server on this machine, with demo staff
+	@$(PY) -m server run --demo
+
+parts: .run-packages ## only the database and S3, for developing; prints where they are
+	@$(PY) -m server parts
+
+test: .dev-packages ## every test, against a real PostgreSQL and a real S3
+	@$(PY) -m pytest -n $(TEST_WORKERS) --dist loadscope $(ARGS)
+
+check: .dev-packages ## formatter, linters, types, floors
+	@$(PY) -m ruff format --check .
+	@$(PY) -m ruff check .
+	@.venv/bin/basedpyright --level error
+	@.venv/bin/lint-imports --no-logo
+
+format: .dev-packages ## format the code and mend what linters can mend
+	@$(PY) -m ruff check --fix --quiet . || true
+	@$(PY) -m ruff format .
+
+demo: .dev-packages ## a phone without signal, an office, one exchange: watch what happens
+	@$(PY) -m server demo
+
+simulate: .dev-packages ## many phones through bad networks and crashes: SEED=1 PHONES=20 HOURS=8
+	@$(PY) -m tests.simulator --seed $(SEED) --phones $(PHONES) --hours $(HOURS)
+
+bench: .dev-packages ## measure ours on this machine
+	@$(PY) -m bench $(ARGS)
+
+peers: .dev-packages ## measure ours beside peers and the physical limit
+	@$(PY) bench/peers/run_all.py $(ARGS)
+
+openapi: .dev-packages ## write contracts/openapi.json anew
+	@$(PY) -m server openapi
+
+audit: .run-packages ## replay the journal and compare it with the records
+	@$(PY) -m server audit
+
+venv: .dev-packages ## create .venv with everything pinned (product, tests, linters)
+
+# The pins are made by uv, which is not needed otherwise. No address is written: whoever installs says where from.
+PIN := uv pip compile --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 --quiet pyproject.toml
+pins: ## resolve the requirements files anew (needs uv)
+	@$(PIN) --extra otel -o requirements.txt
+	@$(PIN) --extra otel --extra sso --group dev -c requirements.txt -o requirements-dev.txt
+
+clean: ## forget caches; .venv and .data stay
+	@rm -rf .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info
+	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+.PHONY: .run-packages .dev-packages
+.run-packages:
+	@bin/venv run
+.dev-packages:
 	@bin/venv dev

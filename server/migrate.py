@@ -94,7 +94,17 @@ async def _connect(dsn: str) -> "asyncpg.Connection[asyncpg.Record]":
 
 
 def _run_dbmate(dsn: str, folder: Path) -> None:
-    command = [dbmate_program(), "--env-file", os.devnull, "--migrations-dir", folder, "--no-dump-schema", "--migration-lock", "up", "--strict"]
+    command = [
+        dbmate_program(),
+        "--env-file",
+        os.devnull,
+        "--migrations-dir",
+        folder,
+        "--no-dump-schema",
+        "--migration-lock",
+        "up",
+        "--strict",
+    ]
     environment = {**os.environ, "DATABASE_URL": for_dbmate(dsn)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -106,7 +116,9 @@ def dbmate_program() -> Path:
     beside = Path(sys.executable).parent / "dbmate"
     found = str(beside) if beside.exists() else shutil.which("dbmate")
     if not found:
-        raise StartError("找不到 dbmate，请重新安装依赖（make venv）。", "The program `dbmate` is missing: install the packages again (make venv).")
+        raise StartError(
+            "找不到 dbmate，请重新安装依赖（make venv）。", "The program `dbmate` is missing: install the packages again (make venv)."
+        )
     return Path(found)
 
 

@@ -38,7 +38,9 @@ class PgSettings(Group):
     password: SecretStr = Field(SecretStr(""), description="put into the DSN, when that has none")
     pool_size_min: int = Field(1, ge=0, description="connections a server process keeps open")
     pool_size_max: int = Field(10, ge=1, description="connections a server process opens at most")
-    statement_seconds_max: int = Field(30, ge=1, description="a statement that takes longer is cancelled")
+    waiting_max: int = Field(256, ge=0, description="requests that wait for a connection; more are told 503")
+    acquire_seconds_max: float = Field(10, gt=0, description="how long a request waits for a connection")
+    statement_seconds_max: float = Field(30, gt=0, description="a statement that takes longer is cancelled")
 
     def full_dsn(self) -> str:
         """The DSN with the password in it."""
@@ -107,7 +109,9 @@ class Settings(BaseSettings):
     workers: int = Field(1, ge=1, description="server processes")
     graceful_seconds: int = Field(10, ge=1, description="how long requests may finish when the server stops")
     demo: bool = Field(False, description="demo staff and places with known passwords; never in production")
-    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = Field((), description='proxies whose X-Forwarded-For is believed, e.g. ["10.0.0.0/8"]')
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = Field(
+        (), description='proxies whose X-Forwarded-For is believed, e.g. ["10.0.0.0/8"]'
+    )
     keys_dir: Path | None = Field(None, description="signing and sealing keys; empty: `keys` in data_dir")
     disk_free_bytes_min: int = Field(512 * MIB, ge=0, description="with less free space the embedded servers do not start")
     cjk_font: Path | None = Field(None, description="font for stamped photos and papers; empty: searched for")

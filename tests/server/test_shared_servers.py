@@ -9,7 +9,9 @@ from tests.conftest import S3
 
 async def test_a_database_is_migrated_utf8_and_in_c_order(pool: asyncpg.Pool) -> None:
     assert await pool.fetchval("SELECT count(*) > 0 FROM schema_migrations")
-    row = await pool.fetchrow("SELECT pg_encoding_to_char(encoding) AS encoding, datcollate FROM pg_database WHERE datname = current_database()")
+    row = await pool.fetchrow(
+        "SELECT pg_encoding_to_char(encoding) AS encoding, datcollate FROM pg_database WHERE datname = current_database()"
+    )
     assert dict(row) == {"encoding": "UTF8", "datcollate": "C"}
 
 
