@@ -76,20 +76,32 @@ class LimitSettings(Group):
     exchanges_at_once_max: int = Field(32, ge=1, description="exchanges a server process works on; more wait")
     exchanges_waiting_max: int = Field(256, ge=0, description="exchanges that wait; more are told 503 and when to come back")
     export_rows_max: int = Field(100_000, ge=1000, description="rows of one ledger or list export")
+    device_requests_per_minute: int = Field(240, ge=0, description="of one device on the sync and photo routes; 0: no limit")
 
 
 class AuthSettings(Group):
     argon2_memory_kib: int = Field(19456, ge=8, description="memory of one password check")
     argon2_rounds: int = Field(2, ge=1, description="rounds of one password check")
     password_checks_at_once_max: int = Field(2, ge=1, description="password checks at the same time")
+    password_checks_waiting_max: int = Field(64, ge=0, description="password checks that wait; more are told 503 and when to come back")
+    access_minutes: int = Field(60, ge=1, description="an access token; the refresh token gets the next one")
     console_hours: int = Field(12, ge=1, description="a console session without use")
     device_days: int = Field(180, ge=1, description="a phone's token without use: longer than any winter in the hills")
-    login_tries_per_minute: int = Field(10, ge=1, description="log-ins per account and per address; then 429")
+    login_tries_per_account: int = Field(5, ge=1, description="wrong passwords in a row; then the account is locked")
+    login_tries_per_source: int = Field(100, ge=1, description="wrong log-ins from one address; thousands of phones may share one")
+    login_regain_minutes: float = Field(5, gt=0, description="after so long a locked account has one try more, an address twenty")
+    wiped_days: int = Field(30, ge=1, description="for so long a lost phone may still hand in, into quarantine")
+    wiped_bytes_max: int = Field(64 * MIB, ge=MIB, description="and so much in all")
 
 
 class LogSettings(Group):
     format: Literal["json", "console"] = Field("json", description="json for machines, console for people")
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is less is not written")
+
+
+class ObserveSettings(Group):
+    metrics_token: SecretStr = Field(SecretStr(""), description="bearer token for /metrics; empty: from loopback only")
+    otlp_endpoint: str = Field("", description="OpenTelemetry traces go to this OTLP/HTTP address (needs the extra `otel`); empty: none")
 
 
 class BackupSettings(Group):
@@ -120,6 +132,7 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     auth: AuthSettings = AuthSettings()
     log: LogSettings = LogSettings()
+    observe: ObserveSettings = ObserveSettings()
     backup: BackupSettings = BackupSettings()
 
     @property
