@@ -64,8 +64,13 @@ def captured(at: Capture, n: int, known: DeviceClock, server_ms: int) -> Interva
         if mark.session == at.session:
             moment = min(server_ms, mark.server_ms + at.mono_ms - mark.mono_ms)
             return Interval(moment, moment)
+    return _narrowed(certain(n, known, server_ms), at, clocks[-2] if len(clocks) > 1 else None)
+
+
+def certain(n: int, known: DeviceClock, server_ms: int) -> Interval:
+    """After the last exchange at which fewer than `n` mutations had been made, before the receipt."""
     start = max((m.server_ms for m in known.marks if m.n_made < n and m.server_ms < server_ms), default=0)
-    return _narrowed(Interval(start, server_ms), at, clocks[-2] if len(clocks) > 1 else None)
+    return Interval(start, server_ms)
 
 
 def _narrowed(wide: Interval, at: Capture, last: ClockMark | None) -> Interval:

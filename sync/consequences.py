@@ -15,8 +15,8 @@ from contracts.kinds.problem import Problem
 from contracts.mutation import DELETE, Mutation
 from contracts.outcomes import Reason
 from contracts.people import Audience
-from contracts.responsibility import load_responsibility, route
-from sync.decision import Change, Lack, Refuse, Sender
+from contracts.responsibility import route
+from sync.decision import Change, Refuse, Sender
 from sync.duplicates import is_suspect
 from sync.ledger import Ledger
 from sync.merge import Merge, get_field, set_field, written
@@ -37,6 +37,7 @@ def consequences_of(
     """All that follows from `before` becoming `after`; `changed` names the fields that differ."""
     follows: list[Change] = []
     if before is not None and (before.stream, before.deleted) != (after.stream, after.deleted):
+        ledger.need_family(after.id)
         follows += _followers(mutation, sender, ledger, after)
     if after.kind == "inspection" and not after.deleted and _is_submitted(mutation, after, changed):
         follows += _opened_problems(mutation, sender, ledger, after)
@@ -96,7 +97,7 @@ def _opened_problems(mutation: Mutation, sender: Sender, ledger: Ledger, after: 
     opened: list[Change] = []
     for item, finding in findings_of(checklist, answer_values(inspection.answers)):
         record = problem_id(after.id, item.key)
-        if finding.kind is None or record in ledger.records:
+        if finding.kind is None or not ledger.is_missing(record):
             continue
         body = _problem(inspection, after, checklist, item, finding, sender, ledger)
         change = ledger.server_made(record, "problem", after.stream, body, mutation.n)
@@ -137,8 +138,8 @@ def _problem(
 
 def _departments(checklist: Checklist, finding: Finding, ledger: Ledger) -> tuple[str, ...]:
     """Who gets the finding first, by the responsibility table in force today (domain.md 2.5)."""
-    table = load_responsibility()
-    found = route(table, checklist.jurisdiction, finding.kind or "", ledger.view.now.date())
+    view = ledger.view
+    found = route(view.responsibility, checklist.jurisdiction, finding.kind or "", view.now.date())
     return tuple(dict.fromkeys((*found.lead, *found.receivers)))
 
 
@@ -153,9 +154,7 @@ def _linked(mutation: Mutation, sender: Sender, ledger: Ledger, new: RecordState
     return links
 
 
-def _with_suspects(
-    mutation: Mutation, sender: Sender, ledger: Ledger, record: RecordState, others: list[RecordId]
-) -> Change:
+def _with_suspects(mutation: Mutation, sender: Sender, ledger: Ledger, record: RecordState, others: list[RecordId]) -> Change:
     values = record.values
     named = sorted({*values.get("suspected_duplicates", []), *(str(o) for o in others)})
     writer = _writer(mutation, sender, ledger, record)
@@ -171,7 +170,7 @@ def _with_suspects(
 # ------------------------------------------------------------------------------------------------ conflicts
 
 
-def settle(mutation: Mutation, sender: Sender, ledger: Ledger, merge: Merge) -> tuple[Change, ...] | Refuse | Lack:
+def settle(mutation: Mutation, sender: Sender, ledger: Ledger, merge: Merge) -> tuple[Change, ...] | Refuse:
     """The supervisor's tap. `args`: choice kept | lost | other, with `value` for other. Adds its fields to `merge`."""
     choice = mutation.args.get("choice")
     if choice not in ("kept", "lost", "other") or (choice == "other" and "value" not in mutation.args):
@@ -181,9 +180,11 @@ def settle(mutation: Mutation, sender: Sender, ledger: Ledger, merge: Merge) -> 
     if choice == "kept":
         return ()
     source = RecordId(str(merge.values["record"]))
+    if ledger.is_missing(source):
+        return Refuse(reason=Reason.RECORD_MISSING)
     record = ledger.records.get(source)
     if record is None:
-        return Lack(records=frozenset({source}))
+        return ()
     field = str(merge.values["field"])
     if field == DELETION:
         return _buried(mutation, sender, ledger, record) if choice == "lost" else ()
@@ -191,9 +192,7 @@ def settle(mutation: Mutation, sender: Sender, ledger: Ledger, merge: Merge) -> 
     return _settled(mutation, sender, ledger, record, field, value)
 
 
-def _settled(
-    mutation: Mutation, sender: Sender, ledger: Ledger, record: RecordState, field: str, value: Any
-) -> tuple[Change, ...]:
+def _settled(mutation: Mutation, sender: Sender, ledger: Ledger, record: RecordState, field: str, value: Any) -> tuple[Change, ...]:
     values = record.values
     if get_field(values, field) == value:
         return ()
@@ -213,11 +212,9 @@ def _settled(
     )
 
 
-def _buried(mutation: Mutation, sender: Sender, ledger: Ledger, record: RecordState) -> tuple[Change, ...] | Lack:
+def _buried(mutation: Mutation, sender: Sender, ledger: Ledger, record: RecordState) -> tuple[Change, ...]:
     if record.deleted:
         return ()
-    if record.id not in ledger.view.families:
-        return Lack(families=frozenset({record.id}))
     return bury(mutation, sender, ledger, record)
 
 

@@ -13,6 +13,7 @@ from contracts.ids import NO_VERSION, County, DeviceId, MutationId, PersonId, Re
 from contracts.mutation import Envelope, Mutation
 from contracts.outcomes import MutationOutcome, Outcome, Reason
 from contracts.people import Duty, Role
+from contracts.responsibility import ResponsibilityTable
 from sync.clock import Interval
 from sync.places import Places
 from sync.state import Head, RecordState
@@ -40,6 +41,7 @@ class Incoming(msgspec.Struct, frozen=True, kw_only=True):
     mutation: Mutation | None = None
     envelope: Envelope = Envelope()
     fault: str | None = None
+    entry: int = 0  # its place in the journal: 0 when it arrives, later for each new decision
     released: bool = False  # a person answers for it: duty, device and contract are not asked again
 
 
@@ -66,6 +68,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     seen           earlier mutations of the named records, by id: bases, and the same mutation under another number
     held           this device's mutations that wait, in order
     families       records whose children are all in `records`
+    asked          ids that were looked for: not in `records` means missing
     """
 
     county: County
@@ -73,12 +76,14 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     now: datetime
     places: Places
     checklists: Mapping[tuple[str, int], Checklist]
+    responsibility: ResponsibilityTable
     heads: Mapping[StreamName, Head]
     records: Mapping[RecordId, RecordState] = {}
     known: Mapping[int, MutationOutcome] = {}
     seen: Mapping[MutationId, Seen] = {}
     held: tuple[HeldMutation, ...] = ()
     families: frozenset[RecordId] = frozenset()
+    asked: frozenset[RecordId] = frozenset()
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,4 +138,4 @@ class Lack(msgspec.Struct, frozen=True, kw_only=True):
     streams: frozenset[StreamName] = frozenset()
 
 
-Decision = Repeat | Clone | Hold | Refuse | Accept | Lack
+Decision = Repeat | Clone | Hold | Refuse | Accept

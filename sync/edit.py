@@ -17,7 +17,7 @@ from contracts.meta import Policy, field_rules
 from contracts.mutation import CREATE, DELETE, Mutation
 from contracts.outcomes import Outcome, Reason
 from sync.consequences import bury, consequences_of, settle
-from sync.decision import Accept, Change, Decision, Hold, Lack, Refuse, Sender
+from sync.decision import Accept, Change, Decision, Hold, Refuse, Sender
 from sync.ledger import Ledger
 from sync.machines import Transition, allowed_from, transition_of
 from sync.merge import Lost, Merge, Sight, has_seen, merge_fields, policy_of, spread, written
@@ -80,9 +80,7 @@ def _create(mutation: Mutation, sender: Sender, ledger: Ledger) -> Decision:
     more = consequences_of(mutation, sender, ledger, None, state, ())
     outcome = Outcome.CONFLICT if revived else Outcome.APPLIED
     reason = Reason.EDIT_AGAINST_DELETE if revived else Reason.OK
-    return Accept(
-        outcome=outcome, reason=reason, changes=(change, *revived, *more), root=root_of(mutation, ledger)
-    )
+    return Accept(outcome=outcome, reason=reason, changes=(change, *revived, *more), root=root_of(mutation, ledger))
 
 
 def _home(kind: str, body: msgspec.Struct, ledger: Ledger) -> StreamName:
@@ -117,8 +115,8 @@ def _change(mutation: Mutation, state: RecordState, sender: Sender, ledger: Ledg
     rules = field_rules(KINDS[state.kind].body)
     values = state.values
     transition = transition_of(state.kind, mutation.op)
-    edits = _edits(mutation, values, rules)
-    refused = _refusal(mutation, edits, values, rules, transition, sender)
+    edits = _edits(mutation, rules)
+    refused = _refusal(edits, values, rules, transition, sender)
     if refused is not None:
         return refused
     step = _step(transition, values, state, sight) if transition else ("", Reason.OK)
@@ -128,7 +126,7 @@ def _change(mutation: Mutation, state: RecordState, sender: Sender, ledger: Ledg
     if transition and step[0] and merge.values.get("state") != step[0]:
         merge.values["state"] = merge.changed["state"] = step[0]
     effect = settle(mutation, sender, ledger, merge) if mutation.op == "conflict.settle" else ()
-    if isinstance(effect, (Refuse, Lack)):
+    if isinstance(effect, Refuse):
         return effect
     return _accepted(mutation, state, sender, ledger, merge, step[1], effect, sight)
 
@@ -137,7 +135,7 @@ def _knew_deletion(sight: Sight, state: RecordState) -> bool:
     return has_seen(sight, state.writer(DELETION), None, "delete")
 
 
-def _edits(mutation: Mutation, values: dict[str, Any], rules: Any) -> dict[str, tuple[Any, Any]]:
+def _edits(mutation: Mutation, rules: Any) -> dict[str, tuple[Any, Any]]:
     """A creation of a record that exists (two phones opened the same one) is an edit whose author had seen nothing."""
     if mutation.op != CREATE:
         return spread(mutation.fields, rules)
@@ -147,7 +145,6 @@ def _edits(mutation: Mutation, values: dict[str, Any], rules: Any) -> dict[str, 
 
 
 def _refusal(
-    mutation: Mutation,
     edits: dict[str, tuple[Any, Any]],
     values: dict[str, Any],
     rules: Any,
@@ -158,17 +155,11 @@ def _refusal(
     if sender.is_system:
         return None
     sets = transition.sets if transition else frozenset[str]()
-    wrong = [
-        name
-        for name in edits
-        if policy_of(name, rules) not in WRITABLE and name not in sets and edits[name][1] != values.get(name)
-    ]
+    wrong = [name for name in edits if policy_of(name, rules) not in WRITABLE and name not in sets and edits[name][1] != values.get(name)]
     return Refuse(reason=Reason.READ_ONLY_FIELD, detail={"fields": sorted(wrong)}) if wrong else None
 
 
-def _step(
-    transition: Transition, values: dict[str, Any], state: RecordState, sight: Sight
-) -> tuple[str, Reason] | Refuse:
+def _step(transition: Transition, values: dict[str, Any], state: RecordState, sight: Sight) -> tuple[str, Reason] | Refuse:
     """(the state the command leads to or '', whether it came late), or the refusal with what would be allowed."""
     default = next((d for name, d in guarded_fields(state.kind) if name == "state"), "")
     now = str(values.get("state", default))
@@ -208,8 +199,6 @@ def _accepted(
         deleted=False,
     )
     after = _moved(after, merge, ledger)
-    if after.stream != state.stream and state.id not in ledger.view.families:
-        return Lack(families=frozenset({state.id}))
     lost = (*((_deletion_lost(state),) if state.deleted else ()), *merge.lost)
     conflicts = tuple(ledger.conflict(mutation, sender, after, one) for one in lost)
     more = consequences_of(mutation, sender, ledger, state, after, tuple(merge.changed))
@@ -218,9 +207,7 @@ def _accepted(
     if lost and reason is Reason.OK:
         reason = Reason.EDIT_AGAINST_DELETE if state.deleted else Reason.OVERLAP
     detail = {"fields": [one.field for one in lost]} if lost else None
-    return Accept(
-        outcome=outcome, reason=reason, detail=detail, changes=(change, *conflicts, *effect, *more), root=root
-    )
+    return Accept(outcome=outcome, reason=reason, detail=detail, changes=(change, *conflicts, *effect, *more), root=root)
 
 
 def _moved(after: RecordState, merge: Merge, ledger: Ledger) -> RecordState:
@@ -252,6 +239,4 @@ def _delete(mutation: Mutation, state: RecordState, sender: Sender, ledger: Ledg
             changes=(ledger.conflict(mutation, sender, state, lost),),
             root=root,
         )
-    if state.id not in ledger.view.families:
-        return Lack(families=frozenset({state.id}))
     return Accept(outcome=Outcome.APPLIED, changes=bury(mutation, sender, ledger, state), root=root)

@@ -29,9 +29,7 @@ class Placed(msgspec.Struct, frozen=True):
     heads: list[Head]
 
 
-def place(
-    changed: Iterable[tuple[RecordState | None, RecordState]], heads: Mapping[StreamName, Head]
-) -> Placed:
+def place(changed: Iterable[tuple[RecordState | None, RecordState]], heads: Mapping[StreamName, Head]) -> Placed:
     """Place each (state before the batch, state after it), in the order given. Every stream touched is in `heads`."""
     now = dict(heads)
     records: list[RecordState] = []

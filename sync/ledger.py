@@ -105,7 +105,9 @@ class Ledger:
         self.bodies: dict[MutationId, Any] = {}
         self._flags: dict[str, Any] = {}
         self._changed: dict[RecordId, None] = {}
-        self._lacks: list[Lack] = []
+        self._lacking_records: set[RecordId] = set()
+        self._lacking_families: set[RecordId] = set()
+        self._entry_count: dict[int, int] = {}
         self._outcomes: list[MutationOutcome] = []
         self._entries: list[Entry] = []
         self._held_rows: list[HeldRow] = []
@@ -133,6 +135,20 @@ class Ledger:
                 return held.n
         return None
 
+    def is_missing(self, record: RecordId) -> bool:
+        """Whether the record does not exist. One that was not asked for is noted as lacking, and counts as there."""
+        if record in self.records:
+            return False
+        if record not in self.view.asked:
+            self._lacking_records.add(record)
+            return False
+        return True
+
+    def need_family(self, record: RecordId) -> None:
+        """The record's children must be known before it may move."""
+        if record not in self.view.families:
+            self._lacking_families.add(record)
+
     def flag(self, detail: dict[str, Any]) -> None:
         """Said of the mutation being decided, whatever becomes of it."""
         self._flags |= detail
@@ -158,13 +174,9 @@ class Ledger:
             why=_why(lost),
             opened_at=self.view.now,
         )
-        return self.server_made(
-            conflict_id(mutation.id, lost.field), "conflict", stream_name(desk, Audience.OFFICE), body, mutation.n
-        )
+        return self.server_made(conflict_id(mutation.id, lost.field), "conflict", stream_name(desk, Audience.OFFICE), body, mutation.n)
 
-    def server_made(
-        self, record: RecordId, kind: str, stream: StreamName, body: msgspec.Struct, n: int, op: str = CREATE
-    ) -> Change:
+    def server_made(self, record: RecordId, kind: str, stream: StreamName, body: msgspec.Struct, n: int, op: str = CREATE) -> Change:
         """A whole record that the server writes as a consequence, new or again."""
         before = self.records.get(record)
         version = (self.view.incarnation, before.version[1] + 1 if before else 1)
@@ -191,8 +203,6 @@ class Ledger:
             case Clone():
                 self._clones.append(incoming)
                 self._answer(incoming, Outcome.QUARANTINED, Reason.DEVICE_CLONED, flags)
-            case Lack():
-                self._lacks.append(decision)
             case Hold():
                 self._hold(incoming, decision)
             case Refuse(reason=reason, detail=detail):
@@ -264,9 +274,7 @@ class Ledger:
     ) -> Change:
         """The record by which the device learns what is happening to a held mutation."""
         device, county = self.sender.device, self.view.county
-        body = HeldOutcome(
-            device=device, n=n, outcome=outcome, reason=reason, mutation=mutation, record=record, detail=detail, final=final
-        )
+        body = HeldOutcome(device=device, n=n, outcome=outcome, reason=reason, mutation=mutation, record=record, detail=detail, final=final)
         record_id = outcome_id(f"{device}/{county}/{n}")
         return self.server_made(record_id, "outcome", device_stream(county, device), body, n)
 
@@ -307,8 +315,8 @@ class Ledger:
         self._entries.append(
             Entry(
                 n=incoming.n,
-                entry=0,
-                what="mutation",
+                entry=self._next_entry(incoming),
+                what="decision" if incoming.entry else "mutation",
                 op=mutation.op if mutation else None,
                 kind=mutation.kind if mutation else incoming.envelope.kind,
                 mutation=mutation_id,
@@ -320,16 +328,20 @@ class Ledger:
                 root=root,
                 after=change.after if change else None,
                 patch=change.patch if change else None,
-                raw=incoming.raw,
+                raw=None if incoming.entry else incoming.raw,
             )
         )
 
+    def _next_entry(self, incoming: Incoming) -> int:
+        entry = self._entry_count.get(incoming.n, incoming.entry)
+        self._entry_count[incoming.n] = entry + 1
+        return entry
+
     def _consequence(self, incoming: Incoming, change: Change) -> None:
-        entry = sum(1 for e in self._entries if e.n == incoming.n)
         self._entries.append(
             Entry(
                 n=incoming.n,
-                entry=entry,
+                entry=self._next_entry(incoming),
                 what="consequence",
                 op=change.op,
                 kind=change.after.kind,
@@ -341,9 +353,7 @@ class Ledger:
             )
         )
 
-    def _answer(
-        self, incoming: Incoming, outcome: Outcome, reason: Reason, detail: dict[str, Any] | None
-    ) -> None:
+    def _answer(self, incoming: Incoming, outcome: Outcome, reason: Reason, detail: dict[str, Any] | None) -> None:
         mutation = incoming.mutation
         state = self.records.get(mutation.record) if mutation else None
         self._outcomes.append(
@@ -365,10 +375,10 @@ class Ledger:
         changed = [(self.view.records.get(record), self.records[record]) for record in self._changed]
         streams = {state.stream for pair in changed for state in pair if state is not None}
         missing = streams - self.view.heads.keys()
-        if self._lacks or missing:
+        if missing or self._lacking_records or self._lacking_families:
             return Lack(
-                records=frozenset[RecordId]().union(*(lack.records for lack in self._lacks)),
-                families=frozenset[RecordId]().union(*(lack.families for lack in self._lacks)),
+                records=frozenset(self._lacking_records),
+                families=frozenset(self._lacking_families),
                 streams=frozenset(missing),
             )
         placed = place(changed, self.view.heads)

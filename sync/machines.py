@@ -29,9 +29,7 @@ class Transition(Struct, frozen=True, kw_only=True):
         return state in self.sources or ANY in self.sources
 
 
-def _t(
-    command: str, sources: str, to: str | None, *, late_from: str = "", late_stays: bool = False, sets: str = ""
-) -> Transition:
+def _t(command: str, sources: str, to: str | None, *, late_from: str = "", late_stays: bool = False, sets: str = "") -> Transition:
     """Words separated by spaces, so that a machine reads as a table."""
     return Transition(
         command=command,

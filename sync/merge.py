@@ -83,7 +83,7 @@ def merge_fields(
 
 def _is_empty(value: Any) -> bool:
     """Nothing that a person would miss."""
-    return value is MISSING or value == "" or value == [] or value == {}
+    return value is MISSING or value in ("", [], {})
 
 
 def _merge_value(policy: Policy, current: Any, old: Any, new: Any) -> Any:
@@ -160,5 +160,5 @@ def spread(edits: Mapping[str, tuple[Any, Any]], rules: Mapping[str, FieldRule])
 
 def written(record: RecordState, fields: Mapping[str, Any], writer: Writer) -> dict[str, Writer]:
     """The writers of all fields after `writer` set `fields`."""
-    everything = record.fields if record.fields else {EVERY_OTHER: writer}
+    everything = record.fields or {EVERY_OTHER: writer}
     return {**everything, **dict.fromkeys(fields, writer)}

@@ -53,9 +53,7 @@ def plan_mutation(incoming: Incoming, sender: Sender, ledger: Ledger) -> Decisio
     waits_for = ledger.waits_for(mutation)
     if waits_for is not None:
         return Hold(outcome=Outcome.DEFERRED, reason=Reason.WAITS_FOR, detail={"n": waits_for}, waits_for=waits_for)
-    return strange or _forbidden(incoming, mutation, sender, ledger) or plan_write(
-        mutation, sender, ledger
-    )
+    return strange or _forbidden(incoming, mutation, sender, ledger) or plan_write(mutation, sender, ledger)
 
 
 def _known(incoming: Incoming, sender: Sender, ledger: Ledger) -> Decision | None:

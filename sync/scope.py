@@ -38,9 +38,7 @@ def units_of(duties: Iterable[Duty], places: Places, now: datetime) -> set[UnitC
     return {code for duty in held_duties(duties, now) for code in places.below(duty.unit)}
 
 
-def streams_of(
-    duties: Iterable[Duty], device: DeviceId, places: Places, now: datetime
-) -> dict[StreamName, County]:
+def streams_of(duties: Iterable[Duty], device: DeviceId, places: Places, now: datetime) -> dict[StreamName, County]:
     """Stream -> county, in order of urgency: own units, the device's own, what lies below, then the county's."""
     own: dict[StreamName, County] = {}
     below: dict[StreamName, County] = {}

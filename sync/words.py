@@ -51,8 +51,6 @@ def body_of(mutation: Mutation) -> msgspec.Struct | str:
     """The body of a creation, or what is wrong with it."""
     if mutation.body is msgspec.UNSET:
         return "body missing"
-    if b"\\u0000" in bytes(mutation.body):
-        return "U+0000 is not text"
     try:
         body: msgspec.Struct = body_decoder(mutation.kind).decode(mutation.body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

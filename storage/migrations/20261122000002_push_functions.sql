@@ -12,7 +12,6 @@ CREATE FUNCTION push_read(
 ) LANGUAGE plpgsql AS $$
 DECLARE
     wanted text[];
-    present text[];
 BEGIN
     SELECT * INTO device FROM device_county d WHERE d.county = p_county AND d.device = p_device FOR UPDATE;
     IF NOT FOUND THEN
@@ -25,8 +24,8 @@ BEGIN
         SELECT r.stream FROM record r WHERE r.county = p_county AND r.id = ANY (p_records)
         UNION
         SELECT h.stream FROM stream_head h WHERE p_all AND h.county = p_county) w;
-    SELECT array_agg(l) INTO heads FROM (
-        SELECT * FROM stream_head h WHERE h.county = p_county AND h.stream = ANY (wanted) ORDER BY h.stream FOR UPDATE) l;
+    SELECT array_agg(l.h) INTO heads FROM (
+        SELECT h FROM stream_head h WHERE h.county = p_county AND h.stream = ANY (wanted) ORDER BY h.stream FOR UPDATE) l;
     IF cardinality(wanted) > coalesce(cardinality(heads), 0) THEN
         -- a stream's first record: the county row keeps a bump of the incarnation out meanwhile
         INSERT INTO stream_head (county, stream, incarnation)
@@ -34,8 +33,8 @@ BEGIN
         WHERE c.county = p_county
         ORDER BY s FOR KEY SHARE OF c
         ON CONFLICT DO NOTHING;
-        SELECT array_agg(l) INTO heads FROM (
-            SELECT * FROM stream_head h WHERE h.county = p_county AND h.stream = ANY (wanted) ORDER BY h.stream FOR UPDATE) l;
+        SELECT array_agg(l.h) INTO heads FROM (
+            SELECT h FROM stream_head h WHERE h.county = p_county AND h.stream = ANY (wanted) ORDER BY h.stream FOR UPDATE) l;
     END IF;
     IF cardinality(p_records) > 0 THEN
         SELECT array_agg(r) INTO records FROM record r WHERE r.county = p_county AND r.id = ANY (p_records);
@@ -48,8 +47,8 @@ BEGIN
         FROM journal j
         WHERE j.county = p_county AND j.device = p_device AND j.n = ANY (p_ns) AND j.what <> 'consequence';
     END IF;
-    IF cardinality(p_bases) > 0 THEN
-        SELECT json_agg(json_build_array(j.mutation, j.root_incarnation, j.root_version, j.outcome)
+    IF records IS NOT NULL AND cardinality(p_bases) > 0 THEN
+        SELECT json_agg(json_build_array(j.mutation, j.root_incarnation, j.root_version, j.outcome, j.device, j.n)
                         ORDER BY j.entry) INTO bases
         FROM journal j
         WHERE j.county = p_county AND j.record = ANY (p_records) AND j.mutation = ANY (p_bases) AND j.what <> 'consequence';
@@ -62,7 +61,7 @@ CREATE FUNCTION push_write(
     p_county integer, p_device uuid, p_person uuid,
     h_stream text[], h_seq bigint[], h_count bigint[], h_digest bigint[],
     r_id uuid[], r_kind text[], r_stream text[], r_seq bigint[], r_incarnation integer[], r_version bigint[], r_on bigint[],
-    r_crc bigint[], r_parent uuid[], r_deleted boolean[], r_fields text[], r_body text[],
+    r_crc bigint[], r_parent uuid[], r_deleted boolean[], r_moved integer[], r_fields text[], r_body text[],
     m_stream text[], m_record uuid[], m_seq bigint[], m_incarnation integer[], m_version bigint[],
     j_n bigint[], j_entry smallint[], j_what text[], j_mutation uuid[], j_record uuid[], j_kind text[], j_op text[],
     j_from timestamptz[], j_to timestamptz[], j_outcome text[], j_reason text[], j_detail text[],
@@ -92,9 +91,9 @@ BEGIN
         IF inserts < cardinality(r_id) THEN
             UPDATE record r
             SET stream = u.stream, seq = u.seq, incarnation = u.incarnation, version = u.version, crc = u.crc, parent = u.parent,
-                deleted = u.deleted, fields = u.fields::json, body = u.body::json, changed_at = now()
-            FROM unnest(r_id, r_stream, r_seq, r_incarnation, r_version, r_on, r_crc, r_parent, r_deleted, r_fields, r_body)
-                 AS u (id, stream, seq, incarnation, version, planned_on, crc, parent, deleted, fields, body)
+                deleted = u.deleted, moved_to = u.moved, fields = u.fields::json, body = u.body::json, changed_at = now()
+            FROM unnest(r_id, r_stream, r_seq, r_incarnation, r_version, r_on, r_crc, r_parent, r_deleted, r_moved, r_fields, r_body)
+                 AS u (id, stream, seq, incarnation, version, planned_on, crc, parent, deleted, moved, fields, body)
             WHERE r.county = p_county AND r.id = u.id AND r.version = u.planned_on AND u.planned_on > 0;
             GET DIAGNOSTICS written = ROW_COUNT;
             written := written + inserts;

@@ -1,0 +1,98 @@
+"""From the bytes of a request to mutations, each decoded on its own, so that one mistyped field harms nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from contracts.exchange import CountyPart
+from contracts.ids import RecordId
+from contracts.kinds import KINDS
+from contracts.mutation import CREATE, Envelope, Mutation
+from sync.clock import DeviceClock, captured, certain
+from sync.decision import Incoming
+
+NUL: Final = b"\\u0000"  # PostgreSQL has no such character; nobody can have typed it
+
+_mutation: Final = msgspec.json.Decoder(Mutation)
+_envelope: Final = msgspec.json.Decoder(Envelope)
+
+
+def take_in(part: CountyPart, clock: DeviceClock, server_ms: int, bytes_max: int) -> list[Incoming]:
+    """The part's mutations in order. What does not decode, or names another number than its place, is kept as bytes."""
+    return [decode_mutation(part.first_n + k, bytes(raw), clock, server_ms, bytes_max) for k, raw in enumerate(part.mutations)]
+
+
+def decode_mutation(n: int, raw: bytes, clock: DeviceClock, server_ms: int, bytes_max: int) -> Incoming:
+    """One mutation. Never raises: what cannot be read becomes an `Incoming` without a mutation."""
+    mutation: Mutation | None = None
+    if len(raw) <= bytes_max and NUL not in raw:
+        try:
+            mutation = _mutation.decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            mutation = None
+    if mutation is None or mutation.n != n:
+        interval = certain(n, clock, server_ms)
+        return Incoming(n=n, raw=raw[:bytes_max], captured=interval, envelope=_envelope_of(raw[:bytes_max]))
+    return Incoming(n=n, raw=raw, captured=captured(mutation.at, n, clock, server_ms), mutation=mutation)
+
+
+def _envelope_of(raw: bytes) -> Envelope:
+    if NUL in raw:
+        return Envelope()
+    try:
+        return _envelope.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Envelope()
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What planning a batch will probably need, known before anything is read."""
+
+    records: frozenset[RecordId]
+    streams: frozenset[str]
+
+
+class _Homed(msgspec.Struct, frozen=True):
+    """Where a creation says it belongs."""
+
+    unit: str | None = None
+    parent: RecordId | None = None
+
+
+_homed: Final = msgspec.json.Decoder(_Homed)
+
+
+def wanted_of(batch: Sequence[Incoming]) -> Wanted:
+    """A guess, to save a second turn: planning names what is missing."""
+    records: set[RecordId] = set()
+    streams: set[str] = set()
+    for incoming in batch:
+        mutation = incoming.mutation
+        kind = KINDS.get(mutation.kind) if mutation else None
+        if mutation is None or kind is None:
+            continue
+        records.add(mutation.record)
+        unit = mutation.fields.get("unit", (None, None))[1]
+        if mutation.op == CREATE and mutation.body is not msgspec.UNSET:
+            try:
+                homed = _homed.decode(mutation.body)
+            except msgspec.DecodeError:
+                continue
+            unit = homed.unit
+            if homed.parent is not None:
+                records.add(homed.parent)
+        if mutation.op == "conflict.settle":
+            records |= _ids(mutation.args.get("record"))
+        if isinstance(unit, str):
+            streams.add(f"{unit}.{kind.audience.value}")
+    return Wanted(records=frozenset(records), streams=frozenset(streams))
+
+
+def _ids(value: object) -> set[RecordId]:
+    try:
+        return {RecordId(str(value))}
+    except ValueError:
+        return set()
