@@ -69,6 +69,16 @@ def migrate() -> None:
 
 
 @cli.command()
+def check() -> None:
+    """Is everything there that this installation needs? Status 1 when not."""
+    from server.check import check
+
+    settings = prepared()
+    require(settings, "pg", "s3")
+    click.echo("\n".join(check(settings)))
+
+
+@cli.command()
 @click.option("--markdown", is_flag=True, help="The table of all settings, for the manual.")
 def config(markdown: bool) -> None:
     """The settings in force; secrets only as set or not set."""

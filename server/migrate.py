@@ -46,6 +46,12 @@ def migrate(dsn: str, folder: Path = MIGRATIONS) -> list[str]:
     return sorted(set(files) - before)
 
 
+def pending(dsn: str, folder: Path = MIGRATIONS) -> list[str]:
+    """The versions that are still to be applied. StartError when history was edited."""
+    files = migration_files(folder)
+    return sorted(files.keys() - asyncio.run(_check_history(dsn, files)))
+
+
 def migration_files(folder: Path = MIGRATIONS) -> dict[str, str]:
     """{version: sha256 of the file}. dbmate's version is the name up to the first underscore."""
     return {path.name.split("_", 1)[0]: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("*.sql"))}
