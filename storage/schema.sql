@@ -61,7 +61,7 @@ CREATE INDEX duty_unit ON duty (unit);
 
 -- One row, raised whenever a unit changes: every process asks for it now and then, and reads all units only when it moved.
 CREATE TABLE unit_version (
-    only boolean PRIMARY KEY DEFAULT true CHECK (only),
+    single boolean PRIMARY KEY DEFAULT true CHECK (single),
     version bigint NOT NULL
 );
 

@@ -44,7 +44,7 @@ CREATE TABLE audit_log (
 );
 
 CREATE TABLE unit_version (
-    only boolean PRIMARY KEY DEFAULT true CHECK (only),
+    single boolean PRIMARY KEY DEFAULT true CHECK (single),
     version bigint NOT NULL
 );
 INSERT INTO unit_version (version) VALUES (1);
