@@ -11,7 +11,7 @@ from typing import Final, LiteralString
 
 import msgspec
 
-from contracts.exchange import Cursor, StreamHead
+from contracts.exchange import StreamHead
 from contracts.ids import County, StreamName
 from storage.pool import Executor
 
@@ -20,9 +20,7 @@ SQL_FETCH_HEADS: Final[LiteralString] = """
 """
 
 
-async def fetch_heads(
-    executor: Executor, county: County, streams: Collection[StreamName]
-) -> dict[StreamName, StreamHead]:
+async def fetch_heads(executor: Executor, county: County, streams: Collection[StreamName]) -> dict[StreamName, StreamHead]:
     """Heads of the streams that exist."""
     rows = await executor.fetch(SQL_FETCH_HEADS, county, list(streams))
     return {r[0]: StreamHead(county=county, incarnation=r[1], seq=r[2], count=r[3], digest=r[4], floor=r[5]) for r in rows}
@@ -68,9 +66,7 @@ SQL_FETCH_PAGES: Final[LiteralString] = """
 """
 
 
-async def fetch_pages(
-    executor: Executor, county: County, cursor: Mapping[StreamName, int], limit: int
-) -> list[PageRows]:
+async def fetch_pages(executor: Executor, county: County, cursor: Mapping[StreamName, int], limit: int) -> list[PageRows]:
     """At most `limit` changes of each stream after its seq, in the order given."""
     rows = await executor.fetch(SQL_FETCH_PAGES, county, list(cursor), list(cursor.values()), limit)
     pages = {
@@ -122,24 +118,9 @@ SQL_FETCH_REPAIR: Final[LiteralString] = """
 """
 
 
-async def fetch_repair(
-    executor: Executor, county: County, stream: StreamName, buckets: Sequence[int]
-) -> tuple[StreamHead, str] | None:
+async def fetch_repair(executor: Executor, county: County, stream: StreamName, buckets: Sequence[int]) -> tuple[StreamHead, str] | None:
     """All live records of some buckets as JSON text, with the head of the same snapshot."""
     r = await executor.fetchrow(SQL_FETCH_REPAIR, county, stream, list(buckets))
     if r is None:
         return None
     return StreamHead(county=county, incarnation=r[0], seq=r[1], count=r[2], digest=r[3], floor=r[4]), r[5]
-
-
-def start_of(cursor: Cursor | None, head: StreamHead) -> tuple[int, bool]:
-    """(the seq to read from, whether the phone must start the stream anew).
-
-    Anew: a cursor of another incarnation, or below the floor where markers are gone already (design.md 3.2).
-    """
-    if cursor is None:
-        return 0, False
-    incarnation, seq = cursor
-    if incarnation != head.incarnation or seq > head.seq or (0 < seq < head.floor):
-        return 0, True
-    return seq, False

@@ -1,0 +1,354 @@
+"""POST /sync/v1/exchange: everything in one round trip (design.md section 3).
+
+*The handler decodes the request; for each county storage pushes in one transaction; then the scope, its heads and the pages
+are read; every frame is a line of JSON, packed and flushed on its own, so that a connection cut anywhere leaves whole frames.*
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import zlib
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+import structlog
+from litestar import Request, post
+from litestar.types import Receive, Send
+from litestar.types import Scope as AsgiScope
+from uuid_utils.compat import uuid7
+
+from api.auth import PUSH_ONLY, charge_wiped
+from api.resources import Resources
+from contracts.caller import Caller
+from contracts.exchange import (
+    BUCKETS,
+    EXCHANGE_PATH,
+    Buckets,
+    CountyPart,
+    End,
+    ExchangeRequest,
+    Hello,
+    Outcomes,
+    Scope,
+)
+from contracts.ids import County, StreamName
+from contracts.mutation import CONTRACT_MAX, CONTRACT_MIN
+from contracts.outcomes import TEXT_ZH, Reason
+from contracts.problems import Problem, ProblemCode
+from contracts.receipt import Receipt, outcomes_digest
+from storage.contact import fetch_contact, fetch_wanted_of_device, needs_push
+from storage.pool import infrastructure_problem, retrying
+from storage.pull import PageRows, fetch_buckets, fetch_heads, fetch_pages, fetch_repair
+from storage.push import Pushed, PushRequest, push, to_ms
+from storage.reference import Reference, reference_of
+from sync.cursor import Start, start_of
+from sync.decision import Sender
+from sync.scope import streams_of
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+STREAMS_AT_ONCE: Final = 16  # streams read by one statement
+ZSTD_LEVEL: Final = 3
+MEDIA_TYPE: Final = b"application/x-ndjson"
+
+_request: Final = msgspec.json.Decoder(ExchangeRequest)
+_frame: Final = msgspec.json.Encoder()
+
+log = structlog.get_logger("xunling.exchange")
+
+
+class Exchange:
+    """One exchange under way: what it knows and the frames it has made so far (bytes, one JSON line each)."""
+
+    def __init__(self, resources: Resources, caller: Caller, request: ExchangeRequest, now: datetime) -> None:
+        self.resources = resources
+        self.caller = caller
+        self.request = request
+        self.now = now
+        self.id = uuid7().hex
+        self.barred = barred_reason(caller, request.contract)
+        self.cloned = False
+        self.moved: set[tuple[County, StreamName]] = set()
+        self.frames: list[bytes] = []
+
+    async def run(self) -> list[bytes]:
+        """All frames. Infrastructure faults raise before anything is answered."""
+        reference = reference_of(await self.resources.units.places())
+        outcomes = [await self._county(reference, county, part) for county, part in sorted(self.request.counties.items())]
+        hello = self._hello()
+        more = False
+        if self.barred is None and not self.cloned:
+            more = await self._down(reference)
+        wanted = await self._wanted()
+        end = End(more=more, photos_wanted=wanted)
+        return [_line(hello), *(_line(o) for o in outcomes if o is not None), *self.frames, _line(end)]
+
+    # ---------------------------------------------------------------------------------------------- up
+
+    async def _county(self, reference: Reference, county: County, part: CountyPart) -> Outcomes | None:
+        pool, device = self.resources.pool, self.caller.device
+        if len(part.mutations) > self.resources.sync.mutations_max:
+            raise Problem(ProblemCode.BODY_TOO_LARGE, mutations_max=self.resources.sync.mutations_max)
+        proven = self._proven(county, part.receipt)
+        if not part.mutations:
+            contact = await retrying(lambda: fetch_contact(pool, county, device))
+            if contact is None:
+                return None
+            if not needs_push(contact, part, proven, self.now):
+                return self._answer(
+                    Pushed(
+                        county=county,
+                        incarnation=contact.incarnation,
+                        outcomes=[],
+                        n_high=contact.n_high,
+                        n_safe=contact.n_safe,
+                        holes=contact.holes,
+                    )
+                )
+        started = time.perf_counter()
+        pushed = await self._pushed(reference, county, part, proven)
+        self.resources.metrics.exchange_seconds.labels("push").observe(time.perf_counter() - started)
+        for outcome in pushed.outcomes:
+            self.resources.metrics.mutations.labels(outcome.outcome.value).inc()
+        self.cloned |= pushed.cloned
+        self.moved |= {(county, stream) for stream in pushed.streams}
+        return self._answer(pushed)
+
+    async def _pushed(self, reference: Reference, county: County, part: CountyPart, proven: tuple[int, int] | None) -> Pushed:
+        """A repeated push is harmless, so a passing fault of PostgreSQL is tried again before the phone hears of it."""
+        request = PushRequest(
+            county=county,
+            sender=Sender(device=self.caller.device, person=self.caller.person, duties=self.caller.duties, barred=self.barred),
+            part=part,
+            clock=self.request.clock,
+            received_at=self.now,
+            proven=proven,
+            mutation_bytes_max=self.resources.sync.mutation_bytes_max,
+        )
+        return await retrying(lambda: push(self.resources.pool, reference, request))
+
+    def _proven(self, county: County, receipt: Receipt | None) -> tuple[int, int] | None:
+        """What a receipt of ours proves of this very device; anything else proves nothing."""
+        if receipt is None or receipt.county != county or receipt.device != self.caller.device:
+            return None
+        return (receipt.incarnation, receipt.n) if self.resources.signer.has_signed(receipt) else None
+
+    def _answer(self, pushed: Pushed) -> Outcomes:
+        receipt = self.resources.signer.sign_receipt(
+            Receipt(
+                county=pushed.county,
+                device=self.caller.device,
+                incarnation=pushed.incarnation,
+                n=pushed.n_high,
+                digest=outcomes_digest(pushed.outcomes),
+                at_ms=to_ms(self.now),
+                key="",
+            )
+        )
+        return Outcomes(
+            county=pushed.county,
+            incarnation=pushed.incarnation,
+            outcomes=pushed.outcomes,
+            receipt=receipt,
+            n_high=pushed.n_high,
+            n_safe=pushed.n_safe,
+            holes=pushed.holes,
+        )
+
+    def _hello(self) -> Hello:
+        reason = Reason.DEVICE_CLONED if self.cloned else self.barred
+        return Hello(
+            exchange=self.id,
+            server_ms=to_ms(self.now),
+            contract_min=CONTRACT_MIN,
+            contract_max=CONTRACT_MAX,
+            problem=reason.value if reason else None,
+            message=TEXT_ZH[reason] if reason else None,
+            wipe=self.barred is Reason.DEVICE_WIPED,
+        )
+
+    async def _wanted(self) -> list[str]:
+        if not self.request.counties:
+            return []
+        return await fetch_wanted_of_device(self.resources.pool, list(self.request.counties), self.caller.device)
+
+    # ---------------------------------------------------------------------------------------------- down
+
+    async def _down(self, reference: Reference) -> bool:
+        """Scope, pages, buckets and repairs; whether the phone should come again at once."""
+        scope = streams_of(self.caller.duties, self.caller.device, reference.places, self.now)
+        heads = {}
+        for county, streams in by_county(scope).items():
+            heads |= await self._fetched_heads(county, streams)
+        held = self.request.cursor
+        known = {stream: heads[stream] for stream in scope if stream in heads}
+        self.frames.append(_line(Scope(streams=known, drop=sorted(stream for stream in held if stream not in scope))))
+        starts = {stream: start_of(held.get(stream), head, replacing=stream in self.request.replacing) for stream, head in known.items()}
+        behind = {stream: start for stream, start in starts.items() if start.is_behind(known[stream])}
+        for stream, start in behind.items():
+            self.resources.metrics.stream_lag.observe(max(0, known[stream].seq - start.seq))
+        more = await self._pages(scope, behind)
+        await self._digests(scope)
+        return more
+
+    async def _fetched_heads(self, county: County, streams: list[StreamName]) -> dict[StreamName, Any]:
+        pool = self.resources.pool
+        return await retrying(lambda: fetch_heads(pool, county, streams))
+
+    async def _pages(self, scope: dict[StreamName, County], behind: dict[StreamName, Start]) -> bool:
+        """Pages until every stream is at its head or the phone's limits are reached."""
+        left = self.request.limits.records
+        bytes_left = min(self.request.limits.bytes, self.resources.sync.exchange_bytes_max)
+        queue = dict(behind)
+        while queue:
+            if left <= 0 or bytes_left <= 0:
+                return True
+            county, group = next_group(queue, scope)
+            limit = min(self.resources.sync.page_records_max, left)
+            for page in await self._fetched_pages(county, {s: queue[s].seq for s in group}, limit):
+                is_last = page.size < limit
+                self.frames.append(page_line(page, last=is_last, replace=queue[page.stream].replace))
+                self.resources.metrics.records_sent.inc(page.size)
+                left -= page.size
+                bytes_left -= len(self.frames[-1])
+                queue[page.stream] = Start(page.seq, queue[page.stream].replace)
+                if is_last:
+                    del queue[page.stream]
+                if left <= 0 or bytes_left <= 0:
+                    break
+        return False
+
+    async def _fetched_pages(self, county: County, cursor: dict[StreamName, int], limit: int) -> list[PageRows]:
+        pool = self.resources.pool
+        return await retrying(lambda: fetch_pages(pool, county, cursor, limit))
+
+    async def _digests(self, scope: dict[StreamName, County]) -> None:
+        for stream in self.request.buckets:
+            found = await fetch_buckets(self.resources.pool, scope[stream], stream) if stream in scope else None
+            if found is not None:
+                head, sums = found
+                self.frames.append(_line(Buckets(stream=stream, head=head, sums=[sums.get(b, 0) % 2**32 for b in range(BUCKETS)])))
+        for stream, buckets in self.request.repair.items():
+            repaired = await fetch_repair(self.resources.pool, scope[stream], stream, buckets) if stream in scope else None
+            if repaired is not None:
+                head, records = repaired
+                self.frames.append(
+                    b'{"frame":"repair","stream":%s,"head":%s,"buckets":%s,"records":[%s]}\n'
+                    % (_frame.encode(stream), _frame.encode(head), _frame.encode(buckets), records.encode())
+                )
+
+
+def barred_reason(caller: Caller, contract: int) -> Reason | None:
+    """Why everything of this device goes to quarantine."""
+    if caller.wiped:
+        return Reason.DEVICE_WIPED
+    if contract < CONTRACT_MIN:
+        return Reason.CONTRACT_TOO_OLD
+    return Reason.CONTRACT_TOO_NEW if contract > CONTRACT_MAX else None
+
+
+def by_county(scope: dict[StreamName, County]) -> dict[County, list[StreamName]]:
+    groups: dict[County, list[StreamName]] = {}
+    for stream, county in scope.items():
+        groups.setdefault(county, []).append(stream)
+    return groups
+
+
+def next_group(queue: dict[StreamName, Start], scope: dict[StreamName, County]) -> tuple[County, list[StreamName]]:
+    """The most urgent streams of one county that one statement reads."""
+    county = scope[next(iter(queue))]
+    return county, [stream for stream in queue if scope[stream] == county][:STREAMS_AT_ONCE]
+
+
+def page_line(page: PageRows, *, last: bool, replace: bool) -> bytes:
+    """A `Page` frame around the JSON that PostgreSQL made."""
+    return (
+        f'{{"frame":"page","stream":"{page.stream}","records":[{page.records}],"markers":[{page.markers}],'
+        f'"cursor":[{page.head.incarnation},{page.seq}],"last":{"true" if last else "false"},'
+        f'"head":{_frame.encode(page.head).decode()},"replace":{"true" if replace else "false"}}}\n'
+    ).encode()
+
+
+def _line(frame: msgspec.Struct) -> bytes:
+    return _frame.encode(frame) + b"\n"
+
+
+# -------------------------------------------------------------------------------------------------- on the wire
+
+
+class FrameResponse:
+    """An ASGI response that packs and flushes each frame."""
+
+    def __init__(self, frames: list[bytes], encoding: str) -> None:
+        self.frames = frames
+        self.encoding = encoding
+
+    async def __call__(self, _scope: AsgiScope, _receive: Receive, send: Send) -> None:
+        headers = [(b"content-type", MEDIA_TYPE), (b"cache-control", b"no-store")]
+        if self.encoding:
+            headers.append((b"content-encoding", self.encoding.encode()))
+        chunks = list(packed(self.frames, self.encoding))
+        headers.append((b"content-length", str(sum(map(len, chunks))).encode()))
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for chunk in chunks[:-1]:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": chunks[-1], "more_body": False})
+
+
+def packed(frames: Iterable[bytes], encoding: str) -> Iterable[bytes]:
+    """The frames as they travel: what has arrived of a cut stream unpacks to whole frames up to the last flush."""
+    if encoding == "zstd":
+        packer = zstd.ZstdCompressor(level=ZSTD_LEVEL)
+        for frame in frames:
+            yield packer.compress(frame, zstd.ZstdCompressor.FLUSH_BLOCK)
+        yield packer.flush(zstd.ZstdCompressor.FLUSH_FRAME)
+    elif encoding == "gzip":
+        gzip = zlib.compressobj(5, wbits=31)
+        for frame in frames:
+            yield gzip.compress(frame) + gzip.flush(zlib.Z_SYNC_FLUSH)
+        yield gzip.flush()
+    else:
+        yield from frames
+
+
+def encoding_for(accept: str) -> str:
+    offered = {part.split(";")[0].strip() for part in accept.lower().split(",")}
+    return next((name for name in ("zstd", "gzip") if name in offered), "")
+
+
+@post(
+    EXCHANGE_PATH,
+    opt=PUSH_ONLY,
+    status_code=200,
+    tags=["sync"],
+    summary="交换：上传变更、取回更新 / exchange: hand in changes, fetch what is new",
+    description="Body: ExchangeRequest. Answer: one JSON frame a line (application/x-ndjson). See docs/sync-protocol.md.",
+)
+async def exchange(request: Request[Caller, Any, Any], caller: Caller, resources: Resources) -> FrameResponse:
+    """Hand in what was made offline and get what is new, in one round trip."""
+    body = await request.body()
+    await charge_wiped(resources, caller, len(body))
+    try:
+        wanted = _request.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Problem(ProblemCode.MALFORMED_REQUEST, str(error)) from error
+    if wanted.device != caller.device:
+        raise Problem(ProblemCode.DEVICE_MISMATCH)
+    try:
+        async with resources.exchanges.slot():
+            work = Exchange(resources, caller, wanted, resources.now())
+            structlog.contextvars.bind_contextvars(exchange_id=work.id)
+            frames = await work.run()
+    except Exception as error:
+        problem = infrastructure_problem(error)
+        if problem is None:
+            raise
+        raise problem from error
+    resources.live.moved(work.moved)
+    return FrameResponse(frames, encoding_for(request.headers.get("accept-encoding", "")))
