@@ -21,6 +21,7 @@ from litestar.types import Scope as AsgiScope
 from uuid_utils.compat import uuid7
 
 from api.auth import PUSH_ONLY, charge_wiped
+from api.dependencies import GivenCaller, GivenResources
 from api.resources import Resources
 from contracts.caller import Caller
 from contracts.exchange import (
@@ -330,7 +331,7 @@ def encoding_for(accept: str) -> str:
     summary="交换：上传变更、取回更新 / exchange: hand in changes, fetch what is new",
     description="Body: ExchangeRequest. Answer: one JSON frame a line (application/x-ndjson). See docs/sync-protocol.md.",
 )
-async def exchange(request: Request[Caller, Any, Any], caller: Caller, resources: Resources) -> FrameResponse:
+async def exchange(request: Request[Caller, Any, Any], caller: GivenCaller, resources: GivenResources) -> FrameResponse:
     """Hand in what was made offline and get what is new, in one round trip."""
     body = await request.body()
     await charge_wiped(resources, caller, len(body))

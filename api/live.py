@@ -14,6 +14,7 @@ from litestar import get
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 
 from api.listeners import POLL_S
+from api.dependencies import GivenCaller, GivenPlaces, GivenResources
 from api.resources import Resources
 from contracts.caller import Caller
 from contracts.exchange import LIVE_PATH
@@ -62,5 +63,5 @@ async def _seqs(resources: Resources, counties: dict[County, list[StreamName]]) 
     summary="动态提示 / live hints",
     description="Server-sent events: `moved` with the names of streams that have something new. Only a hint.",
 )
-async def live_streams(caller: Caller, resources: Resources, places: Places) -> ServerSentEvent:
+async def live_streams(caller: GivenCaller, resources: GivenResources, places: GivenPlaces) -> ServerSentEvent:
     return ServerSentEvent(live_events(resources, caller, places))

@@ -1,15 +1,60 @@
 """`create_app(settings)`: the application, readable top to bottom."""
 
-from litestar import Litestar, get
-from litestar.openapi import OpenAPIConfig
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
 
+from litestar import Litestar
+from litestar.middleware import DefineMiddleware
+
+from api.auth import Authenticate
+from api.dependencies import DEPENDENCIES
+from api.docs import openapi_config
+from api.metrics import Metrics
+from api.middleware import RequestContext, RequestDecompression, ResponseCompression
+from api.problems import EXCEPTION_HANDLERS
+from api.proxies import TrustedProxies
+from api.routes import ROUTES
+from server.resources import open_resources
 from server.settings import Settings
 
 
-@get("/health", summary="Is the server up?", sync_to_thread=False)
-def health() -> dict[str, str]:
-    return {"status": "ok"}
+def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None) -> Litestar:
+    """The app for these settings. `now`: the server's clock, for tests that own time."""
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def resources(app: Litestar) -> AsyncIterator[None]:
+        async with open_resources(settings, metrics, now) as opened:
+            app.state.resources = opened
+            yield
+
+    app = Litestar(
+        ROUTES,
+        lifespan=[resources],
+        dependencies=DEPENDENCIES,
+        middleware=[DefineMiddleware(Authenticate, exclude_from_auth_key="public")],
+        exception_handlers=EXCEPTION_HANDLERS,
+        request_max_body_size=settings.limits.decompressed_bytes_max,
+        openapi_config=openapi_config(settings.public_url),
+        logging_config=None,
+        debug=False,
+    )
+    _surround(app, settings, metrics)
+    return app
 
 
-def create_app(settings: Settings) -> Litestar:
-    return Litestar([health], openapi_config=OpenAPIConfig(title="巡岭 Xunling", version="1"), debug=False, logging_config=None)
+def _surround(app: Litestar, settings: Settings, metrics: Metrics) -> None:
+    """Put what concerns every request, also one that no route serves, around Litestar's router; the last is outermost."""
+    inner = ResponseCompression(app.asgi_handler)
+    unpacked = RequestDecompression(
+        inner,
+        packed_bytes_max=settings.limits.body_bytes_max,
+        unpacked_bytes_max=settings.limits.decompressed_bytes_max,
+    )
+    app.asgi_handler = RequestContext(
+        unpacked,
+        proxies=TrustedProxies(settings.trusted_proxies),
+        metrics=metrics,
+        always_https=settings.public_url.startswith("https://"),
+    )

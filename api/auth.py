@@ -1,0 +1,64 @@
+"""Token -> `Caller`, before any handler runs. A route is closed unless it says otherwise, in its `opt`:
+
+public=True      no token needed (log-in, health, documentation)
+push_only=True   also for a wiped device, which may only hand in
+limited=True     counted against the device's rate
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar.connection import ASGIConnection
+from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
+
+from api.resources import Resources
+from contracts.caller import Caller
+from contracts.problems import Problem, ProblemCode
+from storage.access import fetch_caller
+from storage.devices import spend_allowance
+from storage.pool import retrying
+from storage.tokens import hash_token
+
+PUBLIC = {"public": True}
+PUSH_ONLY = {"push_only": True, "limited": True}
+LIMITED = {"limited": True}
+
+
+class Authenticate(AbstractAuthenticationMiddleware):
+    """Litestar calls `authenticate_request` for every route that is not public."""
+
+    async def authenticate_request(self, connection: ASGIConnection[Any, Any, Any, Any]) -> AuthenticationResult:
+        resources: Resources = connection.app.state.resources
+        token = bearer_token(connection.headers.get("authorization", ""))
+        now, wiped_for = resources.now(), resources.access.wiped_for
+        found = await retrying(lambda: fetch_caller(resources.pool, hash_token(token), now, wiped_for))
+        if isinstance(found, ProblemCode):
+            raise refusal(found)
+        opt = connection.route_handler.opt
+        if found.wiped and not opt.get("push_only"):
+            raise refusal(ProblemCode.DEVICE_REVOKED, wipe=True)
+        if opt.get("limited"):
+            await resources.device_limit.check(resources.pool, found.device, now)
+        return AuthenticationResult(user=found, auth=token)
+
+
+def bearer_token(header: str) -> str:
+    """The token of an `Authorization` header; Problem when there is none."""
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Problem(ProblemCode.NOT_AUTHENTICATED)
+    return token.strip()
+
+
+def refusal(code: ProblemCode, *, wipe: bool = False) -> Problem:
+    """Why a token is not good. A phone that was reported lost is told to wipe itself also when it may no longer hand in."""
+    return Problem(code, wipe=True) if wipe else Problem(code)
+
+
+async def charge_wiped(resources: Resources, caller: Caller, body_bytes: int) -> None:
+    """Count what a wiped device hands in (bytes, unpacked); Problem once it is more than a lost phone can hold."""
+    if not caller.wiped:
+        return
+    if not await spend_allowance(resources.pool, caller.device, body_bytes, resources.access.wiped_bytes_max):
+        raise refusal(ProblemCode.DEVICE_REVOKED, wipe=True)

@@ -1,0 +1,56 @@
+"""What Litestar may inject by name: `resources`, `caller`, `now`, `origin`, `places`. Few, and the same everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final, TypeAlias
+
+from litestar import Request
+from litestar.datastructures import State
+from litestar.di import NamedDependency, Provide
+from litestar.params import SkipValidation
+
+from api.problems import request_id_of
+from api.resources import Resources
+from contracts.caller import Caller
+from storage.audit_log import Origin
+from sync.places import Places
+
+# Litestar would check these against their types at every request; they are ours and need no check.
+GivenResources: TypeAlias = NamedDependency[SkipValidation[Resources]]
+GivenCaller: TypeAlias = NamedDependency[SkipValidation[Caller]]
+GivenNow: TypeAlias = NamedDependency[SkipValidation[datetime]]
+GivenOrigin: TypeAlias = NamedDependency[SkipValidation[Origin]]
+GivenPlaces: TypeAlias = NamedDependency[SkipValidation[Places]]
+
+
+def provide_resources(state: State) -> Resources:
+    resources: Resources = state.resources
+    return resources
+
+
+def provide_caller(request: Request[Caller, Any, Any]) -> Caller:
+    return request.user
+
+
+def provide_now(resources: GivenResources) -> datetime:
+    return resources.now()
+
+
+async def provide_places(resources: GivenResources) -> Places:
+    return await resources.units.places()
+
+
+def provide_origin(request: Request[Any, Any, Any]) -> Origin:
+    """Address and id of the request, for the audit log."""
+    return Origin(source=str(request.scope["state"].get("source", "")), request=request_id_of(request.scope))
+
+
+DEPENDENCIES: Final[Mapping[str, Provide]] = {
+    "resources": Provide(provide_resources, sync_to_thread=False),
+    "caller": Provide(provide_caller, sync_to_thread=False),
+    "now": Provide(provide_now, sync_to_thread=False),
+    "places": Provide(provide_places),
+    "origin": Provide(provide_origin, sync_to_thread=False),
+}

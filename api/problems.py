@@ -1,0 +1,149 @@
+"""Where problems become HTTP: one status per code, one shape for every error (RFC 9457), also for Litestar's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, SerializationException, ValidationException
+from litestar.types import ExceptionHandlersMap, Scope
+
+from contracts.problems import TEXT_ZH, Problem, ProblemCode
+from storage.pool import infrastructure_problem
+
+MEDIA_TYPE: Final = "application/problem+json"
+URN: Final = "urn:xunling:problem:"
+
+STATUS: Final[Mapping[ProblemCode, int]] = {
+    ProblemCode.MALFORMED_REQUEST: 400,
+    ProblemCode.BODY_TOO_LARGE: 413,
+    ProblemCode.UNSUPPORTED_ENCODING: 415,
+    ProblemCode.NOT_AUTHENTICATED: 401,
+    ProblemCode.TOKEN_EXPIRED: 401,
+    ProblemCode.WRONG_CREDENTIALS: 401,
+    ProblemCode.ACCOUNT_LOCKED: 429,
+    ProblemCode.ACCOUNT_DISABLED: 403,
+    ProblemCode.NOT_ALLOWED: 403,
+    ProblemCode.NOT_FOUND: 404,
+    ProblemCode.METHOD_NOT_ALLOWED: 405,
+    ProblemCode.DEVICE_MISMATCH: 409,
+    ProblemCode.DEVICE_REVOKED: 403,
+    ProblemCode.CONFLICTING_STATE: 409,
+    ProblemCode.INVALID_VALUE: 422,
+    ProblemCode.TOO_MANY_REQUESTS: 429,
+    ProblemCode.BUSY: 503,
+    ProblemCode.STORAGE_UNAVAILABLE: 503,
+    ProblemCode.PHOTO_NOT_ANNOUNCED: 409,
+    ProblemCode.PHOTO_HASH_MISMATCH: 422,
+    ProblemCode.PHOTO_SIZE_MISMATCH: 422,
+    ProblemCode.PHOTO_TOO_LARGE: 413,
+    ProblemCode.PHOTO_NOT_AN_IMAGE: 422,
+    ProblemCode.PHOTO_BOMB: 422,
+    ProblemCode.PHOTO_INCOMPLETE: 409,
+    ProblemCode.UPLOAD_EXPIRED: 410,
+    ProblemCode.INTERNAL: 500,
+}
+
+# Litestar's own refusals carry only a status.
+CODE_OF_STATUS: Final[Mapping[int, ProblemCode]] = {
+    400: ProblemCode.MALFORMED_REQUEST,
+    401: ProblemCode.NOT_AUTHENTICATED,
+    403: ProblemCode.NOT_ALLOWED,
+    404: ProblemCode.NOT_FOUND,
+    405: ProblemCode.METHOD_NOT_ALLOWED,
+    413: ProblemCode.BODY_TOO_LARGE,
+    415: ProblemCode.UNSUPPORTED_ENCODING,
+    422: ProblemCode.INVALID_VALUE,
+    429: ProblemCode.TOO_MANY_REQUESTS,
+    503: ProblemCode.BUSY,
+}
+
+log = structlog.get_logger("xunling.http")
+
+
+class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a request that cannot be served. `code` is for machines, `title` for people, `details` typed by code."""
+
+    type: str
+    title: str
+    status: int
+    code: ProblemCode
+    request_id: str
+    detail: str = ""
+    details: dict[str, Any] = {}
+
+
+def render_problem(problem: Problem, request_id: str) -> Response[bytes]:
+    """The response for a problem. `Retry-After` wherever the problem says when to come again."""
+    status = STATUS[problem.code]
+    body = ProblemDetails(
+        type=URN + problem.code.value,
+        title=TEXT_ZH[problem.code],
+        status=status,
+        code=problem.code,
+        request_id=request_id,
+        detail=problem.detail,
+        details=problem.details,
+    )
+    headers = {}
+    if problem.retry_after_s is not None:
+        headers["Retry-After"] = str(problem.retry_after_s)
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    return Response(msgspec.json.encode(body), status_code=status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def request_id_of(scope: Scope | dict[str, Any]) -> str:
+    """The id that the outermost middleware gave the request."""
+    return str(scope.get("state", {}).get("request_id", ""))
+
+
+def handle_problem(request: Request[Any, Any, Any], problem: Problem) -> Response[bytes]:
+    return render_problem(problem, request_id_of(request.scope))
+
+
+def handle_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    """Litestar's own errors in our shape. Its texts are not shown: they quote what was sent."""
+    if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR and error.status_code not in CODE_OF_STATUS:
+        return handle_unexpected(request, error)
+    response = handle_problem(request, problem_of(error))
+    if allow := (error.headers or {}).get("Allow"):
+        response.headers["Allow"] = allow
+    return response
+
+
+def problem_of(error: HTTPException) -> Problem:
+    """The problem that an HTTP error of the framework amounts to."""
+    if isinstance(error, ValidationException):
+        faults = [
+            {"key": str(fault.get("key", "")), "message": str(fault.get("message", ""))}
+            for fault in (error.extra if isinstance(error.extra, list) else [])
+            if isinstance(fault, dict)
+        ]
+        return Problem(ProblemCode.INVALID_VALUE, faults=faults)
+    return Problem(CODE_OF_STATUS.get(error.status_code, ProblemCode.MALFORMED_REQUEST))
+
+
+def handle_undecodable(request: Request[Any, Any, Any], error: SerializationException) -> Response[bytes]:
+    return handle_problem(request, Problem(ProblemCode.MALFORMED_REQUEST))
+
+
+def handle_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Faults of PostgreSQL and the way to it are 503; all else is a bug: logged in full, shown not at all."""
+    if problem := infrastructure_problem(error):
+        log.warning("infrastructure_fault", error=type(error).__name__, sqlstate=getattr(error, "sqlstate", None))
+        return handle_problem(request, problem)
+    log.error("unexpected_error", exc_info=error)
+    return handle_problem(request, Problem(ProblemCode.INTERNAL))
+
+
+EXCEPTION_HANDLERS: Final[ExceptionHandlersMap] = {
+    Problem: handle_problem,
+    HTTPException: handle_http_exception,
+    SerializationException: handle_undecodable,
+    Exception: handle_unexpected,
+}

@@ -1,0 +1,65 @@
+"""What handlers are given: connections, values, clocks. Made in the lifespan of the app, frozen, injected by Litestar."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from api.admission import Admission
+from api.limits import DeviceLimit
+from api.listeners import Live
+from api.metrics import Metrics
+from api.passwords import Passwords
+from api.signing import Signer
+from storage.pool import Pool
+from storage.rate_limit import Rate
+from storage.tokens import Lifetimes
+from storage.units import UnitsCache
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccessRules:
+    """How long what is good, and how often what may be tried."""
+
+    lifetimes: Lifetimes
+    account: Rate  # wrong passwords per account: the lock-out
+    source: Rate  # wrong log-ins per address
+    refresh: Rate  # refreshes per address
+    wiped_for: timedelta
+    wiped_bytes_max: int
+    metrics_token: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncRules:
+    """Bounds of one exchange."""
+
+    mutations_max: int
+    mutation_bytes_max: int
+    page_records_max: int
+    exchange_bytes_max: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """Everything a handler may use. `now` is injected, so that a test owns time."""
+
+    pool: Pool
+    units: UnitsCache
+    signer: Signer
+    objects: Any  # storage.objects.Objects; None where this process has no S3
+    now: Callable[[], datetime]
+    metrics: Metrics
+    passwords: Passwords
+    access: AccessRules
+    exchanges: Admission
+    device_limit: DeviceLimit
+    sync: SyncRules
+    live: Live
+    migration: str  # the newest migration this program knows
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)

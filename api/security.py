@@ -1,0 +1,22 @@
+"""Headers that every answer carries. The API serves no page but its own documentation, so nearly everything is closed."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# A handler that sends a page sets a policy of its own; then that one stays.
+API_POLICY: Final = b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+PAGE_POLICY: Final = (
+    "default-src 'none'; style-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+)
+
+SECURITY_HEADERS: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(self), geolocation=(self), microphone=()"),
+    (b"content-security-policy", API_POLICY),
+    (b"cache-control", b"no-store"),
+)
+STRICT_TRANSPORT: Final = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")

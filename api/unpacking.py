@@ -1,0 +1,103 @@
+"""Streaming decompression against a bound: neither time nor memory follows what a bomb claims."""
+
+from __future__ import annotations
+
+import sys
+import zlib
+from typing import Final, Protocol
+
+from contracts.problems import Problem, ProblemCode
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+WINDOW_LOG_MAX: Final = 23  # 8 MiB, what RFC 9659 asks of every HTTP client: a frame may not ask for more memory
+STEP_BYTES: Final = 256 * 1024
+
+
+class Unpack(Protocol):
+    def __call__(self, chunk: bytes, *, last: bool) -> bytes: ...
+
+
+def unpacker(encoding: bytes, unpacked_bytes_max: int) -> Unpack | None:
+    """The unpacker of a `Content-Encoding`; None for identity. Problem for what is not supported (RFC 9110: 415)."""
+    match encoding:
+        case b"identity" | b"":
+            return None
+        case b"gzip" | b"x-gzip":
+            return Unpacker(GzipStream(), unpacked_bytes_max)
+        case b"zstd":
+            return Unpacker(ZstdStream(), unpacked_bytes_max)
+        case _:
+            raise Problem(ProblemCode.UNSUPPORTED_ENCODING, supported=["zstd", "gzip"])
+
+
+class Stream(Protocol):
+    """What both libraries have in common. `read` unpacks at most `size` bytes; `eof` is the end of the frame."""
+
+    eof: bool
+    hungry: bool
+
+    def read(self, chunk: bytes, size: int) -> bytes: ...
+
+
+class Unpacker:
+    """One body. A cut, damaged or over-long stream is a Problem, never a partial body."""
+
+    def __init__(self, stream: Stream, bytes_max: int) -> None:
+        self._stream = stream
+        self._left = bytes_max
+        self._bytes_max = bytes_max
+
+    def __call__(self, chunk: bytes, *, last: bool) -> bytes:
+        parts: list[bytes] = []
+        if chunk and self._stream.eof:
+            raise Problem(ProblemCode.MALFORMED_REQUEST, "bytes after the end of the compressed body")
+        try:
+            while chunk or not (self._stream.hungry or self._stream.eof):
+                part = self._stream.read(chunk, min(STEP_BYTES, self._left + 1))
+                chunk = b""
+                self._left -= len(part)
+                if self._left < 0:
+                    raise Problem(ProblemCode.BODY_TOO_LARGE, bytes_max=self._bytes_max)
+                parts.append(part)
+        except (zlib.error, zstd.ZstdError) as error:
+            raise Problem(ProblemCode.MALFORMED_REQUEST, "the body is not what its Content-Encoding says") from error
+        if last and not self._stream.eof:
+            raise Problem(ProblemCode.MALFORMED_REQUEST, "the compressed body ends early")
+        return b"".join(parts)
+
+
+class GzipStream:
+    def __init__(self) -> None:
+        self._decompressor = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+        self.hungry = True
+
+    @property
+    def eof(self) -> bool:
+        return self._decompressor.eof
+
+    def read(self, chunk: bytes, size: int) -> bytes:
+        part = self._decompressor.decompress(self._decompressor.unconsumed_tail + chunk, size)
+        # output that filled the size may have more behind it, even with no input left
+        self.hungry = not self._decompressor.unconsumed_tail and len(part) < size
+        return part
+
+
+class ZstdStream:
+    def __init__(self) -> None:
+        options = {zstd.DecompressionParameter.window_log_max: WINDOW_LOG_MAX}
+        self._decompressor = zstd.ZstdDecompressor(options=options)
+
+    @property
+    def eof(self) -> bool:
+        return self._decompressor.eof
+
+    @property
+    def hungry(self) -> bool:
+        return self._decompressor.needs_input
+
+    def read(self, chunk: bytes, size: int) -> bytes:
+        return self._decompressor.decompress(chunk, size)

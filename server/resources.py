@@ -1,0 +1,96 @@
+"""What the app holds while it runs: opened at the start, closed in reverse."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+
+from api.admission import Admission
+from api.limits import DeviceLimit
+from api.listeners import Live
+from api.metrics import Metrics
+from api.passwords import Passwords
+from api.resources import AccessRules, Resources, SyncRules, utc_now
+from server.keys import load_signer
+from server.migrate import migration_files
+from server.settings import AuthSettings, S3Settings, Settings
+from storage.objects import Objects, S3Access
+from storage.pool import open_pool
+from storage.rate_limit import Rate
+from storage.tokens import Lifetimes
+from storage.units import UnitsCache
+
+SOURCE_SHARE = 20  # an address regains so many tries while an account regains one
+
+
+@asynccontextmanager
+async def open_resources(settings: Settings, metrics: Metrics, now: Callable[[], datetime] | None = None) -> AsyncIterator[Resources]:
+    """Open what the handlers need. Whatever order things fail in, what was opened is closed."""
+    auth, limits = settings.auth, settings.limits
+    signer = load_signer(settings.keys_folder)
+    pool = await open_pool(
+        settings.pg.full_dsn(),
+        size_min=settings.pg.pool_size_min,
+        size_max=settings.pg.pool_size_max,
+        statement_seconds_max=settings.pg.statement_seconds_max,
+    )
+    async with pool:
+        objects = Objects(s3_access(settings.s3)) if settings.s3.endpoint else None
+        try:
+            yield Resources(
+                pool=pool,
+                units=UnitsCache(pool),
+                signer=signer,
+                objects=objects,
+                now=now or utc_now,
+                metrics=metrics,
+                passwords=Passwords(
+                    memory_kib=auth.argon2_memory_kib,
+                    rounds=auth.argon2_rounds,
+                    at_once_max=auth.password_checks_at_once_max,
+                    waiting_max=auth.password_checks_waiting_max,
+                ),
+                access=access_rules(auth, settings.observe.metrics_token.get_secret_value()),
+                exchanges=Admission(running_max=limits.exchanges_at_once_max, waiting_max=limits.exchanges_waiting_max),
+                device_limit=DeviceLimit(limits.device_requests_per_minute),
+                sync=SyncRules(
+                    mutations_max=limits.mutations_per_exchange_max,
+                    mutation_bytes_max=limits.mutation_bytes_max,
+                    page_records_max=limits.page_records_max,
+                    exchange_bytes_max=limits.exchange_bytes_max,
+                ),
+                live=Live(),
+                migration=max(migration_files()),
+            )
+        finally:
+            if objects is not None:
+                await objects.close()
+
+
+def access_rules(auth: AuthSettings, metrics_token: str) -> AccessRules:
+    regain_per_second = 1 / (auth.login_regain_minutes * 60)
+    return AccessRules(
+        lifetimes=Lifetimes(
+            access=timedelta(minutes=auth.access_minutes),
+            phone=timedelta(days=auth.device_days),
+            console=timedelta(hours=auth.console_hours),
+        ),
+        account=Rate(capacity=auth.login_tries_per_account, per_second=regain_per_second),
+        source=Rate(capacity=auth.login_tries_per_source, per_second=regain_per_second * SOURCE_SHARE),
+        refresh=Rate(capacity=auth.login_tries_per_source, per_second=regain_per_second * SOURCE_SHARE),
+        wiped_for=timedelta(days=auth.wiped_days),
+        wiped_bytes_max=auth.wiped_bytes_max,
+        metrics_token=metrics_token,
+    )
+
+
+def s3_access(s3: S3Settings) -> S3Access:
+    return S3Access(
+        endpoint=s3.endpoint,
+        public_endpoint=s3.public_endpoint,
+        region=s3.region,
+        bucket=s3.bucket,
+        access_key=s3.access_key.get_secret_value(),
+        secret_key=s3.secret_key.get_secret_value(),
+    )

@@ -1,0 +1,97 @@
+"""The audit log: who did what, on what, when, from where. Nothing here updates or deletes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from datetime import datetime
+from typing import Any, Final, LiteralString
+from uuid import UUID
+
+import msgspec
+from uuid_utils.compat import uuid7
+
+from contracts.access import Action, AuditEntry
+from contracts.ids import County, DeviceId, PersonId, UnitCode
+from storage.pool import Connection, Executor
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a request came from: address and id."""
+
+    source: str = ""
+    request: str = ""
+
+
+class Note(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry to be. Where `unit` is None it is that of the newest duty of `about`, else of `person`.
+
+    person   who did it            about   whom it was done to, if a person
+    subject  id of what it was done to
+    """
+
+    action: Action
+    person: PersonId | None = None
+    device: DeviceId | None = None
+    about: PersonId | None = None
+    subject: str | None = None
+    unit: UnitCode | None = None
+    detail: dict[str, Any] = {}
+
+
+# A person's unit: that of a duty in force, else of the last one. Without any: county 0.
+SQL_INSERT_NOTE: Final[LiteralString] = """
+    INSERT INTO audit_log (county, id, at, unit, action, person, device, subject, detail, source, request)
+    SELECT coalesce(u.county, 0), $1::uuid, $2::timestamptz, w.unit, $4::text, $5::uuid, $6::uuid, $8::text, $9::json,
+           $10::text, $11::text
+    FROM (SELECT coalesce($3::text, (
+            SELECT y.unit FROM duty y WHERE y.person = coalesce($7::uuid, $5::uuid)
+            ORDER BY (y.ends IS NULL OR y.ends > $2) DESC, y.starts DESC LIMIT 1)) AS unit) w
+    LEFT JOIN unit u ON u.code = w.unit
+"""
+
+
+async def insert_note(conn: Connection, note: Note, origin: Origin, now: datetime) -> None:
+    """Write one entry, in the transaction of what it tells."""
+    detail = msgspec.json.encode(note.detail).decode()
+    await conn.execute(
+        SQL_INSERT_NOTE, uuid7(), now, note.unit, note.action.value, note.person, note.device, note.about, note.subject,
+        detail, origin.source[:100], origin.request[:100],
+    )  # fmt: skip
+
+
+async def insert_notes(conn: Connection, notes: Iterable[Note], origin: Origin, now: datetime) -> None:
+    for note in notes:
+        await insert_note(conn, note, origin, now)
+
+
+SQL_FETCH_AUDIT: Final[LiteralString] = """
+    SELECT a.id, a.at, a.county, a.unit, a.action, a.person, p.name AS person_name, a.device, a.subject, a.detail, a.source,
+           a.request
+    FROM audit_log a LEFT JOIN person p ON p.id = a.person
+    WHERE a.county = ANY ($1::integer[]) AND (a.unit = ANY ($2::text[]) OR (a.county = 0 AND a.unit IS NULL))
+      AND a.id < $3 AND ($4::text IS NULL OR a.action = $4) AND ($5::uuid IS NULL OR a.person = $5)
+    ORDER BY a.id DESC
+    LIMIT $6
+"""
+NEWEST: Final = UUID(int=2**128 - 1)
+
+
+async def fetch_entries(
+    executor: Executor,
+    counties: Collection[County],
+    units: Collection[UnitCode],
+    *,
+    before: UUID = NEWEST,
+    action: str | None = None,
+    person: PersonId | None = None,
+    limit: int,
+) -> list[AuditEntry]:
+    """Newest first, of the given counties and units. County 0 stands for what concerns nobody known."""
+    rows = await executor.fetch(SQL_FETCH_AUDIT, list(counties), list(units), before, action, person, limit)
+    return [_entry_from(row) for row in rows]
+
+
+def _entry_from(row: Any) -> AuditEntry:
+    values = dict(row)
+    values["detail"] = msgspec.Raw(values["detail"].encode())
+    return AuditEntry(**values)

@@ -1,0 +1,122 @@
+"""Devices: enrolment, revocation, and the lost phone."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Final, LiteralString
+
+from contracts.access import DeviceIn, DeviceOut
+from contracts.caller import DeviceKind
+from contracts.ids import DeviceId, PersonId
+from contracts.problems import ProblemCode
+from storage.pool import Connection, Executor
+from storage.tokens import Lifetimes, Pair, end_device_tokens, insert_pair
+
+CLONED: Final = "cloned"
+
+SQL_LOCK_DEVICE: Final[LiteralString] = """
+    SELECT person, kind, wiped_at, revoked_at, revoked_why FROM device WHERE id = $1 FOR UPDATE
+"""
+SQL_UPSERT_DEVICE: Final[LiteralString] = """
+    INSERT INTO device (id, person, kind, name, enrolled_at) VALUES ($1, $2, $3, $4, $5)
+    ON CONFLICT (id) DO UPDATE SET name = EXCLUDED.name, enrolled_at = EXCLUDED.enrolled_at,
+                                   revoked_at = NULL, revoked_why = NULL
+    WHERE device.person = EXCLUDED.person
+"""
+
+
+async def enrol(conn: Connection, person: PersonId, device: DeviceIn, now: datetime, lifetimes: Lifetimes) -> Pair | ProblemCode:
+    """Log a device in: its earlier log-in ends, its numbers and records stay.
+
+    An id that was wiped or cloned never comes back, and one of another person is not taken over: a store belongs to one
+    person, so that nobody's unsent work is handed in under another name. The phone then makes a new id.
+    """
+    row = await conn.fetchrow(SQL_LOCK_DEVICE, device.id)
+    if row is not None:
+        if row["person"] != person or row["kind"] != device.kind.value:
+            return ProblemCode.DEVICE_MISMATCH
+        if row["wiped_at"] is not None or row["revoked_why"] == CLONED:
+            return ProblemCode.DEVICE_REVOKED
+    status = await conn.execute(SQL_UPSERT_DEVICE, device.id, person, device.kind.value, device.name, now)
+    if status.endswith(" 0"):  # another person enrolled the same id in this very moment
+        return ProblemCode.DEVICE_MISMATCH
+    await end_device_tokens(conn, device.id)
+    return await insert_pair(
+        conn,
+        device=device.id,
+        person=person,
+        kind=device.kind.value,
+        family=uuid.uuid4(),
+        parent=None,
+        now=now,
+        lifetimes=lifetimes,
+    )
+
+
+SQL_FETCH_DEVICES: Final[LiteralString] = """
+    SELECT d.id, d.name, d.kind, d.enrolled_at, d.wiped_at, d.revoked_at, d.revoked_why,
+           (SELECT max(c.seen_at) FROM device_county c WHERE c.device = d.id AND c.county = ANY ($2::integer[])) AS seen_at
+    FROM device d WHERE d.person = $1 AND d.kind <> 'system' ORDER BY d.enrolled_at DESC LIMIT 200
+"""
+
+
+async def fetch_devices(executor: Executor, person: PersonId, counties: list[int], current: DeviceId | None = None) -> list[DeviceOut]:
+    """A person's devices, the newest log-in first. `counties`: where to look for the last exchange."""
+    rows = await executor.fetch(SQL_FETCH_DEVICES, person, counties)
+    return [DeviceOut(**{**row, "kind": DeviceKind(row["kind"])}, current=row["id"] == current) for row in rows]
+
+
+SQL_FETCH_OWNER: Final[LiteralString] = "SELECT person FROM device WHERE id = $1 AND kind <> 'system'"
+
+
+async def fetch_owner(executor: Executor, device: DeviceId) -> PersonId | None:
+    return await executor.fetchval(SQL_FETCH_OWNER, device)  # type: ignore[no-any-return]
+
+
+SQL_REVOKE: Final[LiteralString] = """
+    UPDATE device SET revoked_at = $2, revoked_why = $3 WHERE id = $1 AND revoked_at IS NULL AND wiped_at IS NULL
+"""
+
+
+async def revoke_device(conn: Connection, device: DeviceId, why: str, now: datetime) -> bool:
+    """Its tokens end now. False: it was revoked or wiped already."""
+    status = await conn.execute(SQL_REVOKE, device, now, why)
+    if status.endswith(" 0"):
+        return False
+    await end_device_tokens(conn, device)
+    return True
+
+
+SQL_WIPE: Final[LiteralString] = """
+    UPDATE device SET wiped_at = $2, revoked_at = NULL, revoked_why = NULL
+    WHERE id = $1 AND kind = 'phone' AND wiped_at IS NULL
+"""
+
+
+async def wipe_device(conn: Connection, device: DeviceId, now: datetime) -> bool:
+    """Report a phone lost. Its tokens stay good for handing in, so that it hears the order. False: nothing to do."""
+    return not (await conn.execute(SQL_WIPE, device, now)).endswith(" 0")
+
+
+SQL_SPEND_ALLOWANCE: Final[LiteralString] = """
+    INSERT INTO wipe_allowance AS w (device, bytes) VALUES ($1, $2)
+    ON CONFLICT (device) DO UPDATE SET bytes = w.bytes + EXCLUDED.bytes
+    RETURNING bytes
+"""
+
+
+async def spend_allowance(executor: Executor, device: DeviceId, size_bytes: int, bytes_max: int) -> bool:
+    """Count what a wiped device hands in (unpacked bytes); False when it has handed in more than it may."""
+    spent = await executor.fetchval(SQL_SPEND_ALLOWANCE, device, size_bytes)
+    return bool(spent <= bytes_max)
+
+
+SQL_INSERT_SYSTEM_DEVICE: Final[LiteralString] = """
+    INSERT INTO device (id, person, kind, name) VALUES ($1, $2, 'system', $3) ON CONFLICT (id) DO NOTHING
+"""
+
+
+async def insert_system_device(conn: Connection, device: DeviceId, person: PersonId, name: str) -> None:
+    """The server's own store, through which timers and rules write. Idempotent."""
+    await conn.execute(SQL_INSERT_SYSTEM_DEVICE, device, person, name)

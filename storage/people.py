@@ -1,0 +1,180 @@
+"""People and their duties. Nothing is deleted: a person is disabled, a duty is ended."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any, Final, LiteralString
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from contracts.access import DutyOut, PersonOut
+from contracts.ids import PersonId, UnitCode
+from contracts.people import Duty, Role
+from storage.access import duties_from
+from storage.pool import Connection, Executor
+
+SQL_FETCH_LOGIN: Final[LiteralString] = "SELECT id, password_hash, disabled_at FROM person WHERE phone = $1"
+
+
+class Login(msgspec.Struct, frozen=True, kw_only=True):
+    """What a log-in is checked against."""
+
+    id: PersonId
+    password_hash: str
+    disabled_at: datetime | None
+
+
+async def fetch_login(executor: Executor, phone: str) -> Login | None:
+    row = await executor.fetchrow(SQL_FETCH_LOGIN, phone)
+    return Login(**row) if row else None
+
+
+SQL_FETCH_PASSWORD: Final[LiteralString] = "SELECT phone, password_hash FROM person WHERE id = $1"
+
+
+async def fetch_password(executor: Executor, person: PersonId) -> tuple[str, str]:
+    """(phone, password hash)."""
+    row = await executor.fetchrow(SQL_FETCH_PASSWORD, person)
+    assert row is not None  # people are never deleted
+    return row["phone"], row["password_hash"]
+
+
+SQL_UPDATE_PASSWORD: Final[LiteralString] = "UPDATE person SET password_hash = $2 WHERE id = $1"
+
+
+async def update_password(conn: Executor, person: PersonId, password_hash: str) -> None:
+    await conn.execute(SQL_UPDATE_PASSWORD, person, password_hash)
+
+
+SQL_INSERT_PERSON: Final[LiteralString] = """
+    INSERT INTO person (id, name, phone, password_hash, created_at) VALUES ($1, $2, $3, $4, $5)
+"""
+
+
+async def insert_person(conn: Connection, person: PersonId, name: str, phone: str, password_hash: str, now: datetime) -> bool:
+    """False when the phone number has an account already; the transaction goes on."""
+    try:
+        async with conn.transaction():
+            await conn.execute(SQL_INSERT_PERSON, person, name, phone, password_hash, now)
+    except asyncpg.UniqueViolationError:  # sqlstate 23505; the only other key is a fresh id
+        return False
+    return True
+
+
+SQL_FETCH_ID_BY_PHONE: Final[LiteralString] = "SELECT id FROM person WHERE phone = $1"
+
+
+async def fetch_id_by_phone(executor: Executor, phone: str) -> PersonId | None:
+    return await executor.fetchval(SQL_FETCH_ID_BY_PHONE, phone)  # type: ignore[no-any-return]
+
+
+SQL_DISABLE: Final[LiteralString] = "UPDATE person SET disabled_at = $2 WHERE id = $1 AND disabled_at IS NULL"
+SQL_END_OPEN_DUTIES: Final[LiteralString] = """
+    UPDATE duty SET ends = greatest($2, starts + interval '1 microsecond')
+    WHERE person = $1 AND (ends IS NULL OR ends > $2)
+    RETURNING id
+"""
+SQL_WIPE_PHONES: Final[LiteralString] = """
+    UPDATE device SET wiped_at = $2
+    WHERE person = $1 AND kind = 'phone' AND wiped_at IS NULL AND revoked_at IS NULL
+    RETURNING id
+"""
+
+
+async def disable_person(conn: Connection, person: PersonId, now: datetime) -> tuple[list[UUID], list[UUID]] | None:
+    """Disable, end all duties, and order the phones wiped once they have handed in: (duties, phones). None: was disabled."""
+    if (await conn.execute(SQL_DISABLE, person, now)).endswith(" 0"):
+        return None
+    duties = await conn.fetch(SQL_END_OPEN_DUTIES, person, now)
+    phones = await conn.fetch(SQL_WIPE_PHONES, person, now)
+    return [row["id"] for row in duties], [row["id"] for row in phones]
+
+
+SQL_ENABLE: Final[LiteralString] = "UPDATE person SET disabled_at = NULL WHERE id = $1 AND disabled_at IS NOT NULL"
+
+
+async def enable_person(conn: Connection, person: PersonId) -> bool:
+    """The account is good again; duties are granted anew. False: it was not disabled."""
+    return not (await conn.execute(SQL_ENABLE, person)).endswith(" 0")
+
+
+SQL_INSERT_DUTY: Final[LiteralString] = """
+    INSERT INTO duty (id, person, role, unit, starts, ends) VALUES ($1, $2, $3, $4, $5, $6)
+"""
+
+
+async def insert_duty(conn: Connection, id: UUID, duty: Duty) -> None:
+    await conn.execute(SQL_INSERT_DUTY, id, duty.person, duty.role.value, duty.unit, duty.starts, duty.ends)
+
+
+SQL_LOCK_DUTY: Final[LiteralString] = "SELECT person, role, unit, starts, ends FROM duty WHERE id = $1 FOR UPDATE"
+SQL_END_DUTY: Final[LiteralString] = "UPDATE duty SET ends = $2 WHERE id = $1"
+
+
+async def lock_duty(conn: Connection, id: UUID) -> Duty | None:
+    row = await conn.fetchrow(SQL_LOCK_DUTY, id)
+    return Duty(**{**row, "role": Role(row["role"])}) if row else None
+
+
+async def end_duty(conn: Connection, id: UUID, ends: datetime) -> None:
+    await conn.execute(SQL_END_DUTY, id, ends)
+
+
+SQL_FETCH_DUTIES: Final[LiteralString] = """
+    SELECT json_agg(json_build_array(role, unit, starts, ends) ORDER BY starts) FROM duty WHERE person = $1
+"""
+
+
+async def fetch_duties(executor: Executor, person: PersonId) -> tuple[Duty, ...]:
+    """All duties a person ever had, the oldest first."""
+    return duties_from(person, await executor.fetchval(SQL_FETCH_DUTIES, person))
+
+
+SQL_FETCH_PERSON: Final[LiteralString] = """
+    SELECT p.id, p.name, p.phone, p.created_at, p.disabled_at,
+           (SELECT json_agg(json_build_object('id', y.id, 'role', y.role, 'unit', y.unit, 'unit_name', u.name,
+                                              'starts', y.starts, 'ends', y.ends) ORDER BY y.starts)
+            FROM duty y JOIN unit u ON u.code = y.unit
+            WHERE y.person = p.id AND ($2::text[] IS NULL OR y.unit = ANY ($2))) AS duties
+    FROM person p WHERE p.id = $1
+"""
+
+
+async def fetch_person(executor: Executor, person: PersonId, units: Collection[UnitCode] | None = None) -> PersonOut | None:
+    """One person, with the duties in these units only; None when there is none or no duty is there."""
+    row = await executor.fetchrow(SQL_FETCH_PERSON, person, None if units is None else list(units))
+    return _person_from(row) if row and (units is None or row["duties"]) else None
+
+
+# Every duty counts, also an ended one: who left last week still has to be found.
+SQL_FETCH_PEOPLE: Final[LiteralString] = """
+    SELECT p.id, p.name, p.phone, p.created_at, p.disabled_at,
+           json_agg(json_build_object('id', y.id, 'role', y.role, 'unit', y.unit, 'unit_name', u.name,
+                                      'starts', y.starts, 'ends', y.ends) ORDER BY y.starts) AS duties
+    FROM person p JOIN duty y ON y.person = p.id JOIN unit u ON u.code = y.unit
+    WHERE y.unit = ANY ($1::text[]) AND p.id > $2 AND ($3 = '' OR p.name LIKE '%' || $3 || '%' OR p.phone LIKE $3 || '%')
+    GROUP BY p.id
+    ORDER BY p.id
+    LIMIT $4
+"""
+FIRST: Final = UUID(int=0)
+
+
+async def fetch_people(
+    executor: Executor, units: Collection[UnitCode], *, after: UUID = FIRST, text: str = "", limit: int
+) -> list[PersonOut]:
+    """People with a duty in these units, with those duties; in the order of their ids. `text`: of the name or the number."""
+    pattern = text.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
+    return [_person_from(row) for row in await executor.fetch(SQL_FETCH_PEOPLE, list(units), after, pattern, limit)]
+
+
+_DUTIES: Final = msgspec.json.Decoder(list[DutyOut])
+
+
+def _person_from(row: Any) -> PersonOut:
+    values = dict(row)
+    values["duties"] = _DUTIES.decode(values["duties"]) if values["duties"] else []
+    return PersonOut(**values)
