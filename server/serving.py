@@ -56,8 +56,7 @@ def configuration(settings: Settings, app: Litestar | str) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=[str(network) for network in settings.trusted_proxies],
+        proxy_headers=False,  # api/proxies.py reads them, also behind several proxies
         timeout_graceful_shutdown=settings.graceful_seconds,
         limit_concurrency=None,
         backlog=2048,
