@@ -75,10 +75,10 @@ def system_user() -> pwd.struct_passwd:
 
 
 def ensure_passage(account: Account, target: Path) -> None:
-    """Make sure the account reaches `target`. StartError where that cannot be arranged."""
+    """Make sure the account reaches `target`, and passes into it when it is a folder. StartError where that cannot be arranged."""
     if not account.steps_down or account.can("-x", target):
         return
-    for folder in reversed(target.parents):
+    for folder in [*reversed(target.parents), *([target] if target.is_dir() else [])]:
         if not account.can("-x", folder):
             try:
                 allow_passage(folder, account.uid)

@@ -66,10 +66,13 @@ def runs(process: psutil.Process, marker: str) -> bool:
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Whether it still runs. Reaps it when it is our own dead child, which would stay a zombie otherwise."""
+    """Whether it still runs. Our own dead child is collected; a stranger's counts as dead once all of its threads are.
+
+    A killed process shows as a zombie while threads of it still hold its ports.
+    """
     reap(process.pid)
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        return process.is_running() and not (process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1)
     except psutil.NoSuchProcess:
         return False
 
