@@ -1,0 +1,118 @@
+"""Enrolment, tokens and the server's keys. A password is used once and never stored."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final, TypeVar
+
+import httpx
+import msgspec
+from uuid_utils.compat import uuid7
+
+from contracts.access import DeviceIn, EnrolRequest, Me, RefreshRequest, Tokens, Units
+from contracts.ids import County, DeviceId, PersonId, UnitCode
+from contracts.photos import KEYS_PATH
+from phone import wire
+from phone.receipts import pin_keys
+from phone.store import Store, fetch_meta, set_meta
+
+ENROL_PATH: Final = "/auth/v1/enrol"
+REFRESH_PATH: Final = "/auth/v1/refresh"
+ME_PATH: Final = "/people/v1/me"
+UNITS_PATH: Final = "/people/v1/units"
+_STALE: Final = {"not_authenticated", "token_expired"}
+
+_T = TypeVar("_T")
+
+
+class _Key(msgspec.Struct, frozen=True):
+    key: str
+    public: str
+
+
+class Account:
+    """Who this store belongs to. The device id is made with the store, once."""
+
+    def __init__(self, store: Store, client: httpx.AsyncClient) -> None:
+        self._store = store
+        self._client = client
+        if fetch_meta(store.db, "device") is None:
+            with store.transaction("device named") as db:
+                set_meta(db, "device", str(uuid7()))
+
+    @property
+    def device(self) -> DeviceId:
+        return DeviceId(fetch_meta(self._store.db, "device"))
+
+    @property
+    def person(self) -> PersonId | None:
+        """None before enrolment."""
+        person = fetch_meta(self._store.db, "person")
+        return None if person is None else PersonId(person)
+
+    async def enrol(self, phone: str, password: str, name: str) -> None:
+        """Log in, and pin the server's keys. May be repeated, after a lost answer or when the tokens have ended."""
+        request = EnrolRequest(phone=phone, password=password, device=DeviceIn(id=self.device, name=name))
+        self._store_tokens(await wire.call(self._client, "POST", ENROL_PATH, None, request, Tokens))
+        await self.fetch_keys()
+
+    async def fetch_keys(self) -> None:
+        """Pin what the server shows; a key pinned before is never replaced."""
+        answer = await wire.call(self._client, "GET", KEYS_PATH, None, None, list[_Key])
+        with self._store.transaction("keys pinned") as db:
+            pin_keys(db, {key.key: key.public for key in answer})
+
+    async def fetch_me(self) -> Me:
+        return await self.call("GET", ME_PATH, None, Me)
+
+    async def fetch_units(self) -> None:
+        """Remember the units of this person's scope, so that records can be created without signal."""
+        answer = await self.call("GET", UNITS_PATH, None, Units)
+        with self._store.transaction("units stored") as db:
+            set_meta(db, "units", msgspec.json.encode({unit.code: unit.county for unit in answer.units}).decode())
+
+    def county_of(self, unit: UnitCode) -> County | None:
+        """None: not a unit of this person, as far as this phone was told."""
+        return msgspec.json.decode(fetch_meta(self._store.db, "units", "{}"), type=dict[str, int]).get(unit)
+
+    async def call(self, method: str, path: str, send: Any, expect: type[_T]) -> _T:
+        """One authenticated JSON request."""
+
+        async def once(token: str | None) -> _T:
+            return await wire.call(self._client, method, path, token, send, expect)
+
+        return await self._with_fresh_token(once)
+
+    async def open_lines(self, path: str, body: bytes) -> AsyncIterator[list[bytes]]:
+        """POST and read the answer line by line, its first lines already fetched: a stale token shows there."""
+
+        async def once(token: str | None) -> AsyncIterator[list[bytes]]:
+            lines = wire.stream_lines(self._client, path, token, body)
+            first = await anext(lines, None)
+            return _chained(first, lines)
+
+        return await self._with_fresh_token(once)
+
+    async def _with_fresh_token(self, once: Callable[[str | None], Awaitable[_T]]) -> _T:
+        try:
+            return await once(fetch_meta(self._store.db, "access"))
+        except wire.RefusedError as refused:
+            refresh = fetch_meta(self._store.db, "refresh")
+            if refused.code not in _STALE or refresh is None:
+                raise
+        request = RefreshRequest(refresh=refresh)
+        self._store_tokens(await wire.call(self._client, "POST", REFRESH_PATH, None, request, Tokens))
+        return await once(fetch_meta(self._store.db, "access"))
+
+    def _store_tokens(self, tokens: Tokens) -> None:
+        with self._store.transaction("tokens stored") as db:
+            set_meta(db, "access", tokens.access)
+            set_meta(db, "refresh", tokens.refresh)
+            set_meta(db, "person", str(tokens.person))
+
+
+async def _chained(first: list[bytes] | None, rest: AsyncIterator[list[bytes]]) -> AsyncIterator[list[bytes]]:
+    if first is not None:
+        yield first
+        async for lines in rest:
+            yield lines

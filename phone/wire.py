@@ -1,0 +1,150 @@
+"""HTTP as the phone needs it: compressed both ways, answers readable up to the byte where they were cut."""
+
+from __future__ import annotations
+
+import sys
+import zlib
+from collections.abc import AsyncIterator
+from typing import Any, Final, Protocol, TypeVar
+
+import httpx
+import msgspec
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+_T = TypeVar("_T")
+
+ACCEPTED: Final = "zstd, gzip"
+_COMPRESS_FROM_BYTES: Final = 200  # below, a compressed body is hardly smaller
+
+
+class OfflineError(Exception):
+    """No answer, or the answer broke off. Ordinary life: everything stays here and is sent again."""
+
+
+class RefusedError(Exception):
+    """The server answered, and not with what was asked for. `code` is the problem's stable code (RFC 9457)."""
+
+    def __init__(self, status: int, code: str, message: str, retry_after_s: float | None) -> None:
+        super().__init__(f"{status} {code}")
+        self.status = status
+        self.code = code
+        self.message = message
+        self.retry_after_s = retry_after_s
+
+
+class Decompressor(Protocol):
+    """The streaming part that zlib and zstd share."""
+
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+
+class _Identity:
+    def decompress(self, data: bytes, /) -> bytes:
+        return data
+
+
+class _ZstdFrames:
+    """A response may be several zstd frames one after the other: a server may close one at each flush."""
+
+    def __init__(self) -> None:
+        self._frame = zstd.ZstdDecompressor()
+
+    def decompress(self, data: bytes, /) -> bytes:
+        out = self._frame.decompress(data)
+        while self._frame.eof and self._frame.unused_data:
+            rest = self._frame.unused_data
+            self._frame = zstd.ZstdDecompressor()
+            out += self._frame.decompress(rest)
+        if self._frame.eof:
+            self._frame = zstd.ZstdDecompressor()
+        return out
+
+
+def decompressor(encoding: str) -> Decompressor:
+    """For a Content-Encoding. What has arrived is decoded at once, so a cut costs only the frame it hit."""
+    match encoding.strip().lower():
+        case "zstd":
+            return _ZstdFrames()
+        case "gzip":
+            return zlib.decompressobj(wbits=31)
+        case _:
+            return _Identity()
+
+
+class Lines:
+    """Cuts a stream of bytes into complete lines; what follows the last newline is never handed out."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        *whole, self._rest = (self._rest + data).split(b"\n")
+        return [line for line in whole if line.strip()]
+
+
+def headers(token: str | None, body: bytes) -> tuple[dict[str, str], bytes]:
+    """Request headers, and the body as it travels."""
+    fields = {"Accept-Encoding": ACCEPTED, "Content-Type": "application/json"}
+    if token:
+        fields["Authorization"] = f"Bearer {token}"
+    if len(body) < _COMPRESS_FROM_BYTES:
+        return fields, body
+    return fields | {"Content-Encoding": "zstd"}, zstd.compress(body)
+
+
+async def stream_lines(client: httpx.AsyncClient, path: str, token: str | None, body: bytes) -> AsyncIterator[list[bytes]]:
+    """POST, and yield the complete lines of the answer as they arrive. Raises RefusedError or OfflineError."""
+    fields, content = headers(token, body)
+    lines = Lines()
+    try:
+        fields["Accept"] = "application/x-ndjson"
+        async with client.stream("POST", path, headers=fields, content=content) as answer:
+            if answer.status_code != httpx.codes.OK:
+                raise await refusal(answer)
+            unpack = decompressor(answer.headers.get("Content-Encoding", ""))
+            async for chunk in answer.aiter_raw():
+                if whole := lines.feed(unpack.decompress(chunk)):
+                    yield whole
+    except (httpx.TransportError, zlib.error, zstd.ZstdError) as error:
+        raise OfflineError(str(error)) from error
+
+
+async def call(client: httpx.AsyncClient, method: str, path: str, token: str | None, send: Any, expect: type[_T]) -> _T:
+    """One JSON request, answered by `expect`. Raises RefusedError or OfflineError."""
+    fields, content = headers(token, b"" if send is None else msgspec.json.encode(send))
+    try:
+        async with client.stream(method, path, headers=fields, content=content) as answer:
+            if not answer.is_success:
+                raise await refusal(answer)
+            return msgspec.json.decode(await _whole(answer), type=expect)
+    except (httpx.TransportError, zlib.error, zstd.ZstdError) as error:
+        raise OfflineError(str(error)) from error
+
+
+class _ProblemBody(msgspec.Struct):
+    type: str = ""
+    code: str = ""
+    title: str = ""
+    detail: str = ""
+
+
+async def refusal(answer: httpx.Response) -> RefusedError:
+    """What a status that is not success means. A proxy's page instead of problem+json has the code `http_<status>`."""
+    code, message = f"http_{answer.status_code}", ""
+    try:
+        body = msgspec.json.decode(await _whole(answer), type=_ProblemBody)
+        code = body.code or body.type.rstrip("/").rpartition("/")[2].rpartition(":")[2] or code
+        message = body.title or body.detail
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        pass
+    after = answer.headers.get("Retry-After", "")
+    return RefusedError(answer.status_code, code, message, float(after) if after.isdigit() else None)
+
+
+async def _whole(answer: httpx.Response) -> bytes:
+    unpack = decompressor(answer.headers.get("Content-Encoding", ""))
+    return b"".join([unpack.decompress(chunk) async for chunk in answer.aiter_raw()])
