@@ -9,12 +9,11 @@ from litestar import Router, post
 from litestar.params import JSONBody
 
 from api.auth import PUBLIC, refusal
+from api.dependencies import GivenCaller, GivenNow, GivenOrigin, GivenResources
 from api.passwords import check_new_password
 from api.proxies import source_group
-from api.dependencies import GivenCaller, GivenNow, GivenOrigin, GivenResources
 from api.resources import Resources
 from contracts.access import Action, ChangePassword, DeviceIn, EnrolRequest, RefreshRequest, Tokens
-from contracts.caller import Caller
 from contracts.ids import PersonId
 from contracts.problems import Problem, ProblemCode
 from storage.audit_log import Note, Origin, insert_note
@@ -28,9 +27,7 @@ BODY_BYTES_MAX: Final = 16 * 1024
 
 
 @post("/enrol", opt=PUBLIC, status_code=200, summary="登录并登记设备 · Log in and enrol this device")
-async def enrol_device(
-    data: JSONBody[EnrolRequest], resources: GivenResources, now: GivenNow, origin: GivenOrigin
-) -> Tokens:
+async def enrol_device(data: JSONBody[EnrolRequest], resources: GivenResources, now: GivenNow, origin: GivenOrigin) -> Tokens:
     """Phone number and password for a pair of tokens. The phone makes its own device id, once per local store."""
     person = await _log_in(data.phone, data.password, resources, now, origin)
     refused = await _enrol(person, data.device, resources, now, origin)
@@ -92,9 +89,7 @@ def _tokens(pair: Pair, now: datetime) -> Tokens:
 
 
 @post("/refresh", opt=PUBLIC, status_code=200, summary="换取新凭证 · A new pair of tokens")
-async def refresh_tokens(
-    data: JSONBody[RefreshRequest], resources: GivenResources, now: GivenNow, origin: GivenOrigin
-) -> Tokens:
+async def refresh_tokens(data: JSONBody[RefreshRequest], resources: GivenResources, now: GivenNow, origin: GivenOrigin) -> Tokens:
     """A pair for a refresh token. The old one stays good until the new one is used: this answer may be lost."""
     source = bucket_key("refresh", source_group(origin.source))
     if wait_s := await take(resources.pool, source, resources.access.refresh, now):
@@ -115,9 +110,7 @@ async def refresh_tokens(
 
 
 @post("/logout", status_code=204, summary="退出登录 · Log out")
-async def log_out(
-    caller: GivenCaller, resources: GivenResources, now: GivenNow, origin: GivenOrigin
-) -> None:
+async def log_out(caller: GivenCaller, resources: GivenResources, now: GivenNow, origin: GivenOrigin) -> None:
     """End the tokens of this device. Its records and unsent work stay on it."""
     async with transaction(resources.pool) as conn:
         await end_device_tokens(conn, caller.device)

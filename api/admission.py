@@ -66,5 +66,5 @@ class Admission:
         """Come again when those before you are done; spread, or all who were refused come back in the same second."""
         self.refused += 1
         queue_seconds = self.service_seconds * (self.waiting + self.running) / self._running_max
-        wait = math.ceil(queue_seconds * random.uniform(1.0, 3.0))  # noqa: S311 - spreading, not a secret
+        wait = math.ceil(queue_seconds * random.uniform(1.0, 3.0))
         return Problem(ProblemCode.BUSY, retry_after_s=min(max(wait, RETRY_S_MIN), RETRY_S_MAX))

@@ -13,8 +13,8 @@ import structlog
 from litestar import Request, Response, get
 
 from api.auth import PUBLIC, bearer_token
-from api.metrics import CONTENT_TYPE
 from api.dependencies import GivenResources
+from api.metrics import CONTENT_TYPE
 from api.resources import Resources
 from contracts.problems import Problem, ProblemCode
 from storage.gauges import fetch_gauges, fetch_migration

@@ -55,7 +55,7 @@ class RequestContext:
         trusted, source = self.proxies.source(scope.get("client"), headers)
         request_id = _request_id(headers, trusted=trusted)
         secure = self.always_https or (trusted and headers.get(b"x-forwarded-proto") == b"https")
-        scope.setdefault("state", {}).update(request_id=request_id, source=source)  # type: ignore[call-arg]
+        scope.setdefault("state", {}).update(request_id=request_id, source=source)
         started, status = time.perf_counter(), 500
 
         async def send_with_headers(message: Message) -> None:
@@ -71,9 +71,10 @@ class RequestContext:
             await self.app(scope, receive, send_with_headers)
         finally:
             seconds = time.perf_counter() - started
+            method = str(scope.get("method", ""))
             route = str(scope.get("path_template") or "unmatched")
-            self.metrics.count_request(scope["method"], route, status, seconds)
-            log.info("request", method=scope["method"], route=route, status=status, ms=round(seconds * 1000, 1), source=source)
+            self.metrics.count_request(method, route, status, seconds)
+            log.info("request", method=method, route=route, status=status, ms=round(seconds * 1000, 1), source=source)
             structlog.contextvars.clear_contextvars()
 
 
@@ -106,7 +107,7 @@ class RequestDecompression:
             self._check_length(headers)
             unpack = unpacker(encoding, self.unpacked_bytes_max)
         except Problem as problem:
-            await _answer(problem, scope, receive, send)
+            await _answer(problem, scope, send)
             return
         if unpack is not None:
             scope["headers"] = [(name, value) for name, value in scope["headers"] if name not in (b"content-encoding", b"content-length")]
@@ -136,7 +137,7 @@ class RequestDecompression:
             raise Problem(ProblemCode.BODY_TOO_LARGE, bytes_max=self.packed_bytes_max)
 
 
-async def _answer(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
+async def _answer(problem: Problem, scope: Scope, send: Send) -> None:
     """Answer before Litestar has seen the request."""
     response = render_problem(problem, str(scope.get("state", {}).get("request_id", "")))
     headers = [(name.lower().encode(), str(value).encode()) for name, value in response.headers.items()]

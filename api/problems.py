@@ -128,7 +128,7 @@ def problem_of(error: HTTPException) -> Problem:
     return Problem(CODE_OF_STATUS.get(error.status_code, ProblemCode.MALFORMED_REQUEST))
 
 
-def handle_undecodable(request: Request[Any, Any, Any], error: SerializationException) -> Response[bytes]:
+def handle_undecodable(request: Request[Any, Any, Any], _error: SerializationException) -> Response[bytes]:
     return handle_problem(request, Problem(ProblemCode.MALFORMED_REQUEST))
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from api.admission import Admission
 from api.limits import DeviceLimit
 from api.listeners import Live
 from api.metrics import Metrics
 from api.passwords import Passwords
+from api.photo_urls import PhotoUrls
 from api.signing import Signer
+from storage.objects import Objects
+from storage.photos import PhotoRules
 from storage.pool import Pool
 from storage.rate_limit import Rate
 from storage.tokens import Lifetimes
@@ -49,7 +51,9 @@ class Resources:
     pool: Pool
     units: UnitsCache
     signer: Signer
-    objects: Any  # storage.objects.Objects; None where this process has no S3
+    objects: Objects | None  # None where this process has no S3
+    photo_rules: PhotoRules
+    photo_urls: PhotoUrls
     now: Callable[[], datetime]
     metrics: Metrics
     passwords: Passwords

@@ -7,15 +7,24 @@ from typing import Final
 from litestar.types import ControllerRouterHandler
 
 from api.accounts import ACCOUNTS
+from api.audit_log import AUDIT
+from api.devices import DEVICES
 from api.exchange import exchange
 from api.health import live, metrics, ready
 from api.live import live_streams
+from api.people import PEOPLE
+from api.photos import PHOTOS, list_keys
 
 ROUTES: Final[tuple[ControllerRouterHandler, ...]] = (
     ACCOUNTS,
+    DEVICES,
+    PEOPLE,
+    AUDIT,
     live,
     ready,
     metrics,
     exchange,
     live_streams,
+    PHOTOS,
+    list_keys,
 )

@@ -37,8 +37,10 @@ def unpacker(encoding: bytes, unpacked_bytes_max: int) -> Unpack | None:
 class Stream(Protocol):
     """What both libraries have in common. `read` unpacks at most `size` bytes; `eof` is the end of the frame."""
 
-    eof: bool
-    hungry: bool
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def hungry(self) -> bool: ...
 
     def read(self, chunk: bytes, size: int) -> bytes: ...
 
@@ -73,22 +75,26 @@ class Unpacker:
 class GzipStream:
     def __init__(self) -> None:
         self._decompressor = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-        self.hungry = True
+        self._hungry = True
 
     @property
     def eof(self) -> bool:
         return self._decompressor.eof
 
+    @property
+    def hungry(self) -> bool:
+        return self._hungry
+
     def read(self, chunk: bytes, size: int) -> bytes:
         part = self._decompressor.decompress(self._decompressor.unconsumed_tail + chunk, size)
         # output that filled the size may have more behind it, even with no input left
-        self.hungry = not self._decompressor.unconsumed_tail and len(part) < size
+        self._hungry = not self._decompressor.unconsumed_tail and len(part) < size
         return part
 
 
 class ZstdStream:
     def __init__(self) -> None:
-        options = {zstd.DecompressionParameter.window_log_max: WINDOW_LOG_MAX}
+        options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: WINDOW_LOG_MAX}
         self._decompressor = zstd.ZstdDecompressor(options=options)
 
     @property

@@ -171,7 +171,6 @@ class Action(str, Enum):
     UNIT_CREATED = "unit_created"
     HELD_SETTLED = "held_settled"
     CONFLICT_SETTLED = "conflict_settled"
-    AUDIT_READ = "audit_read"
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):

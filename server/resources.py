@@ -11,11 +11,13 @@ from api.limits import DeviceLimit
 from api.listeners import Live
 from api.metrics import Metrics
 from api.passwords import Passwords
+from api.photo_urls import PhotoUrls
 from api.resources import AccessRules, Resources, SyncRules, utc_now
-from server.keys import load_signer
+from server.keys import load_secret, load_signer
 from server.migrate import migration_files
-from server.settings import AuthSettings, S3Settings, Settings
+from server.settings import AuthSettings, LimitSettings, S3Settings, Settings
 from storage.objects import Objects, S3Access
+from storage.photos import PhotoRules
 from storage.pool import open_pool
 from storage.rate_limit import Rate
 from storage.tokens import Lifetimes
@@ -43,6 +45,8 @@ async def open_resources(settings: Settings, metrics: Metrics, now: Callable[[],
                 units=UnitsCache(pool),
                 signer=signer,
                 objects=objects,
+                photo_rules=photo_rules(limits),
+                photo_urls=photo_urls(settings),
                 now=now or utc_now,
                 metrics=metrics,
                 passwords=Passwords(
@@ -93,4 +97,16 @@ def s3_access(s3: S3Settings) -> S3Access:
         bucket=s3.bucket,
         access_key=s3.access_key.get_secret_value(),
         secret_key=s3.secret_key.get_secret_value(),
+        threads_max=s3.threads_max,
+        presigned_seconds=s3.presigned_seconds,
     )
+
+
+def photo_rules(limits: LimitSettings) -> PhotoRules:
+    return PhotoRules(photo_bytes_max=limits.photo_bytes_max, pixels_max=limits.photo_pixels_max)
+
+
+def photo_urls(settings: Settings) -> PhotoUrls:
+    """Relayed unless the operator says that phones reach S3; every replica needs the same secret to know its siblings' URLs."""
+    secret = load_secret(settings.keys_folder, "relay.key") if settings.s3.relay else None
+    return PhotoUrls(relay_secret=secret, public_url=settings.public_url, seconds=settings.s3.presigned_seconds)

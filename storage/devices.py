@@ -71,7 +71,7 @@ SQL_FETCH_OWNER: Final[LiteralString] = "SELECT person FROM device WHERE id = $1
 
 
 async def fetch_owner(executor: Executor, device: DeviceId) -> PersonId | None:
-    return await executor.fetchval(SQL_FETCH_OWNER, device)  # type: ignore[no-any-return]
+    return await executor.fetchval(SQL_FETCH_OWNER, device)
 
 
 SQL_REVOKE: Final[LiteralString] = """

@@ -30,4 +30,4 @@ SQL_FETCH_MIGRATION: Final[LiteralString] = "SELECT max(version) FROM schema_mig
 
 async def fetch_migration(executor: Executor) -> str | None:
     """The newest migration that was applied."""
-    return await executor.fetchval(SQL_FETCH_MIGRATION)  # type: ignore[no-any-return]
+    return await executor.fetchval(SQL_FETCH_MIGRATION)

@@ -32,21 +32,21 @@ async def fetch_login(executor: Executor, phone: str) -> Login | None:
     return Login(**row) if row else None
 
 
-SQL_FETCH_PASSWORD: Final[LiteralString] = "SELECT phone, password_hash FROM person WHERE id = $1"
+SQL_FETCH_HASH: Final[LiteralString] = "SELECT phone, password_hash FROM person WHERE id = $1"
 
 
 async def fetch_password(executor: Executor, person: PersonId) -> tuple[str, str]:
     """(phone, password hash)."""
-    row = await executor.fetchrow(SQL_FETCH_PASSWORD, person)
+    row = await executor.fetchrow(SQL_FETCH_HASH, person)
     assert row is not None  # people are never deleted
     return row["phone"], row["password_hash"]
 
 
-SQL_UPDATE_PASSWORD: Final[LiteralString] = "UPDATE person SET password_hash = $2 WHERE id = $1"
+SQL_UPDATE_HASH: Final[LiteralString] = "UPDATE person SET password_hash = $2 WHERE id = $1"
 
 
 async def update_password(conn: Executor, person: PersonId, password_hash: str) -> None:
-    await conn.execute(SQL_UPDATE_PASSWORD, person, password_hash)
+    await conn.execute(SQL_UPDATE_HASH, person, password_hash)
 
 
 SQL_INSERT_PERSON: Final[LiteralString] = """
@@ -68,7 +68,7 @@ SQL_FETCH_ID_BY_PHONE: Final[LiteralString] = "SELECT id FROM person WHERE phone
 
 
 async def fetch_id_by_phone(executor: Executor, phone: str) -> PersonId | None:
-    return await executor.fetchval(SQL_FETCH_ID_BY_PHONE, phone)  # type: ignore[no-any-return]
+    return await executor.fetchval(SQL_FETCH_ID_BY_PHONE, phone)
 
 
 SQL_DISABLE: Final[LiteralString] = "UPDATE person SET disabled_at = $2 WHERE id = $1 AND disabled_at IS NULL"
@@ -106,21 +106,21 @@ SQL_INSERT_DUTY: Final[LiteralString] = """
 """
 
 
-async def insert_duty(conn: Connection, id: UUID, duty: Duty) -> None:
-    await conn.execute(SQL_INSERT_DUTY, id, duty.person, duty.role.value, duty.unit, duty.starts, duty.ends)
+async def insert_duty(conn: Connection, duty_id: UUID, duty: Duty) -> None:
+    await conn.execute(SQL_INSERT_DUTY, duty_id, duty.person, duty.role.value, duty.unit, duty.starts, duty.ends)
 
 
 SQL_LOCK_DUTY: Final[LiteralString] = "SELECT person, role, unit, starts, ends FROM duty WHERE id = $1 FOR UPDATE"
 SQL_END_DUTY: Final[LiteralString] = "UPDATE duty SET ends = $2 WHERE id = $1"
 
 
-async def lock_duty(conn: Connection, id: UUID) -> Duty | None:
-    row = await conn.fetchrow(SQL_LOCK_DUTY, id)
+async def lock_duty(conn: Connection, duty_id: UUID) -> Duty | None:
+    row = await conn.fetchrow(SQL_LOCK_DUTY, duty_id)
     return Duty(**{**row, "role": Role(row["role"])}) if row else None
 
 
-async def end_duty(conn: Connection, id: UUID, ends: datetime) -> None:
-    await conn.execute(SQL_END_DUTY, id, ends)
+async def end_duty(conn: Connection, duty_id: UUID, ends: datetime) -> None:
+    await conn.execute(SQL_END_DUTY, duty_id, ends)
 
 
 SQL_FETCH_DUTIES: Final[LiteralString] = """

@@ -34,7 +34,7 @@ BUSY_RETRY_S: Final = 2
 DOWN_RETRY_S: Final = 5
 
 
-class BoundedPool(asyncpg.Pool):  # type: ignore[type-arg]
+class BoundedPool(asyncpg.Pool):
     """A pool whose queue is bounded in length and time. Refusals are `Problem`s with Retry-After."""
 
     __slots__ = ("acquire_seconds_max", "waiting", "waiting_max")
@@ -54,7 +54,7 @@ class BoundedPool(asyncpg.Pool):  # type: ignore[type-arg]
         self.waiting += 1
         try:
             # a free connection needs no clock; opening one has its own
-            return await super()._acquire(None if self.is_free() else timeout or self.acquire_seconds_max)
+            return await super()._acquire(None if self.is_free() else timeout or self.acquire_seconds_max)  # pyright: ignore[reportAttributeAccessIssue]
         except TimeoutError:
             raise Problem(ProblemCode.BUSY, retry_after_s=BUSY_RETRY_S) from None
         except OSError as error:  # nobody listens, or the socket is gone

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
 import httpx
@@ -60,7 +60,7 @@ async def app(settings: Settings, clock: Clock) -> AsyncIterator[Litestar]:
 
 
 def client_of(app: Litestar, address: str = "127.0.0.1") -> httpx.AsyncClient:
-    transport = httpx.ASGITransport(app=app, client=(address, 40000), raise_app_exceptions=False)
+    transport = httpx.ASGITransport(app=cast(Any, app), client=(address, 40000), raise_app_exceptions=False)
     return httpx.AsyncClient(transport=transport, base_url="http://xunling.test")
 
 

@@ -1,0 +1,362 @@
+"""People, duties and units: what everyone may see of themselves, and what an admin does inside the units of their duty."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Final
+from uuid import UUID
+
+import msgspec
+from litestar import Router, get, post
+from litestar.params import FromPath, FromQuery, JSONBody
+from msgspec import Meta
+from uuid_utils.compat import uuid7
+
+from api.dependencies import GivenCaller, GivenNow, GivenOrigin, GivenPlaces, GivenResources
+from api.passwords import check_new_password, generate_password
+from contracts.access import (
+    PAGE_ROWS_MAX,
+    Action,
+    DeviceOut,
+    DutyIn,
+    EndDuty,
+    GrantDuty,
+    Me,
+    People,
+    PersonIn,
+    PersonOut,
+    UnitIn,
+    Units,
+)
+from contracts.caller import Caller
+from contracts.ids import PersonId
+from contracts.people import Duty, Unit
+from contracts.problems import Problem, ProblemCode
+from storage.audit_log import Note, insert_note, insert_notes
+from storage.devices import fetch_devices
+from storage.people import (
+    FIRST,
+    disable_person,
+    enable_person,
+    end_duty,
+    fetch_duties,
+    fetch_id_by_phone,
+    fetch_people,
+    fetch_person,
+    insert_duty,
+    insert_person,
+    lock_duty,
+    update_password,
+)
+from storage.pool import Pool, transaction
+from storage.tokens import end_person_tokens
+from storage.units import insert_unit
+from sync.administration import (
+    PEOPLE_READERS,
+    Refusal,
+    end_refusal,
+    grant_refusal,
+    person_refusal,
+    unit_refusal,
+    units_with,
+)
+from sync.places import Places
+
+PageSize = Annotated[int, Meta(ge=1, le=PAGE_ROWS_MAX)]
+Text = Annotated[str, Meta(max_length=50)]
+
+
+def refuse(refusal: Refusal | None) -> None:
+    """Problem for a refusal; what lies outside the caller's units is not said to exist."""
+    match refusal:
+        case None:
+            return
+        case Refusal.OUTSIDE_YOUR_UNITS:
+            raise Problem(ProblemCode.NOT_ALLOWED, reason=refusal.value)
+        case Refusal.ENDED_ALREADY:
+            raise Problem(ProblemCode.CONFLICTING_STATE, reason=refusal.value)
+        case _:
+            raise Problem(ProblemCode.INVALID_VALUE, reason=refusal.value)
+
+
+@get("/me", summary="我是谁 · Who am I")
+async def me(caller: GivenCaller, resources: GivenResources, places: GivenPlaces) -> Me:
+    """The caller with all duties, the device, and the counties whose records it may exchange."""
+    person = await fetch_person(resources.pool, caller.person)
+    counties = sorted({c for d in caller.duties if (c := places.county_of(d.unit)) is not None})
+    devices = await fetch_devices(resources.pool, caller.person, counties, caller.device)
+    assert person is not None  # people are never deleted
+    return Me(person=person, device=next(d for d in devices if d.current), counties=counties)
+
+
+@get("/units", summary="单位 · Units")
+async def list_units(caller: GivenCaller, places: GivenPlaces, now: GivenNow) -> Units:
+    """The units of the caller's duties, all below them, and the line above each for its name."""
+    below = {code for d in caller.duties if d.ends is None or now < d.ends for code in places.below(d.unit)}
+    above = {code for d in caller.duties for code in places.line(d.unit)}
+    return Units(units=[places.units[code] for code in sorted(below | above)])
+
+
+@post("/units", status_code=201, summary="新增网格、队伍或部门 · Add a grid, team or department")
+async def create_unit(
+    data: JSONBody[UnitIn],
+    caller: GivenCaller,
+    resources: GivenResources,
+    places: GivenPlaces,
+    now: GivenNow,
+    origin: GivenOrigin,
+) -> Unit:
+    """Under a unit of the admin. Townships and villages have national codes and are not made here."""
+    refuse(unit_refusal(caller.duties, data.parent, data.level, places, now))
+    unit = Unit(code=data.code, county=places.units[data.parent].county, parent=data.parent, level=data.level, name=data.name)
+    async with transaction(resources.pool) as conn:
+        if not await insert_unit(conn, unit):
+            raise Problem(ProblemCode.CONFLICTING_STATE, field="code")
+        note = Note(
+            action=Action.UNIT_CREATED,
+            person=caller.person,
+            device=caller.device,
+            subject=unit.code,
+            unit=unit.code,
+            detail={"name": unit.name, "level": unit.level.value, "parent": data.parent},
+        )
+        await insert_note(conn, note, origin, now)
+    return unit
+
+
+@get("/persons", summary="人员名单 · People in my units")
+async def list_people(
+    caller: GivenCaller,
+    resources: GivenResources,
+    places: GivenPlaces,
+    now: GivenNow,
+    after: FromQuery[UUID | None] = None,
+    text: FromQuery[Text] = "",
+    limit: FromQuery[PageSize] = 50,
+) -> People:
+    """Who has or had a duty in the caller's units, with those duties. `text`: part of the name, or the number's beginning."""
+    units = units_with(PEOPLE_READERS, caller.duties, places, now)
+    if not units:
+        raise Problem(ProblemCode.NOT_ALLOWED)
+    found = await fetch_people(resources.pool, units, after=after or FIRST, text=text, limit=limit)
+    return People(people=found, next=str(found[-1].id) if len(found) == limit else None)
+
+
+@get("/persons/{person_id:uuid}", summary="一个人 · One person")
+async def show_person(
+    person_id: FromPath[UUID], caller: GivenCaller, resources: GivenResources, places: GivenPlaces, now: GivenNow
+) -> PersonOut:
+    return await _visible(person_id, caller, resources.pool, places, now)
+
+
+@get("/persons/{person_id:uuid}/devices", summary="某人的设备 · A person's devices")
+async def list_devices_of(
+    person_id: FromPath[UUID], caller: GivenCaller, resources: GivenResources, places: GivenPlaces, now: GivenNow
+) -> list[DeviceOut]:
+    """For whoever administers all of the person's duties."""
+    theirs = await _administered(person_id, caller, resources.pool, places, now)
+    counties = sorted({c for d in theirs if (c := places.county_of(d.unit)) is not None})
+    return await fetch_devices(resources.pool, person_id, counties)
+
+
+async def _visible(person: PersonId, caller: Caller, pool: Pool, places: Places, now: datetime) -> PersonOut:
+    found = await fetch_person(pool, person, units_with(PEOPLE_READERS, caller.duties, places, now))
+    if found is None:
+        raise Problem(ProblemCode.NOT_FOUND)
+    return found
+
+
+async def _administered(person: PersonId, caller: Caller, pool: Pool, places: Places, now: datetime) -> tuple[Duty, ...]:
+    """The duties of a person whom the caller administers; not found when they have none in the caller's units."""
+    await _visible(person, caller, pool, places, now)
+    theirs = await fetch_duties(pool, person)
+    refuse(person_refusal(caller.duties, theirs, places, now))
+    return theirs
+
+
+def _new_duty(person: PersonId, wanted: DutyIn, caller: Caller, places: Places, now: datetime) -> Duty:
+    starts = wanted.starts or now
+    refuse(grant_refusal(caller.duties, wanted.role, wanted.unit, starts, wanted.ends, places, now))
+    return Duty(person=person, role=wanted.role, unit=wanted.unit, starts=starts, ends=wanted.ends)
+
+
+def _granted(caller: Caller, duty_id: UUID, duty: Duty) -> Note:
+    return Note(
+        action=Action.DUTY_GRANTED,
+        person=caller.person,
+        device=caller.device,
+        about=duty.person,
+        subject=str(duty_id),
+        unit=duty.unit,
+        detail=msgspec.to_builtins(duty),
+    )
+
+
+@post("/persons", status_code=201, summary="新增人员 · Create a person")
+async def create_person(
+    data: JSONBody[PersonIn],
+    caller: GivenCaller,
+    resources: GivenResources,
+    places: GivenPlaces,
+    now: GivenNow,
+    origin: GivenOrigin,
+) -> PersonOut:
+    """With their first duties, each inside the admin's units. The password is in this answer and nowhere else."""
+    person = uuid7()
+    duties = {uuid7(): _new_duty(person, wanted, caller, places, now) for wanted in data.duties}
+    password = data.password or generate_password()
+    check_new_password(password, data.phone)
+    password_hash = await resources.passwords.hash(password)
+    async with transaction(resources.pool) as conn:
+        if not await insert_person(conn, person, data.name, data.phone, password_hash, now):
+            known = await fetch_id_by_phone(conn, data.phone)
+            raise Problem(ProblemCode.CONFLICTING_STATE, "该手机号已有账号，可直接授予职责", field="phone", person=str(known))
+        created = Note(action=Action.PERSON_CREATED, person=caller.person, device=caller.device, about=person, subject=str(person),
+                       unit=data.duties[0].unit)  # fmt: skip
+        for duty_id, duty in duties.items():
+            await insert_duty(conn, duty_id, duty)
+        await insert_notes(conn, [created, *(_granted(caller, one, d) for one, d in duties.items())], origin, now)
+        made = await fetch_person(conn, person)
+    assert made is not None
+    return msgspec.structs.replace(made, password=password)
+
+
+@post("/persons/{person_id:uuid}/disable", status_code=204, summary="停用账号 · Disable a person")
+async def disable(
+    person_id: FromPath[UUID],
+    caller: GivenCaller,
+    resources: GivenResources,
+    places: GivenPlaces,
+    now: GivenNow,
+    origin: GivenOrigin,
+) -> None:
+    """All duties end now; consoles are logged out; phones hand in what they hold, into quarantine, and wipe themselves."""
+    await _administered(person_id, caller, resources.pool, places, now)
+    async with transaction(resources.pool) as conn:
+        ended = await disable_person(conn, person_id, now)
+        if ended is None:
+            raise Problem(ProblemCode.CONFLICTING_STATE)
+        await end_person_tokens(conn, person_id)
+        duties, phones = ended
+        note = Note(
+            action=Action.PERSON_DISABLED,
+            person=caller.person,
+            device=caller.device,
+            about=person_id,
+            subject=str(person_id),
+            detail={"duties": [str(one) for one in duties], "phones": [str(one) for one in phones]},
+        )
+        await insert_note(conn, note, origin, now)
+
+
+@post("/persons/{person_id:uuid}/enable", status_code=204, summary="恢复账号 · Enable a person again")
+async def enable(
+    person_id: FromPath[UUID],
+    caller: GivenCaller,
+    resources: GivenResources,
+    places: GivenPlaces,
+    now: GivenNow,
+    origin: GivenOrigin,
+) -> None:
+    """Without any duty: those are granted anew, and phones log in with a new store."""
+    await _administered(person_id, caller, resources.pool, places, now)
+    async with transaction(resources.pool) as conn:
+        if not await enable_person(conn, person_id):
+            raise Problem(ProblemCode.CONFLICTING_STATE)
+        note = Note(action=Action.PERSON_ENABLED, person=caller.person, device=caller.device, about=person_id, subject=str(person_id))
+        await insert_note(conn, note, origin, now)
+
+
+@post("/persons/{person_id:uuid}/password", status_code=200, summary="重置密码 · Reset a password")
+async def reset_password(
+    person_id: FromPath[UUID],
+    caller: GivenCaller,
+    resources: GivenResources,
+    places: GivenPlaces,
+    now: GivenNow,
+    origin: GivenOrigin,
+) -> PersonOut:
+    """A new password, in this answer only. The person is logged out everywhere; unsent work stays on the phones."""
+    found = await _visible(person_id, caller, resources.pool, places, now)
+    await _administered(person_id, caller, resources.pool, places, now)
+    password = generate_password()
+    password_hash = await resources.passwords.hash(password)
+    async with transaction(resources.pool) as conn:
+        await update_password(conn, person_id, password_hash)
+        await end_person_tokens(conn, person_id)
+        note = Note(action=Action.PASSWORD_RESET, person=caller.person, device=caller.device, about=person_id, subject=str(person_id))
+        await insert_note(conn, note, origin, now)
+    return msgspec.structs.replace(found, password=password)
+
+
+@post("/duties", status_code=201, summary="授予职责 · Grant a duty")
+async def grant_duty(
+    data: JSONBody[GrantDuty],
+    caller: GivenCaller,
+    resources: GivenResources,
+    places: GivenPlaces,
+    now: GivenNow,
+    origin: GivenOrigin,
+) -> PersonOut:
+    """Inside the admin's units. A start in the past is allowed, and logged: it is how a forgotten duty is entered late."""
+    person = await fetch_person(resources.pool, data.person)
+    if person is None:
+        raise Problem(ProblemCode.NOT_FOUND)
+    if person.disabled_at is not None:
+        raise Problem(ProblemCode.CONFLICTING_STATE)
+    duty, duty_id = _new_duty(data.person, data.duty, caller, places, now), uuid7()
+    async with transaction(resources.pool) as conn:
+        await insert_duty(conn, duty_id, duty)
+        await insert_note(conn, _granted(caller, duty_id, duty), origin, now)
+    return await _visible(data.person, caller, resources.pool, places, now)
+
+
+@post("/duties/{duty_id:uuid}/end", status_code=200, summary="结束职责 · End a duty")
+async def end_one_duty(
+    duty_id: FromPath[UUID],
+    data: JSONBody[EndDuty],
+    caller: GivenCaller,
+    resources: GivenResources,
+    places: GivenPlaces,
+    now: GivenNow,
+    origin: GivenOrigin,
+) -> PersonOut:
+    """Never in the past: what was permitted when it was captured stays permitted."""
+    ends = data.ends or now
+    async with transaction(resources.pool) as conn:
+        duty = await lock_duty(conn, duty_id)
+        if duty is None:
+            raise Problem(ProblemCode.NOT_FOUND)
+        refuse(end_refusal(caller.duties, duty, ends, places, now))
+        await end_duty(conn, duty_id, ends)
+        note = Note(
+            action=Action.DUTY_ENDED,
+            person=caller.person,
+            device=caller.device,
+            about=duty.person,
+            subject=str(duty_id),
+            unit=duty.unit,
+            detail={"role": duty.role.value, "ends": ends},
+        )
+        await insert_note(conn, note, origin, now)
+    return await _visible(duty.person, caller, resources.pool, places, now)
+
+
+PEOPLE: Final = Router(
+    "/people/v1",
+    route_handlers=[
+        me,
+        list_units,
+        create_unit,
+        list_people,
+        show_person,
+        list_devices_of,
+        create_person,
+        disable,
+        enable,
+        reset_password,
+        grant_duty,
+        end_one_duty,
+    ],
+    tags=["people"],
+)
