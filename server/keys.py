@@ -2,12 +2,15 @@
 
 folder/signing.pem          the private key in use (PKCS 8)
 folder/retired/*.pem        public keys that signed before; put one there when the key is changed
+folder/*.key                secrets of 32 random bytes, such as the one that seals relayed upload addresses
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 from pathlib import Path
+from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
@@ -21,6 +24,8 @@ from cryptography.hazmat.primitives.serialization import (
 from api.signing import Signer
 from server.trouble import StartError
 
+SECRET_BYTES: Final = 32
+
 
 def load_signer(folder: Path) -> Signer:
     """The signer of this installation; makes its key at the first start. StartError when a file is not such a key."""
@@ -31,12 +36,31 @@ def load_signer(folder: Path) -> Signer:
     return Signer(read_private(path), [read_public(old) for old in sorted((folder / "retired").glob("*.pem"))])
 
 
+def load_secret(folder: Path, name: str) -> bytes:
+    """A secret of this installation; made at the first start."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = folder / name
+    if not path.exists():
+        write_once(path, secrets.token_bytes(SECRET_BYTES))
+    try:
+        secret = path.read_bytes()
+    except OSError as error:
+        raise unusable(path) from error
+    if len(secret) < SECRET_BYTES:
+        raise unusable(path)
+    return secret
+
+
 def make_key(path: Path) -> None:
-    """Write a new key. Of two processes that start at once one key wins: the file appears whole, or not at all."""
     pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    write_once(path, pem)
+
+
+def write_once(path: Path, content: bytes) -> None:
+    """Write a file for us alone. Of two processes that start at once one wins: the file appears whole, or not at all."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(pem)
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     try:
@@ -68,4 +92,4 @@ def read_public(path: Path) -> Ed25519PublicKey:
 
 
 def unusable(path: Path) -> StartError:
-    return StartError(f"签名密钥文件无法使用：{path}", f"Not a usable Ed25519 key file: {path}")
+    return StartError(f"签名密钥文件无法使用：{path}", f"Not a usable Ed25519 key or secret file: {path}")

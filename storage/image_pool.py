@@ -12,13 +12,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from contracts.problems import ProblemCode
-
-if TYPE_CHECKING:  # the decoders are loaded in the child processes only
-    from storage.imaging import Look
-    from storage.stamp import StampLine
+from storage.looks import Look, StampLine
 
 T = TypeVar("T")
 
@@ -86,6 +83,9 @@ def limit_process() -> None:
     """In the child: a decoder that wants more memory gets a MemoryError instead of the machine's last page."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+# The decoders are loaded in the child processes only.
 
 
 def _look_at(original: Path, folder: Path, pixels_max: int) -> Look | ProblemCode:

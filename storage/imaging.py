@@ -14,13 +14,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 import pdqhash
 import pillow_heif
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from contracts.problems import ProblemCode
+from storage.looks import Look
 from sync.evidence import Exif
 
 FORMATS: Final = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "HEIF": "image/heic"}
@@ -29,7 +29,6 @@ FORMATS_SEEN: Final = {**FORMATS, "MPO": "image/jpeg"}
 THUMBNAILS: Final[Mapping[str, int]] = {"thumb_320": 320, "thumb_1280": 1280}  # name -> longest side in pixels
 THUMBNAIL_QUALITY: Final = 80
 PDQ_SIDE_PX: Final = 512  # of the reference implementation: larger pictures are reduced to it first
-PDQ_QUALITY_MIN: Final = 50  # below it the picture is too plain to be compared (the hash's authors' advice)
 
 EXIF_IFD, GPS_IFD = 0x8769, 0x8825
 MAKE, MODEL, ORIENTATION, CHANGED_AT = 0x010F, 0x0110, 0x0112, 0x0132
@@ -40,17 +39,6 @@ DEVICE_CHARACTERS_MAX: Final = 80
 pillow_heif.register_heif_opener(thumbnails=False)
 Image.MAX_IMAGE_PIXELS = None  # counted here, by `opened`, against the installation's limit
 ImageFile.LOAD_TRUNCATED_IMAGES = False
-
-
-class Look(msgspec.Struct, frozen=True, kw_only=True):
-    """What was seen. Width and height as a person sees them, after EXIF's rotation. `pdq`: 64 hex digits."""
-
-    format: str
-    width: int
-    height: int
-    exif: Exif
-    pdq: str
-    pdq_quality: int
 
 
 def look_at(original: Path, folder: Path, pixels_max: int) -> Look | ProblemCode:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeVar
@@ -32,6 +32,7 @@ READ_SECONDS_MAX: Final = 20
 RETRY_AFTER_SECONDS: Final = 30
 DELETE_KEYS_MAX: Final = 1000  # of S3, per request
 READ_BYTES: Final = 1024 * 1024
+BINARY: Final = "application/octet-stream"
 
 
 def photo_key(county: County, sha256: str) -> str:
@@ -70,6 +71,13 @@ class StoredObject(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
     modified: datetime
     sha256: str | None = None
+
+
+class OpenObject(msgspec.Struct, frozen=True, kw_only=True):
+    """An object under way: its length is known, its bytes come when asked for."""
+
+    bytes: int
+    blocks: AsyncIterator[bytes]
 
 
 class Put(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,27 +160,28 @@ class Objects:
 
         return await self._call(list_page)
 
-    async def put(self, key: str, body: bytes | Path, *, sha256: str, media_type: str = "application/octet-stream") -> None:
-        """Store bytes or a file; S3 checks their SHA-256 (hex)."""
+    async def put(self, key: str, body: bytes | Path, *, sha256: str | None = None, media_type: str = BINARY) -> None:
+        """Store bytes or a file; S3 checks their SHA-256 (hex), or without one that they arrive as they are."""
+        wanted = {"Bucket": self._bucket, "Key": key, "ContentType": media_type}
+        wanted |= {"ChecksumSHA256": base64_of(sha256)} if sha256 else {"ChecksumAlgorithm": "SHA256"}
 
         def put() -> None:
             with open_body(body) as file:
-                self._client.put_object(
-                    Bucket=self._bucket,
-                    Key=key,
-                    Body=file,
-                    ChecksumSHA256=base64_of(sha256),
-                    ContentType=media_type,
-                )
+                self._client.put_object(Body=file, **wanted)
 
         await self._call(put)
+
+    async def open(self, key: str) -> OpenObject | None:
+        """The object, to be read block by block; None when there is no such object."""
+        found = await self._call(lambda: self._get(key))
+        return found and OpenObject(bytes=found["ContentLength"], blocks=self._blocks(found["Body"]))
 
     async def read(self, key: str, bytes_max: int) -> bytes | None:
         """The object's bytes, at most `bytes_max` of them; None when there is no such object."""
 
         def read() -> bytes | None:
-            body = self._open(key)
-            return body and body.read(bytes_max)
+            found = self._get(key)
+            return found and found["Body"].read(bytes_max)
 
         return await self._call(read)
 
@@ -180,11 +189,11 @@ class Objects:
         """Append the object's bytes to a file and show every block to `each`. False when there is no such object."""
 
         def append() -> bool:
-            body = self._open(key)
-            if body is None:
+            found = self._get(key)
+            if found is None:
                 return False
             with path.open("ab") as file:
-                for block in body.iter_chunks(READ_BYTES):
+                for block in found["Body"].iter_chunks(READ_BYTES):
                     file.write(block)
                     each(block)
             return True
@@ -217,6 +226,10 @@ class Objects:
         wanted = {"Bucket": self._bucket, "Key": key, "ResponseContentType": media_type}
         return await self._call(lambda: self._public.generate_presigned_url("get_object", Params=wanted, ExpiresIn=seconds))
 
+    async def _blocks(self, body: Any) -> AsyncIterator[bytes]:
+        while block := await self._call(lambda: body.read(READ_BYTES)):
+            yield block
+
     # Inside, in a thread
 
     def _presign_put(self, put: Put) -> str:
@@ -225,9 +238,9 @@ class Objects:
             wanted["ChecksumSHA256"] = base64_of(put.sha256)
         return self._public.generate_presigned_url("put_object", Params=wanted, ExpiresIn=self._presigned_seconds)
 
-    def _open(self, key: str) -> Any | None:
+    def _get(self, key: str) -> Any | None:
         try:
-            return self._client.get_object(Bucket=self._bucket, Key=key)["Body"]
+            return self._client.get_object(Bucket=self._bucket, Key=key)
         except ClientError as error:
             if status_of(error) == 404:
                 return None

@@ -11,10 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-import msgspec
 from PIL import Image, ImageDraw, ImageFont
 
 from storage.imaging import opened, reduced
+from storage.looks import StampLine
 
 SIDE_PX: Final = 2048
 QUALITY: Final = 85
@@ -33,13 +33,6 @@ FONTS: Final = (
     "C:/Windows/Fonts/msyh.ttc",
 )
 PROBE: Final = "巡岭水"
-
-
-class StampLine(msgspec.Struct, frozen=True):
-    """One line: in Chinese, and the same with codes only, in ASCII."""
-
-    chinese: str
-    codes: str
 
 
 def write_stamped(original: Path, out: Path, lines: Sequence[StampLine], font: Path | None, pixels_max: int) -> bool:

@@ -109,9 +109,9 @@ def is_long_before(visit_ms: int | None, taken: Sequence[int | None], long_befor
 
 def exif_differs(shown: Shown, exif_ms: int | None, rules: EvidenceRules) -> bool:
     """The picture's own time or place is not the announced one."""
-    if exif_ms is not None and shown.taken_ms is not None:
-        if abs(exif_ms - shown.taken_ms) > rules.exif_differs_time / timedelta(milliseconds=1):
-            return True
+    drift_ms_max = rules.exif_differs_time / timedelta(milliseconds=1)
+    if exif_ms is not None and shown.taken_ms is not None and abs(exif_ms - shown.taken_ms) > drift_ms_max:
+        return True
     if shown.exif.lat is None or shown.exif.lng is None:
         return False
     return is_far(shown.position, Position(lat=shown.exif.lat, lng=shown.exif.lng), rules.exif_differs_m)

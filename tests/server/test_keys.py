@@ -14,9 +14,7 @@ from server.keys import load_signer
 from server.trouble import StartError
 
 PHOTO = PhotoReceipt(county=610902, sha256="ab" * 32, bytes=3_000_000, at_ms=1_790_000_000_000, key="")
-RECEIPT = Receipt(
-    county=610902, device=UUID(int=7), incarnation=1, n=12, digest="cd" * 32, at_ms=1_790_000_000_000, key=""
-)
+RECEIPT = Receipt(county=610902, device=UUID(int=7), incarnation=1, n=12, digest="cd" * 32, at_ms=1_790_000_000_000, key="")
 
 
 def test_the_key_is_made_once_and_is_private(tmp_path: Path) -> None:
@@ -49,9 +47,7 @@ def test_a_retired_key_still_checks_but_no_longer_signs(tmp_path: Path) -> None:
     receipt = old.sign_receipt(RECEIPT)
     public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(old.public_keys[0].public))
     (tmp_path / "retired").mkdir()
-    (tmp_path / "retired" / "2026.pem").write_bytes(
-        public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    )
+    (tmp_path / "retired" / "2026.pem").write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     (tmp_path / "signing.pem").unlink()
     new = load_signer(tmp_path)
     assert new.key != old.key

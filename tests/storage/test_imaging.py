@@ -13,7 +13,8 @@ from PIL import Image
 from contracts.problems import ProblemCode
 from storage.image_pool import DecoderDied, ImagePool
 from storage.imaging import look_at
-from storage.stamp import StampLine, find_font, has_chinese, write_stamped
+from storage.looks import StampLine
+from storage.stamp import find_font, has_chinese, write_stamped
 from sync.evidence import NEAR_BITS_MAX, Exif, hash_words, probe_words
 from tests.photo_builder import bomb, jpeg, noise, picture
 
@@ -98,7 +99,7 @@ def test_what_is_no_picture_has_a_code(file, tmp_path, data, code) -> None:
 
 
 def test_nonsense_in_exif_does_not_harm_the_picture(file, tmp_path) -> None:
-    data = bytearray(jpeg(picture(1), taken=datetime(2026, 1, 1), lat=1, lng=1))  # noqa: DTZ001
+    data = bytearray(jpeg(picture(1), taken=datetime(2026, 1, 1), lat=1, lng=1))
     start = data.index(b"Exif\0\0") + 6
     for cut in range(8, 120, 7):
         damaged = data.copy()
@@ -146,10 +147,10 @@ def test_a_font_without_chinese_is_not_taken_for_one() -> None:
 
 
 def test_with_a_chinese_font_names_are_written_out(file, tmp_path) -> None:
-    named = os.environ.get("XUNLING_CJK_FONT")
+    named = os.environ.get("CJK_FONT")
     font = Path(named) if named else find_font()
     if font is None:
-        pytest.skip("needs Debian's fonts-wqy-microhei or fonts-noto-cjk, or a font named by XUNLING_CJK_FONT")
+        pytest.skip("needs Debian's fonts-wqy-microhei or fonts-noto-cjk, or a font named by CJK_FONT")
     assert has_chinese(font)
     original = file(jpeg(picture(1, 1200, 900)))
     assert write_stamped(original, tmp_path / "a.jpg", LINES, font, PIXELS_MAX) is True

@@ -112,3 +112,17 @@ async def test_s3_is_never_called_on_the_event_loop(objects, monkeypatch) -> Non
     await objects.list_under("nothing")
     assert threads
     assert threading.get_ident() not in threads
+
+
+async def test_bytes_without_a_known_hash_are_stored_with_one(objects) -> None:
+    await objects.put("7/chunks/x", BODY)
+    assert (await objects.head("7/chunks/x")).sha256 == SHA256
+
+
+async def test_an_object_is_read_block_by_block(objects) -> None:
+    large = BODY * 150
+    await objects.put("8/photos/x", large)
+    found = await objects.open("8/photos/x")
+    assert found.bytes == len(large)
+    assert b"".join([block async for block in found.blocks]) == large
+    assert await objects.open("8/photos/none") is None

@@ -1,0 +1,153 @@
+"""The photo job: verify, look, render, note. Each step leaves a state in which the next begins, so it may die anywhere."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from contracts.ids import County, RecordId, Version
+from contracts.problems import ProblemCode
+from storage import blobs
+from storage.blobs import Blob, BlobState
+from storage.image_pool import DecoderDied, ImagePool
+from storage.looks import Look
+from storage.objects import Objects, photo_key, rendering_key
+from storage.photo_notes import (
+    PhotoContext,
+    changed_fields,
+    fetch_unnoted,
+    flags_of,
+    note_of,
+    stamp_lines,
+    update_noted,
+)
+from storage.photo_views import RENDERING_MEDIA_TYPE, stamped_name
+from storage.photos import PhotoRef, PhotoRules, refuse, verify_blob
+from storage.pictures import fetch_look, insert_picture
+from storage.pool import Pool, transaction
+from sync.evidence import EvidenceRules, Flag
+from sync.places import Places
+
+DEATHS_MAX: Final = 2  # a picture that killed its decoder so often is refused
+
+log = structlog.get_logger("xunling.photos")
+
+
+class PhotoEdit(msgspec.Struct, frozen=True, kw_only=True):
+    """An edit of one photo record by the server itself, planned on `base`."""
+
+    photo: RecordId
+    base: Version
+    fields: dict[str, tuple[Any, Any]]
+
+
+PushEdits = Callable[[County, Sequence[PhotoEdit]], Awaitable[None]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhotoWork:
+    """What the job needs. `push`: the server's own way into the one mutation path."""
+
+    pool: Pool
+    objects: Objects
+    images: ImagePool
+    rules: PhotoRules
+    evidence: EvidenceRules
+    places: Callable[[], Awaitable[Places]]
+    push: PushEdits
+    now: Callable[[], datetime]
+
+
+async def process_photo(work: PhotoWork, ref: PhotoRef, attempt: int = 0) -> None:
+    """Bring one blob as far as it can come. `attempt` counts from 0. Raises what passes: the queue tries again."""
+    blob = await blobs.fetch_blob(work.pool, ref.county, ref.sha256)
+    if blob and blob.state is BlobState.WANTED and blob.completed_at:
+        await verify_blob(work.pool, work.objects, work.rules, blob, work.now())
+        blob = await blobs.fetch_blob(work.pool, ref.county, ref.sha256)
+    if blob is None or blob.state not in (BlobState.RECEIVED, BlobState.REFUSED):
+        return
+    with tempfile.TemporaryDirectory(prefix="xunling-photo-") as folder:
+        original = Original(work, blob, Path(folder))
+        look = await fetch_look(work.pool, blob.county, blob.sha256)
+        if look is None and blob.state is BlobState.RECEIVED:
+            found = await look_and_render(work, blob, original, attempt)
+            if isinstance(found, ProblemCode):
+                log.warning("photo_refused", county=blob.county, sha256=blob.sha256, reason=found.value)
+                blob = await refuse(work.pool, blob, found)
+            else:
+                look = found
+        for context in await fetch_unnoted(work.pool, blob.county, blob.sha256):
+            await write_note(work, blob, look, context, original)
+
+
+class Original:
+    """The original as a local file, fetched when it is first needed."""
+
+    def __init__(self, work: PhotoWork, blob: Blob, folder: Path) -> None:
+        self.folder = folder
+        self._work = work
+        self._blob = blob
+        self._path = folder / "original"
+        self._is_here = False
+
+    async def path(self) -> Path:
+        """FileNotFoundError when S3 has lost a received photo: a person must know, and the job is held."""
+        if not self._is_here:
+            key = photo_key(self._blob.county, self._blob.sha256)
+            if not await self._work.objects.append_to(key, self._path, lambda _block: None):
+                raise FileNotFoundError(f"S3 has no {key}, for which there is a receipt")
+            self._is_here = True
+        return self._path
+
+
+async def look_and_render(work: PhotoWork, blob: Blob, original: Original, attempt: int) -> Look | ProblemCode:
+    """Thumbnails in S3 first, then the row that says that they are there."""
+    try:
+        look = await work.images.look_at(await original.path(), original.folder)
+    except DecoderDied:
+        if attempt + 1 >= DEATHS_MAX:
+            return ProblemCode.PHOTO_BOMB
+        raise
+    if isinstance(look, ProblemCode):
+        return look
+    for path in sorted(original.folder.glob("thumb_*.jpg")):
+        await put_rendering(work.objects, blob, path.name, path)
+    async with transaction(work.pool) as conn:
+        await insert_picture(conn, blob.county, blob.sha256, look)
+    return look
+
+
+async def write_note(
+    work: PhotoWork, blob: Blob, look: Look | None, context: PhotoContext, original: Original
+) -> None:
+    """Stamp, then the record through the mutation path, then the mark that it is done; repeated harmlessly."""
+    if not (context.is_deleted or context.is_moved):
+        flags: list[Flag] = []
+        if look is not None:
+            flags = await flags_of(work.pool, context, look, work.evidence)
+            if not await write_stamp(work, blob, context, original):
+                flags.append(Flag.STAMP_WITHOUT_CHINESE)
+        if fields := changed_fields(context, note_of(blob, look, flags)):
+            edit = PhotoEdit(photo=context.photo, base=context.version, fields=fields)
+            await work.push(context.county, [edit])
+    await update_noted(work.pool, context)
+
+
+async def write_stamp(work: PhotoWork, blob: Blob, context: PhotoContext, original: Original) -> bool:
+    """Whether the stamp could be written in Chinese."""
+    out = original.folder / stamped_name(context.photo)
+    lines = stamp_lines(context, await work.places(), work.evidence.zone)
+    is_chinese = await work.images.write_stamped(await original.path(), out, lines)
+    await put_rendering(work.objects, blob, out.name, out)
+    return is_chinese
+
+
+async def put_rendering(objects: Objects, blob: Blob, name: str, path: Path) -> None:
+    await objects.put(rendering_key(blob.county, blob.sha256, name), path, media_type=RENDERING_MEDIA_TYPE)
