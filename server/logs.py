@@ -44,6 +44,7 @@ def configure_logs(settings: LogSettings) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,
+        drop_duplicates,
         strike_out_secrets,
     ]
     structlog.configure(
@@ -83,6 +84,12 @@ def bind_exchange(exchange_id: str) -> None:
 def strike_out_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Replace secret values, at any depth. The names stay, so that one sees that something was there."""
     return {name: _struck(name, value, 0) for name, value in event.items()}
+
+
+def drop_duplicates(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """uvicorn hands over each message a second time, in colour."""
+    event.pop("color_message", None)
+    return event
 
 
 def is_secret(name: str) -> bool:
