@@ -22,6 +22,7 @@ from uuid_utils.compat import uuid7
 
 from api.auth import PUSH_ONLY, charge_wiped
 from api.dependencies import GivenCaller, GivenResources
+from api.dependencies import GivenCaller, GivenResources
 from api.resources import Resources
 from contracts.caller import Caller
 from contracts.exchange import (

@@ -13,6 +13,7 @@ import msgspec
 from litestar import get
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 
+from api.dependencies import GivenCaller, GivenPlaces, GivenResources
 from api.listeners import POLL_S
 from api.dependencies import GivenCaller, GivenPlaces, GivenResources
 from api.resources import Resources

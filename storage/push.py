@@ -117,9 +117,7 @@ async def _push_one_by_one(pool: Pool, reference: Reference, request: PushReques
     return msgspec.structs.replace(pushed, outcomes=outcomes, streams=streams)
 
 
-async def _push_at_once(
-    pool: Pool, reference: Reference, request: PushRequest, fault: str | None = None
-) -> Pushed:
+async def _push_at_once(pool: Pool, reference: Reference, request: PushRequest, fault: str | None = None) -> Pushed:
     part, server_ms = request.part, to_ms(request.received_at)
     guess = take_in(part, DeviceClock(), server_ms, request.mutation_bytes_max)
     wanted: Wanted = wanted_of(guess)
@@ -176,9 +174,7 @@ async def _attempt(
     if plan.clones:
         await keep_clones(conn, request.county, sender, plan.clones)
     pushed = _answer(request, incarnation, plan.outcomes, n_high, device["n_safe"], holes)
-    return msgspec.structs.replace(
-        pushed, streams=frozenset(h.stream for h in plan.heads), cloned=bool(plan.clones)
-    )
+    return msgspec.structs.replace(pushed, streams=frozenset(h.stream for h in plan.heads), cloned=bool(plan.clones))
 
 
 def _answer(
@@ -189,9 +185,7 @@ def _answer(
     n_safe: int | None,
     holes: list[tuple[int, int]],
 ) -> Pushed:
-    return Pushed(
-        county=request.county, incarnation=incarnation, outcomes=outcomes, n_high=n_high, n_safe=n_safe, holes=holes
-    )
+    return Pushed(county=request.county, incarnation=incarnation, outcomes=outcomes, n_high=n_high, n_safe=n_safe, holes=holes)
 
 
 SQL_PUSH_READ: Final[LiteralString] = """
@@ -200,9 +194,7 @@ SQL_PUSH_READ: Final[LiteralString] = """
 """
 
 
-async def _read(
-    conn: Connection, county: County, sender: Sender, batch: Sequence[Incoming], reach: _Reach
-) -> asyncpg.Record:
+async def _read(conn: Connection, county: County, sender: Sender, batch: Sequence[Incoming], reach: _Reach) -> asyncpg.Record:
     ns = [i.n for i in batch]
     ids: set[MutationId] = set()
     for incoming in batch:
@@ -301,7 +293,7 @@ SQL_PUSH_WRITE: Final[LiteralString] = """
     SELECT push_write(
         $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
         $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41, $42, $43, $44, $45, $46, $47,
-        $48, $49, $50, $51, $52, $53, $54, $55, $56, $57, $58, $59, $60, $61, $62, $63, $64, $65, $66)
+        $48, $49, $50, $51, $52, $53, $54, $55, $56, $57, $58, $59, $60, $61, $62, $63, $64, $65)
 """
 
 

@@ -24,7 +24,7 @@ def write_arguments(plan: Plan) -> list[Any]:
         *_columns([_head(h) for h in plan.heads], 4),
         *_columns([_record(r) for r in plan.records], 13),
         *_columns([_marker(m) for m in plan.markers], 5),
-        *_columns([_entry(e, seqs) for e in plan.entries], 22),
+        *_columns([_entry(e, seqs) for e in plan.entries], 21),
         *_columns([_held(h) for h in plan.held], 9),
         *_columns([_announced(a) for a in plan.announced], 5),
     ]
