@@ -9,7 +9,7 @@ from uuid import UUID
 
 from litestar import Request, Response, Router, get, post, put
 from litestar.params import FromPath, FromQuery, JSONBody
-from litestar.response import Redirect, Stream
+from litestar.response import Stream
 from msgspec import Meta
 
 from api.auth import LIMITED, PUBLIC, PUSH_ONLY, charge_wiped
@@ -45,7 +45,6 @@ async def plan_photo_upload(
     )
     answer = UploadAnswer(state=plan.state, reason=plan.reason, receipt=receipt_of(plan, data, resources.signer))
     if plan.state is PhotoState.UPLOAD:
-        await charge_wiped(resources, caller, sum(part.put.bytes for part in plan.parts if not part.have))
         parts = await resources.photo_urls.address(plan.parts, s3_of(resources), now)
         return UploadAnswer(
             state=plan.state, reason=plan.reason, mode="single" if plan.is_single else "chunks", parts=parts
@@ -63,6 +62,7 @@ async def complete_photo(
     plan = await complete_upload(
         resources.pool, s3_of(resources), resources.photo_rules, data.county, caller.device, data.sha256, now
     )
+    await charge_wiped(resources, caller, plan.bytes)
     if plan.state is PhotoState.VERIFYING:
         answer = CompleteAnswer(state=plan.state, retry_after_s=VERIFYING_RETRY_SECONDS)
         return Response(answer, status_code=202, headers={"Retry-After": str(VERIFYING_RETRY_SECONDS)})
@@ -142,7 +142,7 @@ def cursor_of(after: str | None) -> tuple[datetime, UUID]:
         raise Problem(ProblemCode.INVALID_VALUE, "after") from None
 
 
-@get("/{county:int}/{sha256:str}/{rendering:str}", opt=LIMITED, summary="查看照片 · Look at a photo", media_type="image/*")
+@get("/{county:int}/{sha256:str}/{rendering:str}", opt=LIMITED, summary="查看照片 · Look at a photo")
 async def view_photo(
     county: FromPath[County],
     sha256: FromPath[str],
@@ -166,7 +166,8 @@ async def looked_at(objects: Objects, urls: PhotoUrls, key: str, media_type: str
     """Bytes through us, or a redirect to S3 that is good for a moment."""
     if not urls.is_relayed:
         url = await objects.presign_get(key, media_type, VIEW_SECONDS)
-        return Redirect(url, status_code=302, headers={"Cache-Control": f"private, max-age={VIEW_SECONDS // 2}"})
+        headers = {"Location": url, "Cache-Control": f"private, max-age={VIEW_SECONDS // 2}"}
+        return Response(None, status_code=302, headers=headers)
     found = await objects.open(key)
     if found is None:
         raise Problem(ProblemCode.NOT_FOUND)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
 import resource
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -22,6 +23,7 @@ T = TypeVar("T")
 MEMORY_BYTES_MAX: Final = 2 * 1024**3
 SECONDS_MAX: Final = 120.0
 PICTURES_PER_PROCESS: Final = 200
+NICE: Final = 10
 
 
 class DecoderDied(Exception):
@@ -36,6 +38,7 @@ class ImagePool:
         self._pixels_max: Final = pixels_max
         self._font: Final = font
         self._seconds_max: Final = seconds_max
+        self._turns: Final = asyncio.Semaphore(processes)  # waiting for a process is not the picture's time
         self._pool: ProcessPoolExecutor | None = None
 
     async def look_at(self, original: Path, folder: Path) -> Look | ProblemCode:
@@ -53,14 +56,15 @@ class ImagePool:
             kill_processes(pool)
 
     async def _run(self, work: Callable[..., T], *arguments: Any) -> T:
-        pool = self._pool = self._pool or make_pool(self._processes)
-        try:
-            async with asyncio.timeout(self._seconds_max):
-                return await asyncio.get_running_loop().run_in_executor(pool, work, *arguments)
-        except (BrokenProcessPool, TimeoutError) as error:
-            if self._pool is pool:
-                self.close()
-            raise DecoderDied(type(error).__name__) from error
+        async with self._turns:
+            pool = self._pool = self._pool or make_pool(self._processes)
+            try:
+                async with asyncio.timeout(self._seconds_max):
+                    return await asyncio.get_running_loop().run_in_executor(pool, work, *arguments)
+            except (BrokenProcessPool, TimeoutError) as error:
+                if self._pool is pool:
+                    self.close()
+                raise DecoderDied(type(error).__name__) from error
 
 
 def make_pool(processes: int) -> ProcessPoolExecutor:
@@ -80,7 +84,11 @@ def kill_processes(pool: ProcessPoolExecutor) -> None:
 
 
 def limit_process() -> None:
-    """In the child: a decoder that wants more memory gets a MemoryError instead of the machine's last page."""
+    """In the child: a decoder that wants more memory gets a MemoryError instead of the machine's last page.
+
+    Pictures wait gladly for people: the server on the same machine goes first.
+    """
+    os.nice(NICE)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
