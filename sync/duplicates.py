@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from math import cos, hypot, radians
 from typing import Any, Final
 
+import msgspec
+
+from contracts.ids import RecordId, StreamName
+from contracts.mutation import CREATE, Mutation
+from contracts.people import Audience
+from sync.decision import Incoming
+from sync.places import stream_name
 from sync.state import RecordState
 
 NEAR_M: Final = 100.0  # two phones at one place differ by their accuracy, 30 m and more under trees
@@ -34,3 +42,49 @@ def _near(a: dict[str, Any] | None, b: dict[str, Any] | None) -> bool:
     north = (a["lat"] - b["lat"]) * METRES_PER_DEGREE
     east = (a["lng"] - b["lng"]) * METRES_PER_DEGREE * cos(radians(a["lat"]))
     return hypot(north, east) <= NEAR_M
+
+
+class Alike(msgspec.Struct, frozen=True):
+    """Where to look for problems that a new one may repeat."""
+
+    stream: StreamName
+    subject: str
+    site: str | None
+
+
+class _Placed(msgspec.Struct, frozen=True):
+    unit: str | None = None
+    subject: str | None = None
+    site: str | None = None
+
+
+def alike_wanted(batch: Sequence[Incoming], records: Mapping[RecordId, RecordState]) -> set[Alike]:
+    """For every problem the batch may open: by itself, or by a `no` on an inspection it submits or amends."""
+    created = {i.mutation.record: i.mutation for i in batch if i.mutation and i.mutation.op == CREATE}
+    wanted: set[Alike] = set()
+    for incoming in batch:
+        mutation = incoming.mutation
+        if mutation is None:
+            continue
+        body: bytes | None = None
+        if mutation.kind == "problem" and mutation.op == CREATE:
+            body = _body_of(mutation)
+        elif mutation.kind == "inspection" and mutation.op != CREATE:
+            state = records.get(mutation.record)
+            made = created.get(mutation.record)
+            body = state.body if state else _body_of(made) if made else None
+        placed = _placed(body)
+        if placed is not None and placed.unit is not None and placed.subject is not None:
+            wanted.add(Alike(stream_name(placed.unit, Audience.FIELD), placed.subject, placed.site))
+    return wanted
+
+
+def _body_of(mutation: Mutation) -> bytes | None:
+    return None if mutation.body is msgspec.UNSET else bytes(mutation.body)
+
+
+def _placed(body: bytes | None) -> _Placed | None:
+    try:
+        return msgspec.json.decode(body, type=_Placed) if body is not None else None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None

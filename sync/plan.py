@@ -62,10 +62,10 @@ def _known(incoming: Incoming, sender: Sender, ledger: Ledger) -> Decision | Non
     if known is not None and not incoming.released:
         return Repeat(known) if known.id in (None, mutation_id) or mutation_id is None else Clone()
     seen = ledger.seen.get(mutation_id) if mutation_id else None
-    if seen is None or (seen.device, seen.n) == (sender.device, incoming.n):
+    if seen is None or seen.outcome.is_held or (seen.device, seen.n) == (sender.device, incoming.n):
         return None
     # the same mutation under another number: a device that enrolled again, or a timer that ran twice
-    return Accept(outcome=Outcome.APPLIED, reason=Reason.ALREADY_SO, detail={"as": [str(seen.device), seen.n]})
+    return Accept(outcome=seen.outcome, reason=Reason.ALREADY_SO, detail={"as": [str(seen.device), seen.n]})
 
 
 def _identity(incoming: Incoming) -> dict[str, str] | None:

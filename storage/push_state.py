@@ -1,0 +1,221 @@
+"""What a push reads under its locks, as the `View` that sync plans on, and how a finished plan is written."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Final, LiteralString
+
+import asyncpg
+import msgspec
+
+from contracts.ids import County, DeviceId, MutationId, RecordId, StreamName
+from contracts.outcomes import Outcome
+from storage.pool import Connection
+from storage.push_rows import write_arguments
+from storage.reference import Reference
+from storage.rows import clock_from_row, head_from_row, held_from_json, known_from_json, record_from_row
+from sync.clock import DeviceClock
+from sync.decision import Incoming, Lack, Seen, Sender, View
+from sync.duplicates import Alike, alike_wanted
+from sync.intake import wanted_of
+from sync.ledger import Plan
+from sync.state import Head, RecordState
+
+TRIES_WITH_MORE: Final = 3  # after that all heads of the county are locked (design.md 3.1)
+
+
+class Reach(msgspec.Struct, frozen=True, kw_only=True):
+    """How much is read and locked; grows when planning lacks something."""
+
+    records: frozenset[RecordId]
+    streams: frozenset[StreamName]
+    families: frozenset[RecordId] = frozenset()
+    everything: bool = False
+
+    def with_lack(self, lack: Lack, tries: int) -> Reach:
+        return Reach(
+            records=self.records | lack.records,
+            streams=self.streams | lack.streams,
+            families=self.families | lack.families,
+            everything=tries >= TRIES_WITH_MORE,
+        )
+
+
+def reach_of(batch: Sequence[Incoming]) -> Reach:
+    """The first guess."""
+    wanted = wanted_of(batch)
+    return Reach(records=wanted.records, streams=wanted.streams)
+
+
+class DeviceState(msgspec.Struct, frozen=True, kw_only=True):
+    """The locked row of one device in one county."""
+
+    n_high: int
+    n_made: int
+    n_safe: int | None
+    clock: DeviceClock
+    holes: list[tuple[int, int]]
+
+
+class Locked(msgspec.Struct, frozen=True, kw_only=True):
+    """What `push_read` gave."""
+
+    device: DeviceState
+    incarnation: int
+    heads: dict[StreamName, Head]
+    row: asyncpg.Record
+
+
+SQL_PUSH_READ: Final[LiteralString] = """
+    SELECT device, heads, records, known, bases, held
+    FROM push_read($1, $2, $3::bigint[], $4::uuid[], $5::uuid[], $6::text[], $7)
+"""
+
+
+async def lock_state(conn: Connection, county: County, device: DeviceId, batch: Sequence[Incoming], reach: Reach) -> Locked:
+    """Lock the device and the heads in reach, then read."""
+    row = await conn.fetchrow(
+        SQL_PUSH_READ,
+        county,
+        device,
+        [i.n for i in batch],
+        list(reach.records),
+        list(_mutations_named(batch)),
+        list(reach.streams),
+        reach.everything,
+    )
+    assert row is not None  # a function with OUT parameters returns one row
+    heads = {head["stream"]: head_from_row(head) for head in row["heads"] or ()}
+    state = DeviceState(
+        n_high=row["device"]["n_high"],
+        n_made=row["device"]["n_made"],
+        n_safe=row["device"]["n_safe"],
+        clock=clock_from_row(row["device"]),
+        holes=msgspec.json.decode(row["device"]["holes"], type=list[tuple[int, int]]),
+    )
+    return Locked(device=state, incarnation=await _incarnation(conn, county, heads.values()), heads=heads, row=row)
+
+
+def _mutations_named(batch: Sequence[Incoming]) -> set[MutationId]:
+    """The mutations themselves (they may be known under another number) and those they build on."""
+    ids: set[MutationId] = set()
+    for incoming in batch:
+        mutation = incoming.mutation
+        if mutation is not None:
+            ids.add(mutation.id)
+            if mutation.base is not None and not isinstance(mutation.base, tuple):
+                ids.add(mutation.base)
+    return ids
+
+
+SQL_FETCH_INCARNATION: Final[LiteralString] = "SELECT incarnation FROM county WHERE county = $1"
+
+
+async def _incarnation(conn: Connection, county: County, heads: Collection[Head]) -> int:
+    """Of the locked heads, which a bump must lock too; of the county where no head is needed."""
+    for head in heads:
+        return head.incarnation
+    return int(await conn.fetchval(SQL_FETCH_INCARNATION, county) or 1)
+
+
+SQL_FETCH_CHILDREN: Final[LiteralString] = """
+    SELECT * FROM record WHERE county = $1 AND parent = ANY ($2::uuid[])
+"""
+
+
+async def fetch_view(
+    conn: Connection,
+    reference: Reference,
+    county: County,
+    now: datetime,
+    locked: Locked,
+    reach: Reach,
+    batch: Sequence[Incoming],
+) -> View:
+    """Everything planning may know. Records read here are in streams of the reach, or planning asks for their heads."""
+    row = locked.row
+    records = {r["id"]: record_from_row(r) for r in row["records"] or ()}
+    if reach.families:
+        for child in await conn.fetch(SQL_FETCH_CHILDREN, county, list(reach.families)):
+            records.setdefault(child["id"], record_from_row(child))
+    alike = alike_wanted(batch, records)
+    if alike:
+        records = await _fetch_alike(conn, county, alike) | records
+    return View(
+        county=county,
+        incarnation=locked.incarnation,
+        now=now,
+        places=reference.places,
+        checklists=reference.checklists,
+        responsibility=reference.responsibility,
+        heads=locked.heads,
+        records=records,
+        known=known_from_json(row["known"]),
+        seen=_seen_from_json(row["bases"]),
+        held=held_from_json(row["held"]),
+        families=reach.families,
+        asked=reach.records,
+    )
+
+
+ALIKE_MAX: Final = 50  # the newest problems of one subject in one village; an older one is no longer the same report
+SQL_FETCH_ALIKE: Final[LiteralString] = """
+    SELECT * FROM record WHERE county = $1 AND kind = 'problem' AND NOT deleted AND (body ->> 'site') = ANY ($2::text[])
+    UNION ALL
+    SELECT r.* FROM unnest($3::text[], $4::text[]) u (stream, subject)
+    CROSS JOIN LATERAL (
+        SELECT * FROM record WHERE county = $1 AND kind = 'problem' AND NOT deleted
+        AND stream = u.stream AND (body ->> 'subject') = u.subject ORDER BY changed_at DESC LIMIT $5) r
+"""
+
+
+async def _fetch_alike(conn: Connection, county: County, alike: set[Alike]) -> dict[RecordId, RecordState]:
+    """Problems that a new one may repeat: of the same site, or of the same subject in the same stream."""
+    sites = [a.site for a in alike if a.site is not None]
+    streams, subjects = [a.stream for a in alike], [a.subject for a in alike]
+    rows = await conn.fetch(SQL_FETCH_ALIKE, county, sites, streams, subjects, ALIKE_MAX)
+    return {row["id"]: record_from_row(row) for row in rows}
+
+
+class _SeenRow(msgspec.Struct, frozen=True, array_like=True):
+    mutation: MutationId
+    root_incarnation: int
+    root_version: int
+    outcome: Outcome
+    device: DeviceId
+    n: int
+
+
+_seen_rows: Final = msgspec.json.Decoder(list[_SeenRow])
+
+
+def _seen_from_json(text: str | None) -> dict[MutationId, Seen]:
+    return {
+        r.mutation: Seen(device=r.device, n=r.n, root=(r.root_incarnation, r.root_version), outcome=r.outcome)
+        for r in (_seen_rows.decode(text) if text else ())
+    }
+
+
+SQL_PUSH_WRITE: Final[LiteralString] = """
+    SELECT push_write(
+        $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
+        $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41, $42, $43, $44, $45, $46, $47,
+        $48, $49, $50, $51, $52, $53, $54, $55, $56, $57, $58, $59, $60, $61, $62, $63, $64, $65)
+"""
+
+
+async def write_plan(conn: Connection, county: County, sender: Sender, plan: Plan, device: DeviceState) -> None:
+    """Write everything the plan says; `device` is the device's state afterwards. Raises sqlstate XL001 to plan again."""
+    await conn.fetchval(
+        SQL_PUSH_WRITE,
+        county,
+        sender.device,
+        sender.person,
+        *write_arguments(plan),
+        device.n_high,
+        device.n_made,
+        msgspec.json.encode(device.clock.clocks).decode(),
+        msgspec.json.encode(device.clock.marks).decode(),
+        msgspec.json.encode(device.holes).decode(),
+    )
