@@ -126,8 +126,7 @@ class Syncer:
         except wire.OfflineError as error:
             return self._result(Ended.OFFLINE, exchanges, code=str(error))
         except wire.RefusedError as refused:
-            ended = Ended.REFUSED if refused.retry_after_s is None else Ended.BUSY
-            return self._result(ended, exchanges, code=refused.code, retry_after_s=refused.retry_after_s)
+            return self._result(ended_by(refused), exchanges, code=refused.code, retry_after_s=refused.retry_after_s)
         except ProtocolError as error:
             return self._result(Ended.UNBELIEVABLE, exchanges, code=str(error))
 
@@ -194,6 +193,10 @@ class Syncer:
         problem, message = fetch_meta(db, "problem"), fetch_meta(db, "message")
         unsent = count_unsent(db)
         return Synced(ended=ended, exchanges=exchanges, unsent=unsent, problem=problem, message=message, **more)
+
+
+def ended_by(refused: wire.RefusedError) -> Ended:
+    return Ended.REFUSED if pause_of(refused, 0) is None else Ended.BUSY
 
 
 def pause_of(refused: wire.RefusedError, jitter: float) -> float | None:

@@ -13,7 +13,7 @@ import msgspec
 from contracts.photos import COMPLETE_PATH, UPLOADS_PATH, CompleteAnswer, Part, PhotoRequest, PhotoState, UploadAnswer
 from phone import photos, wire
 from phone.account import Account
-from phone.exchange import Ended, Pacing
+from phone.exchange import Ended, Pacing, ended_by
 from phone.receipts import BadReceiptError, UnknownKeyError
 from phone.store import Store
 
@@ -52,8 +52,7 @@ class Uploader:
         except wire.OfflineError:
             return self._result(Ended.OFFLINE)
         except wire.RefusedError as refused:
-            ended = Ended.REFUSED if refused.retry_after_s is None else Ended.BUSY
-            return self._result(ended, refused.code, refused.retry_after_s)
+            return self._result(ended_by(refused), refused.code, refused.retry_after_s)
         except BadReceiptError as error:
             return self._result(Ended.UNBELIEVABLE, str(error))
         photos.delete_received(self._store)

@@ -36,6 +36,7 @@ COUNTY = 610902
 VILLAGE = "610902001001.field"
 NEXT_VILLAGE = "610902001002.field"
 CHUNK = 1000
+UNKNOWN_FRAME = {"frame": "weather", "of": "a newer protocol"}  # a phone passes it over
 
 
 @dataclass
@@ -298,11 +299,9 @@ class PretendServer:
             version = self._apply(mutation)
         if outcome.is_held:
             self._tell(device, n, outcome, reason, final=False)
-        answer = MutationOutcome(
-            n=n, id=mutation.id, outcome=outcome, reason=reason, record=mutation.record, version=version
-        )
+        answer = MutationOutcome(n=n, id=mutation.id, outcome=outcome, reason=reason, record=mutation.record, version=version)
         self.world.outcomes[device, n] = answer
-        self.world.n_high[device] = n
+        self.world.n_high[device] = max(n, self.world.n_high.get(device, 0))
         return answer
 
     def _apply(self, mutation: Mutation) -> tuple[int, int] | None:
@@ -420,9 +419,7 @@ class PretendServer:
         return self._photo_received(sha, path)
 
     def _photo_received(self, sha: str, path: str) -> httpx.Response:
-        receipt = PhotoReceipt(
-            county=COUNTY, sha256=sha, bytes=len(self.world.photos[sha]), at_ms=self.now_ms, key=self.key_id
-        )
+        receipt = PhotoReceipt(county=COUNTY, sha256=sha, bytes=len(self.world.photos[sha]), at_ms=self.now_ms, key=self.key_id)
         receipt = self.spoil(msgspec.structs.replace(receipt, sig=self.key.sign(receipt.signed_bytes()).hex()))
         if path.endswith("/uploads"):
             return _json(UploadAnswer(state=PhotoState.RECEIVED, receipt=receipt))

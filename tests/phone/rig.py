@@ -36,7 +36,7 @@ class Rig:
     def open(self, crash_point: CrashPoint = no_crash, **options: Any) -> Phone:
         transport = FaultyTransport(self.server.transport(), lambda request: self.plan(request))
         client = httpx.AsyncClient(transport=transport, base_url="http://server")
-        pacing = Pacing(sleep=self._sleep, jitter=lambda: 0.5, patience_s=10)
+        pacing = Pacing(sleep=self._sleep, jitter=lambda: 0.5, patience_s=20)
         every = {"clock": self.clock, "pacing": pacing, **self.options, **options}
         self.phone = Phone(self.path, client, crash_point=crash_point, **every)
         return self.phone

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from tests.phone.pretend_server import COUNTY, VILLAGE
+from tests.phone.pretend_server import COUNTY, UNKNOWN_FRAME, VILLAGE
 from tests.phone.rig import NEXT_UNIT, UNIT, Rig, others_records
 
 from contracts.outcomes import Outcome, Reason
@@ -87,7 +87,7 @@ async def test_own_work_stays_visible_until_a_page_shows_it_also_when_only_its_r
     await rig.sync()
     rig.phone.edit(record, {"note": "mine"})
     rig.server.scope.clear()  # the receipt comes, no page does
-    rig.server.spoil = lambda frame: None if type(frame).__name__ == "Scope" else frame
+    rig.server.spoil = lambda frame: UNKNOWN_FRAME if type(frame).__name__ == "Scope" else frame
     await rig.phone.sync()
     own = rig.phone.find(rig.seen(record).base)
     assert own is not None
