@@ -14,6 +14,7 @@ Nothing starts before a test asks for it.
 import asyncio
 import os
 import shutil
+import signal
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ def pytest_configure(config: pytest.Config) -> None:
         for name in [name for name in os.environ if name.startswith("XUNLING_") or name == "DATABASE_URL"]:
             del os.environ[name]  # the developer's own settings are not the tests'
         servers.begin_run()
+        for sign in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: pytest then ends properly, and the servers with it
+            signal.signal(sign, signal.default_int_handler)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -102,9 +105,9 @@ class S3:
 
 
 @pytest.fixture(scope="session")
-def s3(worker_id: str) -> S3:
+def s3() -> S3:
     server = servers.shared_s3()
-    access = S3(server.endpoint, server.access_key, server.secret_key, f"photos-{worker_id}")
+    access = S3(server.endpoint, server.access_key, server.secret_key, f"photos-{uuid.uuid4().hex}")
     access.client().create_bucket(Bucket=access.bucket)
     return access
 
