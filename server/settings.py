@@ -79,6 +79,18 @@ class LimitSettings(Group):
     device_requests_per_minute: int = Field(240, ge=0, description="of one device on the sync and photo routes; 0: no limit")
 
 
+class PhotoSettings(Group):
+    """Evidence flags are hints; no source states their thresholds, so they are the installation's."""
+
+    decoders: int = Field(1, ge=1, description="processes of a worker that decode pictures at the same time")
+    far_m: float = Field(500, gt=0, description="flag: taken farther from the site than this, beyond what both positions admit")
+    long_before_hours: float = Field(12, gt=0, description="flag: taken longer before the visit than this")
+    exif_differs_m: float = Field(500, gt=0, description="flag: the picture's own position is farther from the announced one")
+    exif_differs_minutes: float = Field(30, gt=0, description="flag: the picture's own time is farther from the announced one")
+    condemned_days: int = Field(180, ge=1, description="an original that no record announces is deleted after this")
+    chunks_abandoned_days: int = Field(90, ge=1, description="chunks of an upload that did not go on are deleted after this")
+
+
 class AuthSettings(Group):
     argon2_memory_kib: int = Field(19456, ge=8, description="memory of one password check")
     argon2_rounds: int = Field(2, ge=1, description="rounds of one password check")
@@ -130,6 +142,7 @@ class Settings(BaseSettings):
     pg: PgSettings = PgSettings()
     s3: S3Settings = S3Settings()
     limits: LimitSettings = LimitSettings()
+    photos: PhotoSettings = PhotoSettings()
     auth: AuthSettings = AuthSettings()
     log: LogSettings = LogSettings()
     observe: ObserveSettings = ObserveSettings()
