@@ -8,6 +8,7 @@ from litestar.types import ControllerRouterHandler
 
 from api.accounts import ACCOUNTS
 from api.audit_log import AUDIT
+from api.desk import DESK
 from api.devices import DEVICES
 from api.exchange import exchange
 from api.health import live, metrics, ready
@@ -23,6 +24,7 @@ ROUTES: Final[tuple[ControllerRouterHandler, ...]] = (
     live,
     ready,
     metrics,
+    DESK,
     exchange,
     live_streams,
     PHOTOS,

@@ -158,6 +158,8 @@ CREATE INDEX record_parent ON record (county, parent) WHERE parent IS NOT NULL;
 -- Suspected duplicates of a new problem: of the same site, or recent ones of the subject in the same stream.
 CREATE INDEX record_problem_site ON record (county, (body ->> 'site')) WHERE kind = 'problem' AND NOT deleted;
 CREATE INDEX record_problem_subject ON record (county, stream, (body ->> 'subject'), changed_at) WHERE kind = 'problem' AND NOT deleted;
+-- The conflict inbox: few are open at a time.
+CREATE INDEX record_conflict_open ON record (county, changed_at, id) WHERE kind = 'conflict' AND NOT deleted AND (body ->> 'state') = 'open';
 
 -- What stays in a stream when a record leaves it (moved, archived, deleted). Re-entering removes it.
 CREATE TABLE marker (

@@ -138,9 +138,7 @@ def distance_m(a: Position, b: Position) -> float:
 def hash_words(county: int, pdq: str) -> list[int]:
     """The hash (64 hex digits) as 16 numbers that name county, place and word."""
     bits = int(pdq, 16)
-    return [
-        county << 20 | place << WORD_BITS | bits >> (WORD_BITS * (WORDS - 1 - place)) & 0xFFFF for place in range(WORDS)
-    ]
+    return [county << 20 | place << WORD_BITS | bits >> (WORD_BITS * (WORDS - 1 - place)) & 0xFFFF for place in range(WORDS)]
 
 
 def probe_words(county: int, pdq: str) -> list[int]:

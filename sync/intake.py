@@ -27,16 +27,26 @@ def take_in(part: CountyPart, clock: DeviceClock, server_ms: int, bytes_max: int
 
 def decode_mutation(n: int, raw: bytes, clock: DeviceClock, server_ms: int, bytes_max: int) -> Incoming:
     """One mutation. Never raises: what cannot be read becomes an `Incoming` without a mutation."""
-    mutation: Mutation | None = None
-    if len(raw) <= bytes_max and NUL not in raw:
-        try:
-            mutation = _mutation.decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            mutation = None
+    mutation = _decoded(raw) if len(raw) <= bytes_max else None
     if mutation is None or mutation.n != n:
         interval = certain(n, clock, server_ms)
         return Incoming(n=n, raw=raw[:bytes_max], captured=interval, envelope=_envelope_of(raw[:bytes_max]))
     return Incoming(n=n, raw=raw, captured=captured(mutation.at, n, clock, server_ms), mutation=mutation)
+
+
+def decode_raw(raw: bytes) -> tuple[Mutation | None, Envelope]:
+    """A held mutation again, as it was stored."""
+    mutation = _decoded(raw)
+    return mutation, Envelope() if mutation is not None else _envelope_of(raw)
+
+
+def _decoded(raw: bytes) -> Mutation | None:
+    if NUL in raw:
+        return None
+    try:
+        return _mutation.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def _envelope_of(raw: bytes) -> Envelope:

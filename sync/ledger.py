@@ -204,10 +204,11 @@ class Ledger:
                 self._clones.append(incoming)
                 self._answer(incoming, Outcome.QUARANTINED, Reason.DEVICE_CLONED, flags)
             case Hold():
-                self._hold(incoming, decision)
+                self._hold(incoming, msgspec.structs.replace(decision, detail=_both(decision.detail, flags)))
             case Refuse(reason=reason, detail=detail):
                 both = _both(detail, flags)
                 self._journal(incoming, Outcome.REJECTED, reason, both, self.root_seen(incoming))
+                self._tell_end(incoming, Outcome.REJECTED, reason, both)
                 self._answer(incoming, Outcome.REJECTED, reason, both)
             case Accept():
                 self._accept(incoming, decision, _both(decision.detail, flags))
@@ -222,6 +223,8 @@ class Ledger:
 
     def _accept(self, incoming: Incoming, accept: Accept, detail: dict[str, Any] | None) -> None:
         self._announce(incoming)
+        if incoming.released and accept.reason is Reason.OK:
+            accept = msgspec.structs.replace(accept, reason=Reason.RELEASED)
         own = accept.changes[0] if accept.changes else None
         named = incoming.mutation.record if incoming.mutation else None
         mine = own if own is not None and own.after.id == named else None
@@ -230,7 +233,18 @@ class Ledger:
             self._take(change)
             if change is not mine:
                 self._consequence(incoming, change)
+        self._tell_end(incoming, accept.outcome, accept.reason, detail)
         self._answer(incoming, accept.outcome, accept.reason, detail)
+
+    def _tell_end(self, incoming: Incoming, outcome: Outcome, reason: Reason, detail: dict[str, Any] | None) -> None:
+        """A mutation that was held has ended: its device learns it from the record that told of the holding."""
+        if incoming.entry == 0:
+            return
+        mutation_id = incoming.mutation.id if incoming.mutation else incoming.envelope.id
+        record = incoming.mutation.record if incoming.mutation else incoming.envelope.record
+        told = self.told(incoming.n, outcome, reason, mutation_id, record, detail, final=True, again=True)
+        self._take(told)
+        self._consequence(incoming, told)
 
     def _take(self, change: Change) -> None:
         self.records[change.after.id] = change.after
@@ -256,7 +270,7 @@ class Ledger:
             )
         )
         self.held.append(HeldMutation(n=incoming.n, record=record, mutation=mutation_id))
-        told = self.told(incoming.n, hold.outcome, hold.reason, mutation_id, record, hold.detail, final=False)
+        told = self.told(incoming.n, hold.outcome, hold.reason, mutation_id, record, hold.detail, final=False, again=incoming.entry > 0)
         self._take(told)
         self._consequence(incoming, told)
         self._answer(incoming, hold.outcome, hold.reason, hold.detail)
@@ -271,11 +285,14 @@ class Ledger:
         detail: dict[str, Any] | None,
         *,
         final: bool,
+        again: bool,
     ) -> Change:
         """The record by which the device learns what is happening to a held mutation."""
         device, county = self.sender.device, self.view.county
         body = HeldOutcome(device=device, n=n, outcome=outcome, reason=reason, mutation=mutation, record=record, detail=detail, final=final)
         record_id = outcome_id(f"{device}/{county}/{n}")
+        if again:
+            self.is_missing(record_id)  # it was told before: the record must be read to be written
         return self.server_made(record_id, "outcome", device_stream(county, device), body, n)
 
     def _desk(self, mutation: Mutation | None) -> UnitCode:

@@ -51,9 +51,6 @@ PERMITTED: dict[tuple[str, str], frozenset[Role]] = {
     ("notice", "delete"): OFFICE,
     ("notice", "notice.acknowledge"): ACTIVE,
     ("conflict", "conflict.settle"): OFFICE,
-    ("outcome", "outcome.retry"): OFFICE,
-    ("outcome", "outcome.release"): OFFICE,
-    ("outcome", "outcome.discard"): OFFICE,
 }
 
 

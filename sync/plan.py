@@ -17,6 +17,7 @@ caller reads it under lock and plans again.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from contracts.mutation import CONTRACT_MAX, CONTRACT_MIN, CREATE, Mutation
 from contracts.outcomes import Outcome, Reason
@@ -28,10 +29,11 @@ from sync.places import unit_of
 from sync.words import unit_wanted, word_fault
 
 
-def plan_push(batch: Sequence[Incoming], sender: Sender, view: View) -> Plan | Lack:
-    """Decide every mutation of one device in one county, in the order of their numbers."""
+def plan_push(batch: Sequence[Incoming], sender: Sender, view: View, said: dict[str, Any] | None = None) -> Plan | Lack:
+    """Decide every mutation of one device in one county, in the order of their numbers. `said` goes into each detail."""
     ledger = Ledger(sender, view)
     for incoming in batch:
+        ledger.flag(said or {})
         ledger.enter(incoming, plan_mutation(incoming, sender, ledger))
     return ledger.closed()
 

@@ -19,8 +19,6 @@ from sync.places import unit_of
 if TYPE_CHECKING:
     from sync.ledger import Ledger
 
-DESK_COMMANDS = frozenset({"outcome.retry", "outcome.release", "outcome.discard"})  # see storage/desk.py
-
 
 @cache
 def body_decoder(kind: str) -> msgspec.json.Decoder[Any]:
@@ -42,7 +40,7 @@ def word_fault(mutation: Mutation) -> Reason | None:
     """A kind or operation this server has never heard of."""
     if mutation.kind not in KINDS:
         return Reason.UNKNOWN_KIND
-    if mutation.op in (CREATE, EDIT, DELETE) or mutation.op in DESK_COMMANDS:
+    if mutation.op in (CREATE, EDIT, DELETE):
         return None
     return None if transition_of(mutation.kind, mutation.op) else Reason.UNKNOWN_COMMAND
 

@@ -1,0 +1,247 @@
+"""The office's desks: settle conflicts, decide held mutations, and write as the console does.
+
+Everything is scoped by duty: a desk shows what lies at or below the units of an office duty that is in force.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Annotated, Final
+
+from litestar import Router, get, post
+from litestar.params import FromPath, FromQuery, JSONBody
+from msgspec import Meta
+from uuid_utils.compat import uuid7
+
+from api.auth import LIMITED
+from api.dependencies import GivenCaller, GivenNow, GivenOrigin, GivenPlaces, GivenResources
+from contracts.access import Action
+from contracts.caller import Caller
+from contracts.desk import (
+    ConflictPage,
+    Decide,
+    Decided,
+    DeskAction,
+    HeldPage,
+    OfficeMutation,
+    OfficeMutations,
+    Settle,
+)
+from contracts.ids import County, DeviceId, RecordId, UnitCode
+from contracts.mutation import Mutation
+from contracts.outcomes import Outcome
+from contracts.people import Audience
+from contracts.problems import Problem, ProblemCode
+from storage import conflicts, desk
+from storage.audit_log import Note, insert_note
+from storage.office_push import draft, office_push
+from storage.pool import transaction
+from storage.reference import reference_of
+from sync.decision import Sender
+from sync.permission import OFFICE
+from sync.places import Places, stream_name
+from sync.scope import held_duties
+
+PAGE_ROWS: Final = 100
+SEPARATOR: Final = "|"
+
+
+def desk_units(caller: Caller, places: Places, county: County, now: datetime) -> list[UnitCode]:
+    """Units of one county at or below an office duty of the caller; Problem when there are none."""
+    units = {
+        code
+        for duty in held_duties(caller.duties, now)
+        if duty.role in OFFICE
+        for code in places.below(duty.unit)
+        if places.county_of(code) == county
+    }
+    if not units:
+        raise Problem(ProblemCode.NOT_ALLOWED)
+    return sorted(units)
+
+
+def sender_of(caller: Caller) -> Sender:
+    return Sender(device=caller.device, person=caller.person, duties=caller.duties)
+
+
+# -------------------------------------------------------------------------------------------------- held mutations
+
+
+@get("/held", opt=LIMITED, summary="待核定与暂缓 · Quarantined and deferred mutations")
+async def list_held(
+    caller: GivenCaller,
+    resources: GivenResources,
+    places: GivenPlaces,
+    now: GivenNow,
+    county: FromQuery[County],
+    outcome: FromQuery[Outcome | None] = None,
+    after: FromQuery[Annotated[str, Meta(max_length=120)] | None] = None,
+) -> HeldPage:
+    """What waits for a person, with the raw mutation as it came, the longest waiting first."""
+    units = desk_units(caller, places, county, now)
+    items = await desk.fetch_held(resources.pool, county, units, outcome, held_key(after), PAGE_ROWS)
+    full = len(items) == PAGE_ROWS
+    last = items[-1] if items else None
+    following = SEPARATOR.join((last.opened_at.isoformat(), str(last.device), str(last.n))) if full and last else None
+    return HeldPage(items=items, next=following)
+
+
+def held_key(after: str | None) -> tuple[datetime, DeviceId, int]:
+    if after is None:
+        return desk.BEGINNING
+    try:
+        moment, device, n = after.split(SEPARATOR)
+        return datetime.fromisoformat(moment), DeviceId(device), int(n)
+    except ValueError:
+        raise Problem(ProblemCode.INVALID_VALUE, "after") from None
+
+
+@post(
+    "/held/{county:int}/{device:uuid}/{n:int}/{action:str}",
+    opt=LIMITED,
+    status_code=200,
+    summary="核定：重试、放行、不采纳 · Retry, release or discard a held mutation",
+)
+async def decide_held(
+    caller: GivenCaller,
+    resources: GivenResources,
+    places: GivenPlaces,
+    now: GivenNow,
+    origin: GivenOrigin,
+    county: FromPath[County],
+    device: FromPath[uuid.UUID],
+    n: FromPath[int],
+    action: FromPath[DeskAction],
+    data: JSONBody[Decide],
+) -> Decided:
+    """Decide one held mutation, and whatever waited for it. An outcome that is held again says why."""
+    units = desk_units(caller, places, county, now)
+    held = await desk.fetch_one(resources.pool, county, device, n)
+    if held is None or held.unit not in units:
+        raise Problem(ProblemCode.NOT_FOUND)
+    reference = reference_of(places)
+    outcomes = await desk.decide(resources.pool, reference, county, device, n, action, caller.person, now, data.note)
+    if not outcomes:
+        raise Problem(ProblemCode.CONFLICTING_STATE, "settled")
+    async with transaction(resources.pool) as conn:
+        note = Note(
+            action=Action.HELD_SETTLED,
+            person=caller.person,
+            device=caller.device,
+            subject=f"{county}/{device}/{n}",
+            unit=held.unit,
+            detail={"action": action.value, "outcome": outcomes[0].outcome.value},
+        )
+        await insert_note(conn, note, origin, now)
+    return Decided(outcomes=outcomes)
+
+
+# -------------------------------------------------------------------------------------------------- conflicts
+
+
+@get("/conflicts", opt=LIMITED, summary="冲突收件箱 · The conflict inbox")
+async def list_conflicts(
+    caller: GivenCaller,
+    resources: GivenResources,
+    places: GivenPlaces,
+    now: GivenNow,
+    county: FromQuery[County],
+    after: FromQuery[Annotated[str, Meta(max_length=120)] | None] = None,
+) -> ConflictPage:
+    """Losing values that wait for a decision, the oldest first."""
+    streams = [stream_name(unit, Audience.OFFICE) for unit in desk_units(caller, places, county, now)]
+    rows = await conflicts.fetch_conflicts(resources.pool, county, streams, conflict_key(after), PAGE_ROWS)
+    following = f"{rows[-1][0].isoformat()}{SEPARATOR}{rows[-1][1].id}" if len(rows) == PAGE_ROWS else None
+    return ConflictPage(items=[item for _, item in rows], next=following)
+
+
+def conflict_key(after: str | None) -> tuple[datetime, RecordId]:
+    if after is None:
+        return conflicts.BEGINNING
+    try:
+        moment, record = after.split(SEPARATOR)
+        return datetime.fromisoformat(moment), RecordId(record)
+    except ValueError:
+        raise Problem(ProblemCode.INVALID_VALUE, "after") from None
+
+
+@post(
+    "/conflicts/{county:int}/{conflict:uuid}/settle",
+    opt=LIMITED,
+    status_code=200,
+    summary="裁定冲突 · Settle a conflict with one tap",
+)
+async def settle_conflict(
+    caller: GivenCaller,
+    resources: GivenResources,
+    places: GivenPlaces,
+    now: GivenNow,
+    origin: GivenOrigin,
+    county: FromPath[County],
+    conflict: FromPath[uuid.UUID],
+    data: JSONBody[Settle],
+) -> Decided:
+    """The choice becomes a mutation like any other, and syncs back to both phones."""
+    units = desk_units(caller, places, county, now)
+    found = await conflicts.fetch_conflict(resources.pool, county, conflict)
+    if found is None or found[2].unit not in units:
+        raise Problem(ProblemCode.NOT_FOUND)
+    args = {"choice": data.choice, "record": str(found[2].record)}
+    if data.choice == "other":
+        args["value"] = data.value
+    mutation = draft(kind="conflict", record=conflict, op="conflict.settle", now=now, mutation=uuid7(), base=found[0], args=args)
+    pushed = await office_push(resources.pool, reference_of(places), county, sender_of(caller), [mutation], now)
+    async with transaction(resources.pool) as conn:
+        note = Note(
+            action=Action.CONFLICT_SETTLED,
+            person=caller.person,
+            device=caller.device,
+            subject=f"{county}/{conflict}",
+            unit=found[2].unit,
+            detail={"choice": data.choice, "outcome": pushed.outcomes[0].outcome.value},
+        )
+        await insert_note(conn, note, origin, now)
+    resources.live.moved((county, stream) for stream in pushed.streams)
+    return Decided(outcomes=pushed.outcomes)
+
+
+# -------------------------------------------------------------------------------------------------- console writes
+
+
+@post("/mutations", opt=LIMITED, status_code=200, summary="办公端写入 · Writes by the console")
+async def push_office_mutations(
+    caller: GivenCaller,
+    resources: GivenResources,
+    places: GivenPlaces,
+    now: GivenNow,
+    data: JSONBody[OfficeMutations],
+) -> Decided:
+    """The one write path, for a browser: the server numbers the mutations. An `id` that is known has its old outcome."""
+    if places.county_of(str(data.county)) is None and not any(u.county == data.county for u in places.units.values()):
+        raise Problem(ProblemCode.NOT_FOUND)
+    drafts = [office_draft(m, now) for m in data.mutations]
+    pushed = await office_push(resources.pool, reference_of(places), data.county, sender_of(caller), drafts, now)
+    resources.live.moved((data.county, stream) for stream in pushed.streams)
+    return Decided(outcomes=pushed.outcomes)
+
+
+def office_draft(m: OfficeMutation, now: datetime) -> Mutation:
+    return draft(
+        kind=m.kind,
+        record=m.record,
+        op=m.op,
+        now=now,
+        mutation=m.id,
+        base=m.base,
+        body=m.body,
+        fields=m.fields,
+        args=m.args,
+    )
+
+
+DESK: Final = Router(
+    "/office/v1",
+    route_handlers=[list_held, decide_held, list_conflicts, settle_conflict, push_office_mutations],
+    tags=["office"],
+)

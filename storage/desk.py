@@ -1,0 +1,228 @@
+"""The desk: mutations that are held, and what a person decides of them (design.md 3.1).
+
+retry     judge it again as it is (the server failed, a unit or checklist was missing, it waited for another)
+release   a supervisor answers for it: duty, device and contract are not asked again
+discard   it is not wanted; the journal keeps it
+
+Each decision is a journal entry of the mutation it decides, and whatever waited for it is judged again in the order of `n`.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final, LiteralString
+
+import msgspec
+from msgspec.structs import replace
+
+from contracts.desk import DeskAction, HeldItem
+from contracts.ids import County, DeviceId, MutationId, PersonId, RecordId, UnitCode
+from contracts.mutation import Mutation
+from contracts.outcomes import MutationOutcome, Outcome, Reason
+from contracts.people import Duty
+from storage.access import duties_from
+from storage.pool import Connection, Executor, Pool
+from storage.push import Pushed, to_ms, until_planned
+from storage.push_state import Reach, fetch_view, lock_state, reach_of, write_plan
+from storage.reference import Reference
+from sync.clock import Interval
+from sync.decision import Incoming, Lack, Sender, View
+from sync.desk import plan_discard
+from sync.intake import decode_raw
+from sync.ledger import Plan
+from sync.plan import plan_push
+
+
+SQL_FETCH_HELD: Final[LiteralString] = """
+    SELECT h.county, h.device, h.n, h.outcome, h.reason, h.opened_at, h.mutation, h.record, h.kind, j.op, h.unit, h.person,
+           p.name AS person_name, h.detail, h.waits_for, h.tries, j.captured_from, j.captured_to, j.raw
+    FROM held h
+    JOIN journal j ON j.county = h.county AND j.device = h.device AND j.n = h.n AND j.entry = 0
+    LEFT JOIN person p ON p.id = h.person
+    WHERE h.county = $1 AND h.settled_at IS NULL AND h.unit = ANY ($2::text[])
+      AND ($3::text IS NULL OR h.outcome = $3) AND (h.opened_at, h.device, h.n) > ($4, $5, $6)
+    ORDER BY h.opened_at, h.device, h.n LIMIT $7
+"""
+BEGINNING: Final = (datetime.fromisoformat("1970-01-01T00:00:00+00:00"), uuid.UUID(int=0), 0)
+
+
+async def fetch_held(
+    executor: Executor,
+    county: County,
+    units: Sequence[UnitCode],
+    outcome: Outcome | None,
+    after: tuple[datetime, DeviceId, int],
+    limit: int,
+) -> list[HeldItem]:
+    """Open items of these units' desks, oldest first, after a key."""
+    rows = await executor.fetch(SQL_FETCH_HELD, county, list(units), outcome.value if outcome else None, *after, limit)
+    return [_item(row) for row in rows]
+
+
+def _item(row: Any) -> HeldItem:
+    values = dict(row)
+    values["outcome"], values["reason"] = Outcome(row["outcome"]), Reason(row["reason"])
+    values["detail"] = msgspec.json.decode(row["detail"]) if row["detail"] else None
+    values["raw"] = (row["raw"] or b"").decode(errors="replace")
+    return HeldItem(**values)
+
+
+SQL_FETCH_HELD_ONE: Final[LiteralString] = """
+    SELECT h.unit, h.person, h.outcome, h.reason, j.raw, j.captured_from, j.captured_to, h.settled_at,
+           (SELECT max(e.entry) + 1 FROM journal e WHERE e.county = h.county AND e.device = h.device AND e.n = h.n) AS entry,
+           (SELECT json_agg(json_build_array(y.role, y.unit, y.starts, y.ends) ORDER BY y.starts)
+            FROM duty y WHERE y.person = h.person) AS duties
+    FROM held h
+    JOIN journal j ON j.county = h.county AND j.device = h.device AND j.n = h.n AND j.entry = 0
+    WHERE h.county = $1 AND h.device = $2 AND h.n = $3
+"""
+
+
+class Held(msgspec.Struct, frozen=True, kw_only=True):
+    """One held mutation with what is needed to judge it again."""
+
+    unit: UnitCode | None
+    person: PersonId | None
+    raw: bytes
+    captured: Interval
+    entry: int
+    is_settled: bool
+    duties: tuple[Duty, ...]
+
+
+async def fetch_one(executor: Executor, county: County, device: DeviceId, n: int) -> Held | None:
+    row = await executor.fetchrow(SQL_FETCH_HELD_ONE, county, device, n)
+    if row is None:
+        return None
+    start, end = row["captured_from"], row["captured_to"]
+    return Held(
+        unit=row["unit"],
+        person=row["person"],
+        raw=row["raw"] or b"",
+        captured=Interval(to_ms(start) if start else 0, to_ms(end) if end else 2**52),
+        entry=row["entry"],
+        is_settled=row["settled_at"] is not None,
+        duties=duties_from(row["person"], row["duties"]) if row["person"] else (),
+    )
+
+
+SQL_SETTLE: Final[LiteralString] = """
+    UPDATE held SET settled_at = $4, settled_by = $5, settled_how = $6
+    WHERE county = $1 AND device = $2 AND n = $3 AND settled_at IS NULL
+"""
+SQL_FETCH_WAITING: Final[LiteralString] = """
+    SELECT n FROM held
+    WHERE county = $1 AND device = $2 AND settled_at IS NULL AND waits_for IS NOT NULL AND n > $3 ORDER BY n
+"""
+
+
+async def decide(
+    pool: Pool,
+    reference: Reference,
+    county: County,
+    device: DeviceId,
+    n: int,
+    action: DeskAction,
+    by: PersonId,
+    now: datetime,
+    note: str = "",
+) -> list[MutationOutcome]:
+    """Decide one held mutation, then everything that waited for it. The first outcome is its own.
+
+    An empty list: there is no such open item. An outcome that is held again says why.
+    """
+    first = await _decide_one(pool, reference, county, device, n, action, by, now, note)
+    if first is None:
+        return []
+    outcomes = [first]
+    if not first.outcome.is_held:
+        for row in await pool.fetch(SQL_FETCH_WAITING, county, device, n):
+            waited = await _decide_one(pool, reference, county, device, row["n"], DeskAction.RETRY, by, now, "")
+            if waited is not None:
+                outcomes.append(waited)
+    return outcomes
+
+
+async def _decide_one(
+    pool: Pool,
+    reference: Reference,
+    county: County,
+    device: DeviceId,
+    n: int,
+    action: DeskAction,
+    by: PersonId,
+    now: datetime,
+    note: str,
+) -> MutationOutcome | None:
+    held = await fetch_one(pool, county, device, n)
+    if held is None or held.is_settled:
+        return None
+    sender = Sender(device=device, person=held.person or by, duties=held.duties)
+    detail = {"by": str(by), "action": action.value} | ({"note": note} if note else {})
+    guess = _incoming(held, n, action)
+
+    async def attempt(conn: Connection, reach: Reach) -> Pushed | Lack:
+        locked = await lock_state(conn, county, device, [guess], reach)
+        again = await fetch_one(conn, county, device, n)
+        if again is None or again.is_settled:
+            return _nothing(county, locked.incarnation)
+        incoming = _incoming(again, n, action)
+        view = await fetch_view(conn, reference, county, now, locked, reach, [incoming])
+        plan = _plan(incoming, sender, _without_itself(view, n), action, detail)
+        if isinstance(plan, Lack):
+            return plan
+        if not plan.outcomes[0].outcome.is_held:
+            await conn.execute(SQL_SETTLE, county, device, n, now, by, action.value)
+        await write_plan(conn, county, sender, plan, locked.device)
+        return replace(
+            _nothing(county, locked.incarnation),
+            outcomes=plan.outcomes,
+            streams=frozenset(head.stream for head in plan.heads),
+        )
+
+    pushed = await until_planned(pool, reach_of([guess]), attempt)
+    return pushed.outcomes[0] if pushed.outcomes else None
+
+
+def _incoming(held: Held, n: int, action: DeskAction) -> Incoming:
+    """As it arrived: a mutation that did not decode then may decode now."""
+    decoded: Mutation | None
+    decoded, envelope = decode_raw(held.raw)
+    return Incoming(
+        n=n,
+        raw=held.raw,
+        captured=held.captured,
+        mutation=decoded,
+        envelope=envelope,
+        entry=held.entry,
+        released=action is DeskAction.RELEASE,
+    )
+
+
+def _without_itself(view: View, n: int) -> View:
+    """It does not wait for itself, nor is it a repetition."""
+    return replace(view, known={}, held=tuple(h for h in view.held if h.n != n))
+
+
+def _plan(incoming: Incoming, sender: Sender, view: View, action: DeskAction, detail: dict[str, Any]) -> Plan | Lack:
+    if action is DeskAction.DISCARD:
+        return plan_discard(incoming, sender, view, detail)
+    return plan_push([incoming], sender, view, said=detail)
+
+
+def _nothing(county: County, incarnation: int) -> Pushed:
+    return Pushed(county=county, incarnation=incarnation, outcomes=[], n_high=0, n_safe=None, holes=[])
+
+
+SQL_FETCH_DEFERRED: Final[LiteralString] = """
+    SELECT county, device, n FROM held
+    WHERE settled_at IS NULL AND outcome = 'deferred' AND reason = 'server_failed' AND tries < $1
+    ORDER BY opened_at LIMIT $2
+"""
+
+
+async def fetch_deferred(executor: Executor, tries_max: int, limit: int) -> list[tuple[County, DeviceId, int]]:
+    """What the server itself should try again, oldest first."""
+    return [(r[0], r[1], r[2]) for r in await executor.fetch(SQL_FETCH_DEFERRED, tries_max, limit)]

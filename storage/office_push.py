@@ -1,0 +1,110 @@
+"""Writes that the server numbers itself: by the console, by jobs, timers, imports and rules. The same path as a phone's.
+
+The caller gives mutations without a number; their ids make a repetition harmless: a mutation that is known under its id
+has the outcome that it had. Capture is now.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import replace
+
+from contracts.ids import County, DeviceId, MutationId, PersonId, RecordId, Version
+from contracts.mutation import CONTRACT_MAX, Capture, Mutation
+from contracts.people import Duty, Role
+from storage.pool import Connection, Pool
+from storage.push import Pushed, to_ms, until_planned
+from storage.push_state import Reach, fetch_view, lock_state, reach_of, write_plan
+from storage.reference import Reference
+from sync.clock import Interval
+from sync.decision import Incoming, Lack, Sender
+from sync.plan import plan_push
+
+SYSTEM_PERSON: Final = uuid.UUID("00000000-0000-8000-8000-000000000001")
+_SYSTEM_DEVICE: Final = uuid.UUID("00000000-0000-8000-8000-000000000002")
+_BEFORE_ALL: Final = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
+
+
+def system_sender(county: County) -> Sender:
+    """The server itself: one device per county, which may do what the machines allow."""
+    duty = Duty(person=SYSTEM_PERSON, role=Role.SYSTEM, unit=str(county), starts=_BEFORE_ALL)
+    device: DeviceId = uuid.uuid5(_SYSTEM_DEVICE, str(county))
+    return Sender(device=device, person=SYSTEM_PERSON, duties=(duty,))
+
+
+def draft(
+    *,
+    kind: str,
+    record: RecordId,
+    op: str,
+    now: datetime,
+    mutation: MutationId,
+    base: Version | None = None,
+    body: Mapping[str, Any] | None = None,
+    fields: Mapping[str, tuple[Any, Any]] | None = None,
+    args: Mapping[str, Any] | None = None,
+) -> Mutation:
+    """A mutation made here and now; its number is given when it is pushed."""
+    return Mutation(
+        id=mutation,
+        n=1,
+        kind=kind,
+        record=record,
+        op=op,
+        at=Capture(wall_ms=to_ms(now), mono_ms=0, session="server"),
+        contract=CONTRACT_MAX,
+        app="server",
+        base=base,
+        body=msgspec.UNSET if body is None else msgspec.Raw(msgspec.json.encode(body)),
+        fields=dict(fields or {}),
+        args=dict(args or {}),
+    )
+
+
+async def office_push(
+    pool: Pool, reference: Reference, county: County, sender: Sender, drafts: Sequence[Mutation], now: datetime
+) -> Pushed:
+    """Number, plan and commit. Atomic: an unexpected failure raises and nothing is written."""
+    guess = _numbered(drafts, 1, now)
+
+    async def attempt(conn: Connection, reach: Reach) -> Pushed | Lack:
+        locked = await lock_state(conn, county, sender.device, _unnumbered(guess), reach)
+        batch = _numbered(drafts, locked.device.n_high + 1, now)
+        view = await fetch_view(conn, reference, county, now, locked, reach, batch)
+        plan = plan_push(batch, sender, view)
+        if isinstance(plan, Lack):
+            return plan
+        after = replace(locked.device, n_high=batch[-1].n, n_made=batch[-1].n)
+        await write_plan(conn, county, sender, plan, after)
+        return Pushed(
+            county=county,
+            incarnation=locked.incarnation,
+            outcomes=plan.outcomes,
+            n_high=after.n_high,
+            n_safe=after.n_safe,
+            holes=after.holes,
+            streams=frozenset(head.stream for head in plan.heads),
+        )
+
+    return await until_planned(pool, reach_of(guess), attempt)
+
+
+async def system_push(pool: Pool, reference: Reference, county: County, drafts: Sequence[Mutation], now: datetime) -> Pushed:
+    """A write by a job, timer or rule. Its mutation ids derive from their cause (contracts.ids.derived_mutation_id)."""
+    return await office_push(pool, reference, county, system_sender(county), drafts, now)
+
+
+def _numbered(drafts: Sequence[Mutation], first: int, now: datetime) -> list[Incoming]:
+    moment = to_ms(now)
+    numbered = [replace(mutation, n=first + k) for k, mutation in enumerate(drafts)]
+    return [Incoming(n=m.n, raw=msgspec.json.encode(m), captured=Interval(moment, moment), mutation=m) for m in numbered]
+
+
+def _unnumbered(guess: Sequence[Incoming]) -> list[Incoming]:
+    """For the lock: numbers that no journal has, so that nothing is taken for a repetition by number."""
+    return [replace(incoming, n=2**53) for incoming in guess]

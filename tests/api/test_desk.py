@@ -1,0 +1,133 @@
+"""The office sees and settles each conflict and each held mutation from the first day (promise 3)."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from contracts.outcomes import Outcome, Reason
+from contracts.people import Role
+from phone.phone import Phone
+from server.settings import Settings
+from tests.world import COUNTY, MORNING, TOWNSHIP, VILLAGE_A, VILLAGE_B, World, open_world
+
+SITE = {"name": "工地一", "unit": VILLAGE_A, "subjects": ["construction_dust"], "note": "原"}
+
+
+@pytest.fixture
+async def world(settings: Settings, tmp_path: Path) -> AsyncIterator[World]:
+    async with open_world(settings, tmp_path) as world:
+        yield world
+
+
+async def lead_of(world: World) -> Phone:
+    return await world.phone(await world.person("镇长", (Role.TOWNSHIP_LEAD, TOWNSHIP)))
+
+
+async def call(world: World, phone: Phone, method: str, path: str, **options: object) -> httpx.Response:
+    token = phone.store.db.execute("SELECT value FROM meta WHERE name = 'access'").fetchone()[0]
+    return await world.client.request(method, path, headers={"Authorization": f"Bearer {token}"}, **options)
+
+
+async def test_work_without_a_duty_waits_and_is_released(world: World) -> None:
+    lead = await lead_of(world)
+    a = await world.phone(await world.person("甲", (Role.GRID_MEMBER, VILLAGE_B)))
+    site = a.create("site", COUNTY, SITE)
+    a.edit(site, {"note": "改"})
+    await a.sync()
+    held = (await call(world, lead, "GET", f"/office/v1/held?county={COUNTY}")).json()["items"]
+    assert [(h["outcome"], h["reason"]) for h in held] == [("quarantined", "no_duty"), ("deferred", "waits_for")]
+    assert held[0]["raw"].startswith("{")
+    path = f"/office/v1/held/{COUNTY}/{a.account.device}/1/release"
+    decided = await call(world, lead, "POST", path, json={"note": "属实"})
+    assert decided.status_code == 200, decided.text
+    # the second waits no longer, but its own author had no duty either
+    assert [o["outcome"] for o in decided.json()["outcomes"]] == ["applied", "quarantined"]
+    second = await call(world, lead, "POST", path.replace("/1/", "/2/"), json={})
+    assert second.json()["outcomes"][0]["reason"] == Reason.RELEASED.value
+    await lead.sync()
+    assert lead.view(site).body["note"] == "改"
+    assert (await call(world, lead, "GET", f"/office/v1/held?county={COUNTY}")).json()["items"] == []
+    await a.sync()
+    assert a.waiting() == []
+
+
+async def test_what_is_discarded_stays_in_the_journal_and_is_told(world: World) -> None:
+    lead = await lead_of(world)
+    a = await world.phone(await world.person("甲", (Role.GRID_MEMBER, VILLAGE_B)))
+    a.create("site", COUNTY, SITE)
+    await a.sync()
+    path = f"/office/v1/held/{COUNTY}/{a.account.device}/1"
+    decided = await call(world, lead, "POST", f"{path}/discard", json={"note": "误报"})
+    assert (decided.json()["outcomes"][0]["outcome"], decided.json()["outcomes"][0]["reason"]) == ("rejected", "discarded")
+    again = await call(world, lead, "POST", f"{path}/release", json={})
+    assert (again.status_code, again.json()["code"]) == (409, "conflicting_state")
+    rows = await world.pool.fetch("SELECT what, outcome, raw FROM journal WHERE device = $1 ORDER BY entry", a.account.device)
+    assert rows[0]["raw"] is not None
+    assert ("decision", "rejected") in [(r["what"], r["outcome"]) for r in rows]
+    await a.sync()
+    assert a.waiting() == []
+
+
+async def test_a_conflict_is_settled_with_one_tap_and_syncs_back(world: World) -> None:
+    lead = await lead_of(world)
+    a = await world.phone(await world.person("甲", (Role.GRID_MEMBER, VILLAGE_A)))
+    b = await world.phone(await world.person("乙", (Role.GRID_MEMBER, VILLAGE_A)))
+    site = a.create("site", COUNTY, SITE)
+    await a.sync()
+    await b.sync()
+    a.edit(site, {"note": "甲写"})
+    b.edit(site, {"note": "乙写"})
+    await a.sync()
+    await b.sync()
+    inbox = (await call(world, lead, "GET", f"/office/v1/conflicts?county={COUNTY}")).json()["items"]
+    assert [(i["conflict"]["kept"], i["conflict"]["lost"], i["conflict"]["field"]) for i in inbox] == [("乙写", "甲写", "note")]
+    path = f"/office/v1/conflicts/{COUNTY}/{inbox[0]['id']}/settle"
+    settled = await call(world, lead, "POST", path, json={"choice": "lost"})
+    assert settled.json()["outcomes"][0]["outcome"] == Outcome.APPLIED.value, settled.text
+    await a.sync()
+    await b.sync()
+    assert a.view(site).body["note"] == b.view(site).body["note"] == "甲写"
+    assert (await call(world, lead, "GET", f"/office/v1/conflicts?county={COUNTY}")).json()["items"] == []
+
+
+async def test_the_desk_is_closed_to_the_field_and_to_other_townships(world: World) -> None:
+    a = await world.phone(await world.person("甲", (Role.GRID_MEMBER, VILLAGE_A)))
+    for path in (f"/office/v1/held?county={COUNTY}", f"/office/v1/conflicts?county={COUNTY}"):
+        refused = await call(world, a, "GET", path)
+        assert (refused.status_code, refused.json()["code"]) == (403, "not_allowed")
+    other = await world.phone(await world.person("别镇", (Role.TOWNSHIP_LEAD, "610921100")))
+    b = await world.phone(await world.person("乙", (Role.GRID_MEMBER, VILLAGE_B)))
+    b.create("site", COUNTY, SITE)
+    await b.sync()
+    path = f"/office/v1/held/{COUNTY}/{b.account.device}/1/release"
+    assert (await call(world, other, "POST", path, json={})).status_code == 403
+
+
+async def test_the_console_writes_the_same_way_and_a_repeated_id_changes_nothing(world: World) -> None:
+    lead = await lead_of(world)
+    mutation = {"id": str(uuid4()), "kind": "site", "record": str(uuid4()), "op": "create", "body": SITE}
+    for _ in range(2):
+        answer = await call(world, lead, "POST", "/office/v1/mutations", json={"county": COUNTY, "mutations": [mutation]})
+        assert answer.json()["outcomes"][0]["outcome"] == "applied", answer.text
+    await lead.sync()
+    assert [v.body["name"] for v in lead.records("site")] == ["工地一"]
+    assert await world.pool.fetchval("SELECT version FROM record WHERE id = $1::uuid", mutation["record"]) == 1
+
+
+async def test_a_duty_that_ended_before_the_capture_holds_only_what_came_after(world: World) -> None:
+    person = await world.person("甲")
+    await world.duty(person, Role.GRID_MEMBER, VILLAGE_A, MORNING - timedelta(days=9), MORNING + timedelta(hours=3))
+    a = await world.phone(person)
+    await a.sync()
+    world.at(60)
+    early = a.create("site", COUNTY, SITE)
+    world.at(240)
+    late = a.create("site", COUNTY, SITE | {"name": "迟"})
+    world.at(300)
+    await a.sync()
+    rows = dict(await world.pool.fetch("SELECT record, reason FROM journal WHERE device = $1 AND entry = 0", a.account.device))
+    assert rows == {early: "ok", late: "no_duty"}
