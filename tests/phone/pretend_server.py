@@ -19,8 +19,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from contracts.digest import bucket_of, record_crc
-from contracts.exchange import Buckets, End, ExchangeRequest, Hello, Marker, Outcomes, Page, Repair, Scope, StreamHead
-from contracts.exchange import WireRecord
+from contracts.exchange import Buckets, End, ExchangeRequest, Hello, Marker, Outcomes, Page, Repair, Scope, StreamHead, WireRecord
 from contracts.ids import conflict_id, outcome_id
 from contracts.mutation import Mutation
 from contracts.outcomes import MutationOutcome, Outcome, Reason

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from tests.phone.pretend_server import VILLAGE, PretendServer
 
 from contracts.exchange import Limits
 from phone.clock import SimulatedClock
@@ -15,6 +14,7 @@ from phone.exchange import Ended, Pacing
 from phone.faults import CrashPoint, Fault, FaultyTransport, no_crash
 from phone.phone import Phone, RecordView
 from phone.store import MEMORY
+from tests.phone.pretend_server import VILLAGE, PretendServer
 
 UNIT = "610902001001"
 NEXT_UNIT = "610902001002"

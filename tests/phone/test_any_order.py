@@ -4,6 +4,7 @@ The oracle knows only what was typed, in order, and what the scripted server hol
 """
 
 import asyncio
+import contextlib
 import shutil
 import tempfile
 import uuid
@@ -14,13 +15,13 @@ import httpx
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from tests.phone.pretend_server import NEXT_VILLAGE, VILLAGE
-from tests.phone.rig import NEXT_UNIT, UNIT, Rig, others_records
 
 from contracts.exchange import Limits
 from contracts.outcomes import Outcome, Reason
 from phone.exchange import Ended
 from phone.faults import CrashAt, Fault, Killed, Loss
+from tests.phone.pretend_server import NEXT_VILLAGE, VILLAGE
+from tests.phone.rig import NEXT_UNIT, UNIT, Rig, others_records
 
 UNITS = {VILLAGE: UNIT, NEXT_VILLAGE: NEXT_UNIT}
 
@@ -116,10 +117,8 @@ class PhoneInTheField(RuleBasedStateMachine):
     @rule(k=st.integers(0, 40))
     def is_killed_while_syncing(self, k: int) -> None:
         self.rig.reopen(CrashAt(k))
-        try:
+        with contextlib.suppress(Killed):
             self.sync()
-        except Killed:
-            pass
         self.rig.reopen()
 
     @precondition(lambda self: not self.restored)

@@ -3,13 +3,13 @@
 import uuid
 
 import pytest
-from tests.phone.pretend_server import COUNTY, NEXT_VILLAGE, UNKNOWN_FRAME, VILLAGE
-from tests.phone.rig import NEXT_UNIT, UNIT, Rig, others_records
 
 from contracts.exchange import Limits, Outcomes, Page
 from contracts.outcomes import Outcome, Reason
 from phone.exchange import Ended
 from phone.faults import CrashAt, Fault, Loss
+from tests.phone.pretend_server import COUNTY, NEXT_VILLAGE, UNKNOWN_FRAME, VILLAGE
+from tests.phone.rig import NEXT_UNIT, UNIT, Rig, others_records
 
 pytestmark = pytest.mark.anyio
 

@@ -16,12 +16,12 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.phone.pretend_server import COUNTY, NEXT_VILLAGE, VILLAGE
-from tests.phone.rig import NEXT_UNIT, Rig, others_records
 
 from contracts.exchange import Limits
 from phone.exchange import Ended
 from phone.faults import CrashAt, Fault, Killed, Loss
+from tests.phone.pretend_server import COUNTY, NEXT_VILLAGE, VILLAGE
+from tests.phone.rig import NEXT_UNIT, Rig, others_records
 
 pytestmark = pytest.mark.anyio
 PHOTO = b"\xff\xd8" + bytes(range(256)) * 9

@@ -3,14 +3,14 @@
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tests.phone.pretend_server import COUNTY, UNKNOWN_FRAME, VILLAGE, problem
-from tests.phone.rig import Rig, others_records
 
 from contracts.exchange import Outcomes
 from contracts.mutation import Mutation
 from phone.exchange import Ended
 from phone.faults import Fault, Loss
 from phone.wire import Lines, decompressor
+from tests.phone.pretend_server import COUNTY, UNKNOWN_FRAME, VILLAGE, problem
+from tests.phone.rig import Rig, others_records
 
 pytestmark = pytest.mark.anyio
 

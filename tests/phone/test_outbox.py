@@ -3,11 +3,11 @@
 import json
 
 import pytest
-from tests.phone.pretend_server import COUNTY, UNKNOWN_FRAME, VILLAGE
-from tests.phone.rig import NEXT_UNIT, UNIT, Rig, others_records
 
 from contracts.outcomes import Outcome, Reason
 from phone.outbox import KEPT_WITHOUT_BACKUP_MS
+from tests.phone.pretend_server import COUNTY, UNKNOWN_FRAME, VILLAGE
+from tests.phone.rig import NEXT_UNIT, UNIT, Rig, others_records
 
 pytestmark = pytest.mark.anyio
 

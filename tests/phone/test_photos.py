@@ -3,12 +3,12 @@
 import httpx
 import msgspec
 import pytest
-from tests.phone.pretend_server import COUNTY, problem
-from tests.phone.rig import Rig
 
 from contracts.receipt import PhotoReceipt
 from phone.exchange import Ended
 from phone.faults import Fault, Loss
+from tests.phone.pretend_server import COUNTY, problem
+from tests.phone.rig import Rig
 
 pytestmark = pytest.mark.anyio
 PICTURE = b"\xff\xd8" + bytes(range(250)) * 16  # five parts of the scripted server
