@@ -21,7 +21,7 @@ from storage.devices import enrol
 from storage.people import fetch_login, fetch_password, update_password
 from storage.pool import transaction
 from storage.rate_limit import bucket_key, forget, give_back, take
-from storage.tokens import Pair, Reused, end_device_tokens, end_person_tokens, rotate
+from storage.tokens import Pair, Refused, Reused, end_device_tokens, end_person_tokens, rotate
 
 BODY_BYTES_MAX: Final = 16 * 1024
 
@@ -105,7 +105,7 @@ async def refresh_tokens(data: JSONBody[RefreshRequest], resources: GivenResourc
             return _tokens(pair, now)
         case Reused():
             raise Problem(ProblemCode.NOT_AUTHENTICATED, "登录凭证被重复使用，请重新登录", reused=True)
-        case _:
+        case Refused():
             raise refusal(pair)
 
 

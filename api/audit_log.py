@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Final
 from uuid import UUID
 
 from litestar import Router, get
 from litestar.params import FromQuery
-from msgspec import Meta
 
-from api.dependencies import GivenCaller, GivenNow, GivenPlaces, GivenResources
-from contracts.access import PAGE_ROWS_MAX, Action, AuditPage
+from api.dependencies import GivenCaller, GivenNow, GivenPlaces, GivenResources, PageSize
+from contracts.access import Action, AuditPage
 from contracts.people import Level
 from contracts.problems import Problem, ProblemCode
 from storage.audit_log import NEWEST, fetch_entries
@@ -28,7 +27,7 @@ async def list_entries(
     before: FromQuery[UUID | None] = None,
     action: FromQuery[Action | None] = None,
     person: FromQuery[UUID | None] = None,
-    limit: FromQuery[Annotated[int, Meta(ge=1, le=PAGE_ROWS_MAX)]] = 50,
+    limit: PageSize = 50,
 ) -> AuditPage:
     """What concerns the caller's units. Failed log-ins of unknown numbers are shown to the city."""
     units = units_with(AUDIT_READERS, caller.duties, places, now)

@@ -18,7 +18,7 @@ from contracts.problems import Problem, ProblemCode
 from storage.access import fetch_caller
 from storage.devices import spend_allowance
 from storage.pool import retrying
-from storage.tokens import hash_token
+from storage.tokens import Refused, hash_token
 
 PUBLIC = {"public": True}
 PUSH_ONLY = {"push_only": True, "limited": True}
@@ -33,11 +33,11 @@ class Authenticate(AbstractAuthenticationMiddleware):
         token = bearer_token(connection.headers.get("authorization", ""))
         now, wiped_for = resources.now(), resources.access.wiped_for
         found = await retrying(lambda: fetch_caller(resources.pool, hash_token(token), now, wiped_for))
-        if isinstance(found, ProblemCode):
+        if isinstance(found, Refused):
             raise refusal(found)
         opt = connection.route_handler.opt
         if found.wiped and not opt.get("push_only"):
-            raise refusal(ProblemCode.DEVICE_REVOKED, wipe=True)
+            raise refusal(Refused(ProblemCode.DEVICE_REVOKED, wipe=True))
         if opt.get("limited"):
             await resources.device_limit.check(resources.pool, found.device, now)
         return AuthenticationResult(user=found, auth=token)
@@ -51,9 +51,9 @@ def bearer_token(header: str) -> str:
     return token.strip()
 
 
-def refusal(code: ProblemCode, *, wipe: bool = False) -> Problem:
-    """Why a token is not good. A phone that was reported lost is told to wipe itself also when it may no longer hand in."""
-    return Problem(code, wipe=True) if wipe else Problem(code)
+def refusal(refused: Refused) -> Problem:
+    """The problem to answer with. A lost phone is told to wipe itself also when it may no longer hand in."""
+    return Problem(refused.code, wipe=True) if refused.wipe else Problem(refused.code)
 
 
 async def charge_wiped(resources: Resources, caller: Caller, body_bytes: int) -> None:
@@ -61,4 +61,4 @@ async def charge_wiped(resources: Resources, caller: Caller, body_bytes: int) ->
     if not caller.wiped:
         return
     if not await spend_allowance(resources.pool, caller.device, body_bytes, resources.access.wiped_bytes_max):
-        raise refusal(ProblemCode.DEVICE_REVOKED, wipe=True)
+        raise refusal(Refused(ProblemCode.DEVICE_REVOKED, wipe=True))

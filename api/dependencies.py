@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 from litestar import Request
 from litestar.datastructures import State
 from litestar.di import NamedDependency, Provide
-from litestar.params import SkipValidation
+from litestar.params import QueryParameter, SkipValidation
 
 from api.problems import request_id_of
 from api.resources import Resources
+from contracts.access import PAGE_ROWS_MAX
 from contracts.caller import Caller
 from storage.audit_log import Origin
 from sync.places import Places
@@ -23,6 +24,9 @@ GivenCaller: TypeAlias = NamedDependency[SkipValidation[Caller]]
 GivenNow: TypeAlias = NamedDependency[SkipValidation[datetime]]
 GivenOrigin: TypeAlias = NamedDependency[SkipValidation[Origin]]
 GivenPlaces: TypeAlias = NamedDependency[SkipValidation[Places]]
+
+# Bounds must stand in QueryParameter: those of a msgspec Meta inside FromQuery are silently not checked.
+PageSize: TypeAlias = Annotated[int, QueryParameter(ge=1, le=PAGE_ROWS_MAX)]
 
 
 def provide_resources(state: State) -> Resources:

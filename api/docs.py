@@ -51,7 +51,13 @@ def openapi_config(public_url: str) -> OpenAPIConfig:
         tags=[Tag(name=name, description=text) for name, text in TAGS.items()],
         security=[{"bearer": []}],
         components=Components(security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer")}),
-        openapi_router=Router(SCHEMA_PATH, route_handlers=[], opt=PUBLIC, include_in_schema=False),
+        openapi_router=Router(
+            SCHEMA_PATH,
+            route_handlers=[],
+            opt=PUBLIC,
+            include_in_schema=False,
+            response_headers={"content-security-policy": PAGE_POLICY},
+        ),
         render_plugins=[PagePlugin(), JsonRenderPlugin(path="/openapi.json")],
     )
 

@@ -8,14 +8,12 @@ from uuid import UUID
 
 import msgspec
 from litestar import Router, get, post
-from litestar.params import FromPath, FromQuery, JSONBody
-from msgspec import Meta
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from uuid_utils.compat import uuid7
 
-from api.dependencies import GivenCaller, GivenNow, GivenOrigin, GivenPlaces, GivenResources
+from api.dependencies import GivenCaller, GivenNow, GivenOrigin, GivenPlaces, GivenResources, PageSize
 from api.passwords import check_new_password, generate_password
 from contracts.access import (
-    PAGE_ROWS_MAX,
     Action,
     DeviceOut,
     DutyIn,
@@ -62,8 +60,7 @@ from sync.administration import (
 )
 from sync.places import Places
 
-PageSize = Annotated[int, Meta(ge=1, le=PAGE_ROWS_MAX)]
-Text = Annotated[str, Meta(max_length=50)]
+Text = Annotated[str, QueryParameter(max_length=50)]
 
 
 def refuse(refusal: Refusal | None) -> None:
@@ -131,8 +128,8 @@ async def list_people(
     places: GivenPlaces,
     now: GivenNow,
     after: FromQuery[UUID | None] = None,
-    text: FromQuery[Text] = "",
-    limit: FromQuery[PageSize] = 50,
+    text: Text = "",
+    limit: PageSize = 50,
 ) -> People:
     """Who has or had a duty in the caller's units, with those duties. `text`: part of the name, or the number's beginning."""
     units = units_with(PEOPLE_READERS, caller.duties, places, now)

@@ -111,7 +111,7 @@ def handle_http_exception(request: Request[Any, Any, Any], error: HTTPException)
     if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR and error.status_code not in CODE_OF_STATUS:
         return handle_unexpected(request, error)
     response = handle_problem(request, problem_of(error))
-    if allow := (error.headers or {}).get("Allow"):
+    if allow := (error.headers or {}).get("allow"):
         response.headers["Allow"] = allow
     return response
 

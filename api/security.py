@@ -6,9 +6,6 @@ from typing import Final
 
 # A handler that sends a page sets a policy of its own; then that one stays.
 API_POLICY: Final = b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-PAGE_POLICY: Final = (
-    "default-src 'none'; style-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-)
 
 SECURITY_HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),

@@ -41,6 +41,8 @@ class Stream(Protocol):
     def eof(self) -> bool: ...
     @property
     def hungry(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
 
     def read(self, chunk: bytes, size: int) -> bytes: ...
 
@@ -55,10 +57,8 @@ class Unpacker:
 
     def __call__(self, chunk: bytes, *, last: bool) -> bytes:
         parts: list[bytes] = []
-        if chunk and self._stream.eof:
-            raise Problem(ProblemCode.MALFORMED_REQUEST, "bytes after the end of the compressed body")
         try:
-            while chunk or not (self._stream.hungry or self._stream.eof):
+            while (chunk and not self._stream.eof) or not (self._stream.hungry or self._stream.eof):
                 part = self._stream.read(chunk, min(STEP_BYTES, self._left + 1))
                 chunk = b""
                 self._left -= len(part)
@@ -67,6 +67,8 @@ class Unpacker:
                 parts.append(part)
         except (zlib.error, zstd.ZstdError) as error:
             raise Problem(ProblemCode.MALFORMED_REQUEST, "the body is not what its Content-Encoding says") from error
+        if chunk or self._stream.unused_data:
+            raise Problem(ProblemCode.MALFORMED_REQUEST, "bytes after the end of the compressed body")
         if last and not self._stream.eof:
             raise Problem(ProblemCode.MALFORMED_REQUEST, "the compressed body ends early")
         return b"".join(parts)
@@ -84,6 +86,10 @@ class GzipStream:
     @property
     def hungry(self) -> bool:
         return self._hungry
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._decompressor.unused_data
 
     def read(self, chunk: bytes, size: int) -> bytes:
         part = self._decompressor.decompress(self._decompressor.unconsumed_tail + chunk, size)
@@ -104,6 +110,10 @@ class ZstdStream:
     @property
     def hungry(self) -> bool:
         return self._decompressor.needs_input
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._decompressor.unused_data
 
     def read(self, chunk: bytes, size: int) -> bytes:
         return self._decompressor.decompress(chunk, size)

@@ -12,7 +12,7 @@ from contracts.ids import PersonId, UnitCode
 from contracts.people import Duty, Role
 from contracts.problems import ProblemCode
 from storage.pool import Executor
-from storage.tokens import standing_refusal
+from storage.tokens import Refused, standing_refusal
 
 DEFAULT_WIPED_FOR: Final = timedelta(days=30)
 
@@ -25,15 +25,13 @@ SQL_FETCH_CALLER: Final[LiteralString] = """
 """
 
 
-async def fetch_caller(
-    executor: Executor, token_hash: bytes, now: datetime, wiped_for: timedelta = DEFAULT_WIPED_FOR
-) -> Caller | ProblemCode:
+async def fetch_caller(executor: Executor, token_hash: bytes, now: datetime, wiped_for: timedelta = DEFAULT_WIPED_FOR) -> Caller | Refused:
     """The caller, or why the token is not good (any more). `wiped_for`: how long a wiped device may still hand in."""
     row = await executor.fetchrow(SQL_FETCH_CALLER, token_hash)
     if row is None:
-        return ProblemCode.NOT_AUTHENTICATED
+        return Refused(ProblemCode.NOT_AUTHENTICATED)
     if row["expires_at"] <= now:
-        return ProblemCode.TOKEN_EXPIRED
+        return Refused(ProblemCode.TOKEN_EXPIRED)
     if refusal := standing_refusal(row["revoked_at"], row["wiped_at"], row["disabled_at"], now, wiped_for):
         return refusal
     return Caller(

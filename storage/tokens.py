@@ -49,6 +49,14 @@ class Reused:
     person: PersonId
 
 
+@dataclass(frozen=True)
+class Refused:
+    """Why a token is not good. `wipe`: the device was reported lost, and is to delete itself also now."""
+
+    code: ProblemCode
+    wipe: bool = False
+
+
 def hash_token(token: str) -> bytes:
     """What is stored and looked up. A random token of 256 bits needs no slow hash."""
     return hashlib.sha256(token.encode()).digest()
@@ -95,18 +103,18 @@ SQL_SPEND: Final[LiteralString] = """
 """
 
 
-async def rotate(conn: Connection, refresh: str, now: datetime, lifetimes: Lifetimes, wiped_for: timedelta) -> Pair | Reused | ProblemCode:
+async def rotate(conn: Connection, refresh: str, now: datetime, lifetimes: Lifetimes, wiped_for: timedelta) -> Pair | Reused | Refused:
     """A new pair for a refresh token. Inside a transaction, which the caller must commit whatever the answer is."""
     presented = hash_token(refresh)
     await conn.execute(SQL_LOCK_FAMILY, presented)
     row = await conn.fetchrow(SQL_FETCH_REFRESH, presented)
     if row is None:
-        return ProblemCode.NOT_AUTHENTICATED
+        return Refused(ProblemCode.NOT_AUTHENTICATED)
     if row["spent_at"] is not None:
         await end_family(conn, row["family"])
         return Reused(row["device"], row["person"])
     if row["expires_at"] <= now:
-        return ProblemCode.TOKEN_EXPIRED
+        return Refused(ProblemCode.TOKEN_EXPIRED)
     if refusal := standing_refusal(row["revoked_at"], row["wiped_at"], row["disabled_at"], now, wiped_for):
         return refusal
     await conn.execute(SQL_SPEND, presented, row["parent"], now)
@@ -124,13 +132,13 @@ async def rotate(conn: Connection, refresh: str, now: datetime, lifetimes: Lifet
 
 def standing_refusal(
     revoked_at: datetime | None, wiped_at: datetime | None, disabled_at: datetime | None, now: datetime, wiped_for: timedelta
-) -> ProblemCode | None:
+) -> Refused | None:
     """Why a known device may not even push. A wiped one may, for a while: what it still holds must not be lost."""
     if revoked_at is not None:
-        return ProblemCode.DEVICE_REVOKED
+        return Refused(ProblemCode.DEVICE_REVOKED)
     if wiped_at is not None:
-        return ProblemCode.DEVICE_REVOKED if wiped_at + wiped_for <= now else None
-    return ProblemCode.ACCOUNT_DISABLED if disabled_at is not None else None
+        return Refused(ProblemCode.DEVICE_REVOKED, wipe=True) if wiped_at + wiped_for <= now else None
+    return Refused(ProblemCode.ACCOUNT_DISABLED) if disabled_at is not None else None
 
 
 SQL_END_FAMILY: Final[LiteralString] = "DELETE FROM token WHERE family = $1"

@@ -1,0 +1,172 @@
+"""RFC 9457: every code has a status, a text and a way to be seen; every error has this one shape."""
+
+import json
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from litestar import Litestar, get
+from litestar.exceptions import HTTPException
+from litestar.params import FromPath
+
+from api.problems import CODE_OF_STATUS, STATUS, URN, problem_of
+from contracts.people import Role
+from contracts.problems import TEXT_ZH, Problem, ProblemCode
+from tests.api.office import VILLAGE, World, client_of
+
+pytestmark = pytest.mark.anyio
+
+
+def test_every_code_has_a_status_and_a_chinese_text() -> None:
+    assert set(STATUS) == set(TEXT_ZH) == set(ProblemCode)
+    assert all(400 <= status < 600 for status in STATUS.values())
+    assert all(any("\u4e00" <= c <= "\u9fff" for c in text) for text in TEXT_ZH.values())
+
+
+def test_every_status_of_the_framework_has_a_code_of_that_status() -> None:
+    assert all(STATUS[code] == status for status, code in CODE_OF_STATUS.items())
+
+
+@get("/raise/{code:str}", opt={"public": True})
+async def raise_problem(code: FromPath[str]) -> None:
+    raise Problem(ProblemCode(code), "more about it", retry_after_s=7, number=3, names=["一"])
+
+
+@get("/raise-error/{kind:str}", opt={"public": True})
+async def raise_error(kind: FromPath[str]) -> None:
+    match kind:
+        case "bug":
+            raise RuntimeError("the secret is hunter2")
+        case "teapot":
+            raise HTTPException(status_code=418)
+        case "gateway":
+            raise HTTPException(status_code=502, detail="internal address 10.0.0.5")
+        case _:
+            raise getattr(asyncpg, kind)('relation "person" at host db-7')
+
+
+@pytest.fixture
+def faulty(app: Litestar) -> Litestar:
+    app.register(raise_problem)
+    app.register(raise_error)
+    return app
+
+
+def shape_of(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    body = answer.json()
+    assert set(body) == {"type", "title", "status", "code", "request_id", "detail", "details"}
+    assert body["type"] == f"{URN}{code}"
+    assert body["code"] == code
+    assert body["status"] == status
+    assert body["title"] == TEXT_ZH[ProblemCode(code)]
+    assert body["request_id"] == answer.headers["x-request-id"]
+    return body
+
+
+@pytest.mark.parametrize("code", list(ProblemCode))
+async def test_every_problem_is_rendered_in_one_shape(faulty: Litestar, code: ProblemCode) -> None:
+    async with client_of(faulty) as client:
+        answer = await client.get(f"/raise/{code.value}")
+    body = shape_of(answer, STATUS[code], code.value)
+    assert body["detail"] == "more about it"
+    assert body["details"] == {"number": 3, "names": ["一"]}
+    assert answer.headers["retry-after"] == "7"
+
+
+async def test_a_bug_is_logged_in_full_and_shown_not_at_all(faulty: Litestar, capsys: pytest.CaptureFixture[str]) -> None:
+    async with client_of(faulty) as client:
+        answer = await client.get("/raise-error/bug")
+    body = shape_of(answer, 500, "internal")
+    assert "hunter2" not in answer.text
+    assert "RuntimeError" not in answer.text
+    logged = capsys.readouterr().out
+    assert "RuntimeError" in logged
+    assert body["request_id"] in logged
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "code"),
+    [
+        ("ConnectionDoesNotExistError", 503, "storage_unavailable"),  # 08003: PostgreSQL was restarted
+        ("ConnectionFailureError", 503, "storage_unavailable"),  # 08006: a worker of Citus is gone
+        ("CannotConnectNowError", 503, "storage_unavailable"),  # 57P03
+        ("AdminShutdownError", 503, "storage_unavailable"),  # 57P01
+        ("PostgresIOError", 503, "storage_unavailable"),  # 58030
+        ("InterfaceError", 503, "storage_unavailable"),
+        ("InternalClientError", 503, "storage_unavailable"),
+        ("DeadlockDetectedError", 503, "busy"),  # 40P01
+        ("SerializationError", 503, "busy"),  # 40001
+        ("TooManyConnectionsError", 503, "busy"),  # 53300
+        ("DiskFullError", 503, "busy"),  # 53100
+        ("LockNotAvailableError", 503, "busy"),  # 55P03
+        ("QueryCanceledError", 503, "busy"),  # 57014: the statement timeout
+        ("UniqueViolationError", 500, "internal"),
+        ("UndefinedTableError", 500, "internal"),
+    ],
+)  # fmt: skip
+async def test_faults_of_the_infrastructure_are_503_and_those_of_statements_500(
+    faulty: Litestar, kind: str, status: int, code: str
+) -> None:
+    async with client_of(faulty) as client:
+        answer = await client.get(f"/raise-error/{kind}")
+    shape_of(answer, status, code)
+    assert ("retry-after" in answer.headers) == (status == 503)
+    assert "person" not in answer.text
+
+
+async def test_a_gateway_error_of_the_framework_shows_nothing_of_the_inside(faulty: Litestar) -> None:
+    async with client_of(faulty) as client:
+        answer = await client.get("/raise-error/gateway")
+    shape_of(answer, 500, "internal")
+    assert "10.0.0.5" not in answer.text
+
+
+async def test_a_status_without_a_code_is_a_malformed_request(faulty: Litestar) -> None:
+    async with client_of(faulty) as client:
+        shape_of(await client.get("/raise-error/teapot"), 400, "malformed_request")
+
+
+async def test_an_unknown_path_is_not_found(client: httpx.AsyncClient) -> None:
+    shape_of(await client.get("/no/such/path"), 404, "not_found")
+    shape_of(await client.get("/people/v1/persons/no-uuid"), 404, "not_found")
+
+
+async def test_a_wrong_method_names_the_right_ones(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/auth/v1/enrol")
+    shape_of(answer, 405, "method_not_allowed")
+    assert "POST" in answer.headers["allow"]
+
+
+async def test_what_is_no_json_is_malformed(client: httpx.AsyncClient) -> None:
+    for body in (b"{", b"\xff\xfe", b"[1,2", b'{"phone": "138', b"nul"):
+        answer = await client.post("/auth/v1/enrol", content=body, headers={"Content-Type": "application/json"})
+        shape_of(answer, 400, "malformed_request")
+
+
+async def test_a_wrong_field_is_named_and_its_value_is_not_repeated(client: httpx.AsyncClient) -> None:
+    wrong = {"phone": "12", "password": "my-secret-word", "device": {"id": "x"}}
+    answer = await client.post("/auth/v1/enrol", json=wrong)
+    body = shape_of(answer, 422, "invalid_value")
+    assert body["details"]["faults"]
+    assert "my-secret-word" not in answer.text
+
+
+async def test_a_wrong_query_parameter_is_named(world: World) -> None:
+    someone = await world.person((Role.ADMIN, VILLAGE))
+    answer = await world.client.get("/people/v1/persons?limit=100000", headers=someone.headers)
+    body = shape_of(answer, 422, "invalid_value")
+    assert body["details"]["faults"][0]["key"] == "limit"
+
+
+async def test_a_field_of_the_wrong_type_is_invalid_not_a_crash(client: httpx.AsyncClient) -> None:
+    for wrong in ([], 7, "x", None, {}, {"phone": 7}, {"phone": ["13800000001"], "password": {}, "device": []}):
+        answer = await client.post("/auth/v1/enrol", content=json.dumps(wrong), headers={"Content-Type": "application/json"})
+        shape_of(answer, 422, "invalid_value")
+
+
+def test_the_framework_s_own_words_are_not_shown() -> None:
+    problem = problem_of(HTTPException(status_code=400, detail="quotes what was sent"))
+    assert problem.detail == ""
