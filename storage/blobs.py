@@ -29,7 +29,10 @@ class BlobState(str, Enum):
 
 
 class Blob(msgspec.Struct, frozen=True, kw_only=True):
-    """One row. `completed_at`: a device said that all chunks are there, and the worker has yet to look."""
+    """One row. `completed_at`: a device said that all chunks are there, and the worker has yet to look.
+
+    announced_at    of a condemned one: since when it is condemned
+    """
 
     county: County
     sha256: str
@@ -37,6 +40,7 @@ class Blob(msgspec.Struct, frozen=True, kw_only=True):
     media_type: str
     state: BlobState
     reason: str | None
+    announced_at: datetime
     received_at: datetime | None
     completed_at: datetime | None
     completed_by: DeviceId | None
@@ -62,7 +66,7 @@ class _AnnouncedMutation(msgspec.Struct, frozen=True):
 
 
 SQL_FETCH_ANNOUNCED: Final[LiteralString] = """
-    SELECT b.county, b.sha256, b.bytes, b.media_type, b.state, b.reason, b.received_at, b.completed_at, b.completed_by,
+    SELECT b.county, b.sha256, b.bytes, b.media_type, b.state, b.reason, b.announced_at, b.received_at, b.completed_at, b.completed_by,
            a.n, a.photo, j.raw
     FROM blob_announcement a
     JOIN blob b ON b.county = a.county AND b.sha256 = a.sha256
@@ -81,8 +85,19 @@ async def fetch_announced(conn: Executor, county: County, device: DeviceId, sha2
     return Announced(n=row["n"], photo=row["photo"], bytes=said.bytes, media_type=said.media_type, blob=_blob(row))
 
 
+SQL_FETCH_ANNOUNCER: Final[LiteralString] = """
+    SELECT device FROM blob_announcement WHERE county = $1 AND sha256 = $2 ORDER BY announced_at LIMIT 1
+"""
+
+
+async def fetch_announcer(conn: Executor, county: County, sha256: str) -> DeviceId | None:
+    """The device that announced these bytes first."""
+    device: DeviceId | None = await conn.fetchval(SQL_FETCH_ANNOUNCER, county, sha256)
+    return device
+
+
 SQL_FETCH_BLOB: Final[LiteralString] = """
-    SELECT county, sha256, bytes, media_type, state, reason, received_at, completed_at, completed_by
+    SELECT county, sha256, bytes, media_type, state, reason, announced_at, received_at, completed_at, completed_by
     FROM blob WHERE county = $1 AND sha256 = $2
 """
 
@@ -94,7 +109,7 @@ async def fetch_blob(conn: Executor, county: County, sha256: str) -> Blob | None
 
 
 SQL_LOCK_BLOB: Final[LiteralString] = """
-    SELECT county, sha256, bytes, media_type, state, reason, received_at, completed_at, completed_by
+    SELECT county, sha256, bytes, media_type, state, reason, announced_at, received_at, completed_at, completed_by
     FROM blob WHERE county = $1 AND sha256 = $2 FOR UPDATE
 """
 

@@ -229,6 +229,9 @@ SQL_FETCH_UNFINISHED: Final[LiteralString] = """
     WHERE a.county = $1 AND a.noted_at IS NULL
     UNION
     SELECT county, sha256 FROM blob WHERE county = $1 AND state = 'wanted' AND completed_at IS NOT NULL
+    UNION
+    SELECT b.county, b.sha256 FROM blob b JOIN blob_announcement a ON a.county = b.county AND a.sha256 = b.sha256
+    WHERE b.county = $1 AND b.state = 'condemned'
     LIMIT 1000
 """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,13 +12,16 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from contracts.ids import County, RecordId, Version
+from contracts.ids import derived_mutation_id
+from contracts.mutation import EDIT
+from contracts.outcomes import Outcome
 from contracts.problems import ProblemCode
 from storage import blobs
 from storage.blobs import Blob, BlobState
 from storage.image_pool import DecoderDied, ImagePool
 from storage.looks import Look
 from storage.objects import Objects, photo_key, rendering_key
+from storage.office_push import draft, system_push
 from storage.photo_notes import (
     PhotoContext,
     changed_fields,
@@ -29,9 +32,10 @@ from storage.photo_notes import (
     update_noted,
 )
 from storage.photo_views import RENDERING_MEDIA_TYPE, stamped_name
-from storage.photos import PhotoRef, PhotoRules, refuse, verify_blob
+from storage.photos import PhotoRef, PhotoRules, refuse, reprieve, verify_blob
 from storage.pictures import fetch_look, insert_picture
 from storage.pool import Pool, transaction
+from storage.reference import reference_of
 from sync.evidence import EvidenceRules, Flag
 from sync.places import Places
 
@@ -40,20 +44,9 @@ DEATHS_MAX: Final = 2  # a picture that killed its decoder so often is refused
 log = structlog.get_logger("xunling.photos")
 
 
-class PhotoEdit(msgspec.Struct, frozen=True, kw_only=True):
-    """An edit of one photo record by the server itself, planned on `base`."""
-
-    photo: RecordId
-    base: Version
-    fields: dict[str, tuple[Any, Any]]
-
-
-PushEdits = Callable[[County, Sequence[PhotoEdit]], Awaitable[None]]
-
-
 @dataclass(frozen=True, kw_only=True)
 class PhotoWork:
-    """What the job needs. `push`: the server's own way into the one mutation path."""
+    """What the job needs."""
 
     pool: Pool
     objects: Objects
@@ -61,13 +54,14 @@ class PhotoWork:
     rules: PhotoRules
     evidence: EvidenceRules
     places: Callable[[], Awaitable[Places]]
-    push: PushEdits
     now: Callable[[], datetime]
 
 
 async def process_photo(work: PhotoWork, ref: PhotoRef, attempt: int = 0) -> None:
     """Bring one blob as far as it can come. `attempt` counts from 0. Raises what passes: the queue tries again."""
     blob = await blobs.fetch_blob(work.pool, ref.county, ref.sha256)
+    if blob and blob.state is BlobState.CONDEMNED:
+        blob = await reprieve_announced(work, blob)
     if blob and blob.state is BlobState.WANTED and blob.completed_at:
         await verify_blob(work.pool, work.objects, work.rules, blob, work.now())
         blob = await blobs.fetch_blob(work.pool, ref.county, ref.sha256)
@@ -85,6 +79,13 @@ async def process_photo(work: PhotoWork, ref: PhotoRef, attempt: int = 0) -> Non
                 look = found
         for context in await fetch_unnoted(work.pool, blob.county, blob.sha256):
             await write_note(work, blob, look, context, original)
+
+
+async def reprieve_announced(work: PhotoWork, blob: Blob) -> Blob:
+    """A condemned blob that was announced after all, perhaps by a phone that no longer has the picture."""
+    device = await blobs.fetch_announcer(work.pool, blob.county, blob.sha256)
+    said = device and await blobs.fetch_announced(work.pool, blob.county, device, blob.sha256)
+    return await reprieve(work.pool, work.objects, said, work.now()) if said else blob
 
 
 class Original:
@@ -135,9 +136,28 @@ async def write_note(
             if not await write_stamp(work, blob, context, original):
                 flags.append(Flag.STAMP_WITHOUT_CHINESE)
         if fields := changed_fields(context, note_of(blob, look, flags)):
-            edit = PhotoEdit(photo=context.photo, base=context.version, fields=fields)
-            await work.push(context.county, [edit])
+            await push_note(work, context, fields)
     await update_noted(work.pool, context)
+
+
+async def push_note(work: PhotoWork, context: PhotoContext, fields: dict[str, tuple[Any, Any]]) -> None:
+    """Edit the record as everybody does. The same note twice is one mutation: its id derives from what it says."""
+    says = msgspec.json.encode({name: new for name, (_, new) in fields.items()}, order="deterministic").decode()
+    now = work.now()
+    note = draft(
+        kind="photo",
+        record=context.photo,
+        op=EDIT,
+        now=now,
+        mutation=derived_mutation_id("photo.note", context.photo, *context.version, says),
+        base=context.version,
+        fields=fields,
+    )
+    reference = reference_of(await work.places())
+    pushed = await system_push(work.pool, reference, context.county, [note], now)
+    outcome = pushed.outcomes[0]
+    if outcome.outcome not in (Outcome.APPLIED, Outcome.MERGED):
+        log.warning("photo_note_not_applied", photo=str(context.photo), outcome=outcome.outcome.value, reason=outcome.reason.value)
 
 
 async def write_stamp(work: PhotoWork, blob: Blob, context: PhotoContext, original: Original) -> bool:

@@ -1,0 +1,101 @@
+"""Every job and timer of the product on one screen. A new one: a function, and a line here (docs/photos.md shows how).
+
+A job is asked for by `storage.jobs.enqueue`, in the transaction that makes it necessary, and done at least once: write it
+so that it may be repeated and may die anywhere. A timer runs on one worker at a time; what was due while no worker ran is
+done once when one runs again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+
+from storage.cleaning import CleaningRules, clean_county, fetch_counties
+from storage.desk import DeskAction, decide, fetch_deferred
+from storage.jobs import JobRequest, enqueue
+from storage.office_push import SYSTEM_PERSON
+from storage.photo_notes import fetch_unfinished
+from storage.photo_process import PhotoWork, process_photo
+from storage.photos import PROCESS_JOB, PhotoRef
+from storage.pool import Pool
+from storage.reference import reference_of
+from storage.tokens import purge_tokens
+from storage.units import UnitsCache
+
+DEFERRED_TRIES_MAX: Final = 12  # an hour's worth; then only a person tries again
+DEFERRED_BATCH: Final = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What jobs may use. `attempt` counts from 0 and grows with every failure that was not a passing one."""
+
+    pool: Pool
+    photos: PhotoWork
+    units: UnitsCache
+    cleaning: CleaningRules
+    now: Callable[[], datetime]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """`run(work, payload, attempt)`. After `tries` failures it is held for a person; faults that pass are not counted."""
+
+    name: str
+    payload: type[msgspec.Struct]
+    run: Callable[[Work, Any, int], Awaitable[None]]
+    tries: int = 5
+    pause: timedelta = timedelta(seconds=10)  # doubled with every attempt
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timer:
+    """`cron`: five fields, UTC (Ankang is eight hours ahead)."""
+
+    name: str
+    cron: str
+    run: Callable[[Work], Awaitable[None]]
+
+
+async def process_one_photo(work: Work, ref: PhotoRef, attempt: int) -> None:
+    await process_photo(work.photos, ref, attempt)
+
+
+async def sweep_photos(work: Work) -> None:
+    """Ask again for what a skipped job left behind, such as a record released from the desk after its photo came."""
+    for county in await fetch_counties(work.pool):
+        refs = [PhotoRef(county=county, sha256=sha256) for sha256 in await fetch_unfinished(work.pool, county)]
+        await enqueue(work.pool, [JobRequest(job=PROCESS_JOB, key=f"{r.county}/{r.sha256}", payload=r) for r in refs])
+
+
+async def clean_objects(work: Work) -> None:
+    """Orphans in S3, county by county."""
+    for county in await fetch_counties(work.pool):
+        await clean_county(work.pool, work.photos.objects, county, work.cleaning, work.now())
+
+
+async def retry_deferred(work: Work) -> None:
+    """What the server itself failed at, judged again; what fails often enough stays for a person."""
+    reference = reference_of(await work.units.places())
+    for county, device, n in await fetch_deferred(work.pool, DEFERRED_TRIES_MAX, DEFERRED_BATCH):
+        await decide(work.pool, reference, county, device, n, DeskAction.RETRY, SYSTEM_PERSON, work.now())
+
+
+async def clean_tokens(work: Work) -> None:
+    """Tokens that nobody can use any more."""
+    while await purge_tokens(work.pool, work.now()):
+        pass
+
+
+JOBS: Final = (Job(name=PROCESS_JOB, payload=PhotoRef, run=process_one_photo, pause=timedelta(seconds=2)),)
+
+TIMERS: Final = (
+    Timer(name="photo.sweep", cron="* * * * *", run=sweep_photos),
+    Timer(name="deferred.retry", cron="*/5 * * * *", run=retry_deferred),
+    Timer(name="photo.clean", cron="17 18 * * *", run=clean_objects),
+    Timer(name="token.clean", cron="41 * * * *", run=clean_tokens),
+)

@@ -1,0 +1,371 @@
+"""The worker on a real queue: jobs survive kills, dead databases and dead S3; what cannot work is held, not repeated for ever."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import asyncpg
+import msgspec
+import pytest
+from pydantic import SecretStr
+
+import server.worker
+from server.embedded.postgres import EmbeddedPostgres
+from server.jobs import JOBS, TIMERS, Job, Timer, Work
+from server.parts import environment_of
+from server.settings import PgSettings, Settings
+from server.worker import run_worker
+from storage.jobs import JobRequest, enqueue, fetch_backlog
+from storage.objects import Objects, chunk_key, photo_key
+from storage.photos import PROCESS_JOB, PhotoRef
+from tests.photo_builder import jpeg, noise, sha256_of
+from tests.slow_s3 import S3Proxy
+
+COUNTY = 610902
+CHUNK = 256 * 1024
+HEARTBEAT = timedelta(seconds=2)
+
+
+class Said(msgspec.Struct, frozen=True):
+    word: str
+
+
+@asynccontextmanager
+async def working(settings: Settings) -> AsyncIterator[None]:
+    """A worker in this process, with quick heartbeats."""
+    stop = asyncio.Event()
+    task = asyncio.create_task(run_worker(settings, shutdown=stop, heartbeat=HEARTBEAT))
+    try:
+        yield
+    finally:
+        stop.set()
+        async with asyncio.timeout(30):
+            await task
+
+
+async def until(condition: Callable[[], Awaitable[bool]], seconds_max: float = 30) -> None:
+    async with asyncio.timeout(seconds_max):
+        while not await condition():
+            await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Replace the product's jobs and timers by one of the test's own."""
+
+    def replace(run: Callable[..., Awaitable[None]], *, tries: int = 3, timers: tuple[Timer, ...] = ()) -> None:
+        job = Job(name="toy", payload=Said, run=run, tries=tries, pause=timedelta(seconds=0.05))
+        monkeypatch.setattr(server.worker, "JOBS", (job,))
+        monkeypatch.setattr(server.worker, "TIMERS", timers)
+
+    return replace
+
+
+async def ask(conn: asyncpg.Pool | asyncpg.Connection, word: str, **options: object) -> None:
+    await enqueue(conn, [JobRequest(job="toy", key=word, payload=Said(word), **options)])
+
+
+async def test_a_job_is_done_and_leaves_the_queue(pool, settings, toy) -> None:
+    done = []
+
+    async def run(_work: Work, said: Said, _attempt: int) -> None:
+        done.append(said.word)
+
+    toy(run)
+    await ask(pool, "before")
+    async with working(settings):
+        await until(lambda: truth(done == ["before"]))
+        await ask(pool, "after")
+        await until(lambda: truth(done == ["before", "after"]), 5)  # woken, not polled
+        await until(lambda: is_empty(pool))
+
+
+async def truth(value: bool) -> bool:
+    return value
+
+
+async def is_empty(pool: asyncpg.Pool) -> bool:
+    return await fetch_backlog(pool) == []
+
+
+async def test_a_job_and_its_cause_are_committed_together_or_not_at_all(pool) -> None:
+    class Stop(Exception):
+        pass
+
+    async with pool.acquire() as conn:
+        with pytest.raises(Stop):
+            async with conn.transaction():
+                await ask(conn, "never")
+                raise Stop
+        assert await is_empty(pool)
+        async with conn.transaction():
+            await ask(conn, "once")
+    assert [(b.job, b.queued) for b in await fetch_backlog(pool)] == [("toy", 1)]
+
+
+async def test_the_same_job_waits_only_once_and_its_transaction_goes_on(pool) -> None:
+    async with pool.acquire() as conn, conn.transaction():
+        for _ in range(3):
+            await ask(conn, "same")
+        await ask(conn, "other")
+    assert [b.queued for b in await fetch_backlog(pool)] == [2]
+
+
+async def test_a_job_that_fails_is_tried_again_and_then_held_for_a_person(pool, settings, toy) -> None:
+    attempts = []
+
+    async def run(_work: Work, said: Said, attempt: int) -> None:
+        attempts.append(attempt)
+        raise RuntimeError(said.word)
+
+    toy(run, tries=3)
+    await ask(pool, "impossible")
+    async with working(settings):
+        await until(lambda: is_failed(pool))
+    assert attempts == [0, 1, 2]
+    [traceback] = await pool.fetch("SELECT traceback FROM pgqueuer_log WHERE status = 'failed'")
+    assert "impossible" in traceback["traceback"]
+
+
+async def is_failed(pool: asyncpg.Pool) -> bool:
+    return [(b.queued, b.picked, b.failed) for b in await fetch_backlog(pool)] == [(0, 0, 1)]
+
+
+async def test_a_payload_of_another_release_is_held_too(pool, settings, toy) -> None:
+    async def run(_work: Work, _said: Said, _attempt: int) -> None:
+        pytest.fail("nothing to run with")
+
+    toy(run, tries=2)
+    await enqueue(pool, [JobRequest(job="toy", key="x", payload={"wort": 5})])
+    async with working(settings):
+        await until(lambda: is_failed(pool))
+
+
+async def test_passing_faults_are_tried_for_ever(pool, settings, toy) -> None:
+    attempts = []
+
+    async def run(_work: Work, _said: Said, attempt: int) -> None:
+        attempts.append(attempt)
+        if attempt < 5:
+            raise ConnectionRefusedError
+
+    toy(run, tries=2)
+    await ask(pool, "patience")
+    async with working(settings):
+        await until(lambda: is_empty(pool))
+    assert attempts == [0, 1, 2, 3, 4, 5]
+
+
+async def test_the_worker_outlives_a_crash_of_postgresql(private_cluster: EmbeddedPostgres, settings: Settings, toy) -> None:
+    done = []
+
+    async def run(_work: Work, said: Said, _attempt: int) -> None:
+        done.append(said.word)
+
+    toy(run)
+    settings = settings.model_copy(update={"pg": PgSettings(dsn=SecretStr(private_cluster.dsn()))})
+
+    async def ask_there(word: str) -> None:
+        conn = await asyncpg.connect(private_cluster.dsn())
+        await ask(conn, word)
+        await conn.close()
+
+    async with working(settings):
+        await ask_there("before")
+        await until(lambda: truth(done == ["before"]))
+        await asyncio.to_thread(private_cluster.kill)
+        await asyncio.to_thread(private_cluster.start)
+        await ask_there("after")
+        await until(lambda: truth("after" in done), 60)
+
+
+async def test_a_timer_runs_and_one_that_fails_stops_nothing(pool, settings, toy) -> None:
+    ran = []
+
+    async def run(_work: Work, said: Said, _attempt: int) -> None:
+        ran.append(said.word)
+
+    async def fail(_work: Work) -> None:
+        ran.append("timer")
+        raise RuntimeError
+
+    toy(run, timers=(Timer(name="toy.timer", cron="* * * * * */1", run=fail),))
+    async with working(settings):
+        await until(lambda: truth(ran.count("timer") >= 2))
+        await ask(pool, "job")
+        await until(lambda: truth("job" in ran))
+
+
+def test_every_job_and_timer_has_a_name_of_its_own() -> None:
+    names = [each.name for each in (*JOBS, *TIMERS)]
+    assert len(names) == len(set(names))
+
+
+# The photo job under fire
+
+
+@pytest.fixture
+async def proxy(settings: Settings) -> AsyncIterator[S3Proxy]:
+    proxy = S3Proxy(settings.s3.endpoint)
+    await proxy.open()
+    yield proxy
+    await proxy.close()
+
+
+@pytest.fixture
+def behind_proxy(settings: Settings, proxy: S3Proxy) -> Settings:
+    return settings.model_copy(update={"s3": settings.s3.model_copy(update={"endpoint": proxy.endpoint})})
+
+
+@pytest.fixture
+def photo() -> bytes:
+    return jpeg(noise(uuid.uuid4().int % 2**32, 800, 600), quality=95)
+
+
+@pytest.fixture
+async def objects(settings: Settings) -> Objects:
+    from server.resources import s3_access
+
+    return Objects(s3_access(settings.s3))
+
+
+async def upload(pool: asyncpg.Pool, objects: Objects, photo: bytes, sha256: str) -> uuid.UUID:
+    """As if a phone had announced the photo, put its chunks and said `complete`."""
+    person, device, record = uuid.uuid4(), uuid.uuid4(), uuid.uuid4()
+    for index, offset in enumerate(range(0, len(photo), CHUNK)):
+        await objects.put(chunk_key(COUNTY, sha256, device, index), photo[offset : offset + CHUNK])
+    raw = {"body": {"bytes": len(photo), "media_type": "image/jpeg"}}
+    async with pool.acquire() as conn, conn.transaction():
+        await conn.execute("INSERT INTO county (county, name) VALUES ($1, '汉滨区') ON CONFLICT DO NOTHING", COUNTY)
+        await conn.execute("INSERT INTO person (id, name, phone, password_hash) VALUES ($1, '人', $2, '')", person, str(person))
+        await conn.execute("INSERT INTO device (id, person, kind) VALUES ($1, $2, 'phone')", device, person)
+        await conn.execute(
+            "INSERT INTO journal (county, device, n, entry, what, outcome, reason, raw) "
+            "VALUES ($1, $2, 1, 0, 'mutation', 'quarantined', 'no_duty', $3)",
+            COUNTY,
+            device,
+            json.dumps(raw).encode(),
+        )
+        await conn.execute(
+            "INSERT INTO blob (county, sha256, bytes, media_type, completed_at, completed_by) "
+            "VALUES ($1, $2, $3, 'image/jpeg', now(), $4)",
+            COUNTY,
+            sha256,
+            len(photo),
+            device,
+        )
+        await conn.execute(
+            "INSERT INTO blob_announcement (county, device, sha256, n, photo) VALUES ($1, $2, $3, 1, $4)",
+            COUNTY,
+            device,
+            sha256,
+            record,
+        )
+        ref = PhotoRef(county=COUNTY, sha256=sha256)
+        await enqueue(conn, [JobRequest(job=PROCESS_JOB, key=f"{COUNTY}/{sha256}", payload=ref)])
+    return device
+
+
+async def blob_state(pool: asyncpg.Pool, sha256: str) -> str:
+    return await pool.fetchval("SELECT state FROM blob WHERE county = $1 AND sha256 = $2", COUNTY, sha256)
+
+
+async def is_received(pool: asyncpg.Pool, sha256: str) -> bool:
+    return await blob_state(pool, sha256) == "received"
+
+
+async def is_looked_at(pool: asyncpg.Pool, sha256: str) -> bool:
+    return await pool.fetchval("SELECT EXISTS (SELECT 1 FROM picture WHERE sha256 = $1)", sha256)
+
+
+async def start_worker_process(settings: Settings) -> asyncio.subprocess.Process:
+    root = Path(server.__file__).parent.parent
+    environment = environment_of(settings) | {"XUNLING_S3__BUCKET": settings.s3.bucket}
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "server", "worker", env=environment, cwd=root, stdout=sys.stderr
+    )
+
+
+async def test_chunks_are_composed_verified_looked_at_and_cleared_away(pool, settings, objects, photo) -> None:
+    sha256 = sha256_of(photo)
+    await upload(pool, objects, photo, sha256)
+    async with working(settings):
+        await until(lambda: is_looked_at(pool, sha256))
+        await until(lambda: is_empty(pool))
+    assert await is_received(pool, sha256)
+    assert await objects.read(photo_key(COUNTY, sha256), len(photo) + 1) == photo
+    assert await objects.list_under(f"{COUNTY}/chunks/{sha256}/") == []
+    renderings = await objects.list_under(f"{COUNTY}/renderings/{sha256}/")
+    assert [each.key.rpartition("/")[2] for each in renderings] == ["thumb_1280.jpg", "thumb_320.jpg"]
+
+
+async def test_kill_9_in_the_middle_of_composing_loses_nothing(pool, settings, behind_proxy, proxy, objects, photo) -> None:
+    sha256 = sha256_of(photo)
+    await upload(pool, objects, photo, sha256)
+    proxy.stall_when = lambda line: line.startswith("GET") and "/chunks/" in line and "/00001" in line
+    process = await start_worker_process(behind_proxy)
+    try:
+        async with asyncio.timeout(30):
+            await proxy.stalled.wait()
+        assert [(b.picked, b.queued) for b in await fetch_backlog(pool) if b.job == PROCESS_JOB] == [(1, 0)]
+    finally:
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+    assert await blob_state(pool, sha256) == "wanted"
+    async with working(settings):
+        await until(lambda: is_looked_at(pool, sha256))
+    assert await objects.read(photo_key(COUNTY, sha256), len(photo) + 1) == photo
+
+
+async def test_s3_gone_in_the_middle_of_composing_is_waited_for(pool, behind_proxy, proxy, objects, photo) -> None:
+    sha256 = sha256_of(photo)
+    await upload(pool, objects, photo, sha256)
+    proxy.stall_when = lambda line: line.startswith("GET") and "/00001" in line
+    async with working(behind_proxy):
+        async with asyncio.timeout(30):
+            await proxy.stalled.wait()
+        await proxy.close()
+        await asyncio.sleep(1)
+        assert await blob_state(pool, sha256) == "wanted"
+        proxy.stall_when = lambda _line: False
+        await proxy.open()
+        await until(lambda: is_received(pool, sha256), 60)
+
+
+async def test_chunks_with_another_hash_are_deleted_and_the_phone_may_begin_anew(pool, settings, objects, photo) -> None:
+    wrong = photo[:-1] + bytes([photo[-1] ^ 1])
+    device = await upload(pool, objects, wrong, sha256_of(photo))
+    async with working(settings):
+        await until(lambda: is_empty(pool))
+    row = await pool.fetchrow("SELECT state, reason, completed_at FROM blob")
+    assert tuple(row) == ("wanted", "photo_hash_mismatch", None)
+    assert await objects.list_under(f"{COUNTY}/chunks/{sha256_of(photo)}/") == []
+    assert await objects.head(photo_key(COUNTY, sha256_of(photo))) is None
+    for index, offset in enumerate(range(0, len(photo), CHUNK)):
+        await objects.put(chunk_key(COUNTY, sha256_of(photo), device, index), photo[offset : offset + CHUNK])
+    await pool.execute("UPDATE blob SET completed_at = now(), completed_by = $1", device)
+    async with working(settings):
+        await until(lambda: is_received(pool, sha256_of(photo)), 75)  # nobody asked: the sweep finds it
+
+
+async def test_a_clean_stop_finishes_what_is_under_way(pool, settings, objects, photo) -> None:
+    sha256 = sha256_of(photo)
+    await upload(pool, objects, photo, sha256)
+    process = await start_worker_process(settings)
+    try:
+        await until(lambda: is_received(pool, sha256))
+        os.kill(process.pid, signal.SIGTERM)
+        async with asyncio.timeout(20):
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert all(b.picked == 0 for b in await fetch_backlog(pool))
