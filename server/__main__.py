@@ -99,6 +99,17 @@ def openapi(out: Path) -> None:
 
 
 @cli.command()
+def audit() -> None:
+    """Recompute heads, digests and records from the journal; status 1 when anything differs."""
+    from server.audit import run_audit
+
+    settings = prepared()
+    require(settings, "pg")
+    if not run_audit(settings):
+        sys.exit(1)
+
+
+@cli.command()
 def parts() -> None:
     """Only the embedded database and S3, for developing; prints where they are. Ctrl-C stops them."""
     from server.running import run_parts

@@ -1,0 +1,72 @@
+"""From the journal back to the records: audit replays recorded changes and never plans again (design.md section 2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from contracts.ids import RecordId, StreamName, Version
+from contracts.mutation import Mutation
+from sync.merge import set_field
+
+
+class Recorded(msgspec.Struct, frozen=True, kw_only=True):
+    """One journal entry that wrote a record. `raw` is the mutation's, which holds the body when `patch` is None."""
+
+    record: RecordId
+    version: Version
+    stream: StreamName | None
+    deleted: bool
+    patch: dict[str, Any] | None
+    raw: bytes | None
+
+
+class Replayed(msgspec.Struct, frozen=True, kw_only=True):
+    """What the journal says a record is."""
+
+    version: Version
+    stream: StreamName | None
+    deleted: bool
+    body: dict[str, Any]
+
+
+class ReplayFault(Exception):
+    """The entries of a record do not follow one from the other."""
+
+
+def replay(entries: list[Recorded]) -> Replayed:
+    """The record after all its entries, which come in order. Raises ReplayFault, saying where the story breaks."""
+    state: Replayed | None = None
+    for entry in entries:
+        before = state.version[1] if state else 0
+        if entry.version[1] != before + 1:
+            raise ReplayFault(f"version {entry.version} follows {before}")
+        state = Replayed(version=entry.version, stream=entry.stream, deleted=entry.deleted, body=_body_after(state, entry))
+    if state is None:
+        raise ReplayFault("no entry wrote it")
+    return state
+
+
+def _body_after(state: Replayed | None, entry: Recorded) -> dict[str, Any]:
+    patch = entry.patch
+    if patch is None:
+        return _raw_body(entry)
+    if "body" in patch:
+        body: dict[str, Any] = patch["body"]
+        return body
+    if state is None:
+        raise ReplayFault(f"version {entry.version} changes what was never made")
+    body = dict(state.body)
+    for field, value in patch.get("set", {}).items():
+        set_field(body, field, value)
+    return body
+
+
+def _raw_body(entry: Recorded) -> dict[str, Any]:
+    try:
+        mutation = msgspec.json.decode(entry.raw or b"", type=Mutation)
+        body: dict[str, Any] = msgspec.json.decode(mutation.body)  # type: ignore[arg-type]
+    except (msgspec.DecodeError, TypeError) as error:
+        raise ReplayFault(f"version {entry.version}: its mutation does not decode: {error}") from error
+    return body
