@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import itertools
 import json
 import resource
 import sys
@@ -89,7 +90,7 @@ async def test_a_bomb_for_the_exchange_ends_at_the_global_bound(world: World, en
 
 
 def test_a_zstd_frame_that_asks_for_a_huge_window_is_refused() -> None:
-    options = {zstd.CompressionParameter.window_log: 27, zstd.CompressionParameter.enable_long_distance_matching: 1}
+    options: dict[int, int] = {zstd.CompressionParameter.window_log: 27, zstd.CompressionParameter.enable_long_distance_matching: 1}
     compressor = zstd.ZstdCompressor(options=options)
     frame = compressor.compress(b"x" * 1000) + compressor.flush()
     unpack = unpacker(b"zstd", MIB)
@@ -104,7 +105,7 @@ def test_a_zstd_frame_that_asks_for_a_huge_window_is_refused() -> None:
 def test_unpacking_does_not_depend_on_how_the_body_is_cut(data: bytes, cuts: list[int], packing: str) -> None:
     packed = PACKERS[packing](data)
     edges = [0, *sorted(min(c, len(packed)) for c in cuts), len(packed)]
-    chunks = [packed[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    chunks = [packed[a:b] for a, b in itertools.pairwise(edges)]
     unpack = unpacker(packing.encode(), len(data))
     assert unpack is not None
     got = b"".join(unpack(chunk, last=i == len(chunks) - 1) for i, chunk in enumerate(chunks))

@@ -96,6 +96,7 @@ async def test_a_forged_address_does_not_reach_the_audit_log(world: World) -> No
     someone = await world.person(FIELD, logged_in=False)
     await world.enrol(someone.phone, "not this", someone.device, headers={"X-Forwarded-For": "6.6.6.6"})
     row = await world.pool.fetchrow("SELECT source, request FROM audit_log WHERE action = 'login_failed'")
+    assert row is not None
     assert row["source"] == "127.0.0.1"
     assert len(row["request"]) == 32
 

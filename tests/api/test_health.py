@@ -1,0 +1,107 @@
+"""Health that tells the truth, with the fault injected."""
+
+import httpx
+import pytest
+from litestar import Litestar
+
+from contracts.people import Role
+from server.app import create_app
+from server.embedded.postgres import EmbeddedPostgres
+from server.migrate import migration_files
+from server.settings import PgSettings, S3Settings, Settings
+from tests.api.office import VILLAGE, Clock, World, client_of
+
+pytestmark = pytest.mark.anyio
+
+
+async def ready(client: httpx.AsyncClient) -> tuple[int, str, dict[str, str]]:
+    answer = await client.get("/health/ready")
+    body = answer.json()
+    return answer.status_code, body["status"], body["parts"]
+
+
+async def test_all_is_well(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/health/live")).json() == {"status": "ok", "parts": {}}
+    assert await ready(client) == (200, "ok", {"database": "ok", "photos": "ok"})
+
+
+async def test_without_s3_patrol_data_is_still_taken(settings: Settings) -> None:
+    gone = settings.s3.model_copy(update={"endpoint": "http://127.0.0.1:9"})
+    app = create_app(settings.model_copy(update={"s3": gone}))
+    async with app.lifespan(), client_of(app) as client:
+        assert await ready(client) == (200, "degraded", {"database": "ok", "photos": "unreachable"})
+
+
+async def test_an_unconfigured_s3_is_named(settings: Settings) -> None:
+    app = create_app(settings.model_copy(update={"s3": S3Settings()}))
+    async with app.lifespan(), client_of(app) as client:
+        assert await ready(client) == (200, "degraded", {"database": "ok", "photos": "not_configured"})
+
+
+async def test_a_database_that_is_not_migrated_is_not_ready(world: World) -> None:
+    newest = max(migration_files())
+    await world.pool.execute("DELETE FROM schema_migrations WHERE version = $1", newest)
+    assert await ready(world.client) == (503, "down", {"database": "not_migrated", "photos": "ok"})
+
+
+async def test_the_server_survives_a_killed_postgresql(settings: Settings, private_cluster: EmbeddedPostgres, clock: Clock) -> None:
+    """Down while it is down, 503 with Retry-After for a request, and back by itself without a restart of the server."""
+    own = PgSettings(dsn=private_cluster.dsn(), pool_size_min=2)  # type: ignore[arg-type]
+    app = create_app(settings.model_copy(update={"pg": own}), now=clock)
+    async with app.lifespan(), client_of(app) as client:
+        world = World(app.state.resources.pool, client, clock)
+        await world.load_places()
+        someone = await world.person((Role.GRID_MEMBER, VILLAGE))
+        assert (await ready(client))[0] == 200
+
+        private_cluster.kill()
+        status, standing, parts = await ready(client)
+        assert (status, standing, parts["database"]) == (503, "down", "unreachable")
+        assert (await client.get("/health/live")).status_code == 200
+        refused = await client.get("/people/v1/me", headers=someone.headers)
+        assert refused.status_code == 503
+        assert refused.json()["code"] == "storage_unavailable"
+        assert "retry-after" in refused.headers
+
+        private_cluster.start()
+        answer = await client.get("/people/v1/me", headers=someone.headers)
+        assert answer.status_code == 200, "the token is still good and the pool has healed"
+        assert (await ready(client))[:2] == (200, "ok")
+
+
+async def test_a_restart_between_two_requests_is_not_noticed(settings: Settings, private_cluster: EmbeddedPostgres, clock: Clock) -> None:
+    """Reading who asks is idempotent, hence tried again on a fresh connection."""
+    own = PgSettings(dsn=private_cluster.dsn(), pool_size_min=4)  # type: ignore[arg-type]
+    app = create_app(settings.model_copy(update={"pg": own}), now=clock)
+    async with app.lifespan(), client_of(app) as client:
+        world = World(app.state.resources.pool, client, clock)
+        await world.load_places()
+        someone = await world.person((Role.GRID_MEMBER, VILLAGE))
+        for _ in range(3):
+            private_cluster.kill()
+            private_cluster.start()
+            assert (await client.get("/devices/v1/", headers=someone.headers)).status_code == 200
+
+
+async def test_metrics_count_requests_by_route_and_never_by_id(world: World, app: Litestar) -> None:
+    someone = await world.person((Role.GRID_MEMBER, VILLAGE))
+    await world.client.get("/people/v1/me", headers=someone.headers)
+    await world.client.get(f"/people/v1/persons/{someone.id}", headers=someone.headers)
+    await world.client.get("/no/such/path")
+    text = (await world.client.get("/metrics")).text
+    assert 'xunling_http_requests_total{method="GET",route="/people/v1/me",status="200"} 1.0' in text
+    assert 'route="unmatched",status="404"' in text
+    assert 'xunling_logins_total{how="ok"} 1.0' in text
+    assert str(someone.id) not in text
+
+
+async def test_metrics_show_what_waits(world: World) -> None:
+    await world.pool.execute(
+        "INSERT INTO held (county, device, n, outcome, reason) "
+        "SELECT 610902, gen_random_uuid(), n, CASE WHEN n < 3 THEN 'deferred' ELSE 'quarantined' END, 'x' FROM generate_series(1, 5) n"
+    )
+    await world.pool.execute("INSERT INTO blob (county, sha256, bytes, media_type) VALUES (610902, 'x', 1, 'image/jpeg')")
+    text = (await world.client.get("/metrics")).text
+    assert 'xunling_held{outcome="deferred"} 2.0' in text
+    assert 'xunling_held{outcome="quarantined"} 3.0' in text
+    assert "xunling_photos_wanted 1.0" in text

@@ -1,0 +1,356 @@
+"""Administration of people: always inside the admin's units, nothing deleted, everything noted."""
+
+import asyncio
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from contracts.people import Role
+from tests.api.office import GUANMIAO, HANBIN, OTHER_COUNTY, VILLAGE, Someone, World
+from tests.api.test_auth import problem_of, whoami
+
+pytestmark = pytest.mark.anyio
+
+DEPARTMENT = "610902-env_bureau"
+
+
+async def get(world: World, someone: Someone, path: str, **query: Any) -> httpx.Response:
+    return await world.client.get(path, params=query, headers=someone.headers)
+
+
+async def post(world: World, someone: Someone, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
+    return await world.client.post(path, json=body, headers=someone.headers)
+
+
+def new_person(role: str = "grid_member", unit: str = VILLAGE, phone: str = "13611112222") -> dict[str, Any]:
+    return {"name": "王小河", "phone": phone, "duties": [{"role": role, "unit": unit}]}
+
+
+async def actions(world: World, subject: object) -> list[str]:
+    rows = await world.pool.fetch("SELECT action FROM audit_log WHERE subject = $1 ORDER BY id", str(subject))
+    return [row["action"] for row in rows]
+
+
+# ------------------------------------------------------------------------------------------------ myself
+
+
+async def test_i_see_myself_with_duties_and_counties(world: World) -> None:
+    someone = await world.person((Role.GRID_MEMBER, VILLAGE))
+    me = (await get(world, someone, "/people/v1/me")).json()
+    assert uuid.UUID(me["person"]["id"]) == someone.id
+    assert me["counties"] == [610902]
+    assert me["device"]["current"] is True
+    [duty] = me["person"]["duties"]
+    assert (duty["role"], duty["unit"]) == ("grid_member", VILLAGE)
+    assert duty["unit_name"]
+    assert me["person"].get("password") is None
+
+
+async def test_units_are_mine_below_and_the_line_above(world: World) -> None:
+    someone = await world.person((Role.TOWNSHIP_STAFF, GUANMIAO))
+    units = {u["code"]: u for u in (await get(world, someone, "/people/v1/units")).json()["units"]}
+    assert {"6109", HANBIN, GUANMIAO, VILLAGE} <= units.keys()
+    assert OTHER_COUNTY not in units
+    assert DEPARTMENT not in units
+    assert units[VILLAGE]["county"] == 610902
+
+
+# ------------------------------------------------------------------------------------------------ creating
+
+
+async def test_an_admin_creates_a_person_who_can_log_in(world: World) -> None:
+    admin = await world.person((Role.ADMIN, GUANMIAO))
+    made = await post(world, admin, "/people/v1/persons", new_person())
+    assert made.status_code == 201, made.text
+    body = made.json()
+    assert (await world.enrol("13611112222", body["password"], uuid.uuid4())).status_code == 200
+    shown = (await get(world, admin, f"/people/v1/persons/{body['id']}")).json()
+    assert shown["name"] == "王小河"
+    assert shown.get("password") is None
+    assert "person_created" in await actions(world, body["id"])
+    assert "duty_granted" in await actions(world, body["duties"][0]["id"])
+
+
+@pytest.mark.parametrize(("role", "unit", "status", "reason"), [
+    ("grid_member", OTHER_COUNTY, 403, "outside_your_units"),
+    ("grid_member", HANBIN, 403, "outside_your_units"),  # above the admin's own township
+    ("county_supervisor", HANBIN, 403, "outside_your_units"),
+    ("admin", HANBIN, 403, "outside_your_units"),
+    ("township_lead", VILLAGE, 422, "role_does_not_fit_unit"),
+    ("county_supervisor", GUANMIAO, 422, "role_does_not_fit_unit"),
+    ("system", GUANMIAO, 422, "role_does_not_fit_unit"),
+    ("grid_member", "999999999999", 422, "unknown_unit"),
+])  # fmt: skip
+async def test_nobody_gives_more_than_they_have(world: World, role: str, unit: str, status: int, reason: str) -> None:
+    admin = await world.person((Role.ADMIN, GUANMIAO))
+    refused = problem_of(await post(world, admin, "/people/v1/persons", new_person(role, unit)), status)
+    assert refused["details"]["reason"] == reason
+    assert await world.pool.fetchval("SELECT count(*) FROM person WHERE phone = '13611112222'") == 0
+
+
+@pytest.mark.parametrize("role", [r for r in Role if r not in (Role.ADMIN, Role.SYSTEM)])
+async def test_only_an_admin_administers(world: World, role: Role) -> None:
+    someone, victim = await world.person((role, GUANMIAO)), await world.person((Role.GRID_MEMBER, VILLAGE))
+    duty = await world.pool.fetchval("SELECT id FROM duty WHERE person = $1", victim.id)
+    acts = [
+        ("/people/v1/persons", new_person()),
+        ("/people/v1/duties", {"person": str(victim.id), "duty": {"role": "grid_member", "unit": VILLAGE}}),
+        (f"/people/v1/duties/{duty}/end", {}),
+        (f"/people/v1/persons/{victim.id}/disable", None),
+        (f"/people/v1/persons/{victim.id}/enable", None),
+        (f"/people/v1/persons/{victim.id}/password", None),
+        ("/people/v1/units", {"code": "610902-x", "parent": GUANMIAO, "level": "team", "name": "队"}),
+    ]
+    before = await world.pool.fetch("SELECT * FROM duty UNION ALL SELECT * FROM duty ORDER BY 1")
+    for path, body in acts:
+        assert (await post(world, someone, path, body)).status_code in (403, 404), path
+    assert await world.pool.fetch("SELECT * FROM duty UNION ALL SELECT * FROM duty ORDER BY 1") == before
+    assert (await whoami(world, victim.access)).status_code == 200
+
+
+async def test_an_ended_admin_duty_administers_nothing(world: World) -> None:
+    admin = await world.person((Role.ADMIN, GUANMIAO))
+    await world.pool.execute("UPDATE duty SET ends = $2 WHERE person = $1", admin.id, world.clock())
+    assert (await post(world, admin, "/people/v1/persons", new_person())).status_code == 403
+    assert (await get(world, admin, "/people/v1/persons")).status_code == 403
+    assert (await get(world, admin, "/audit/v1/entries")).status_code == 403
+
+
+async def test_a_number_with_an_account_is_a_conflict_that_says_whose(world: World) -> None:
+    admin, known = await world.person((Role.ADMIN, GUANMIAO)), await world.person((Role.GRID_MEMBER, VILLAGE))
+    refused = problem_of(await post(world, admin, "/people/v1/persons", new_person(phone=known.phone)), 409)
+    assert refused["details"] == {"field": "phone", "person": str(known.id)}
+
+
+async def test_two_admins_who_enter_the_same_number_at_once_make_one_account(world: World) -> None:
+    admin = await world.person((Role.ADMIN, GUANMIAO))
+    answers = await asyncio.gather(*(post(world, admin, "/people/v1/persons", new_person()) for _ in range(6)))
+    assert sorted(a.status_code for a in answers) == [201] + [409] * 5
+    duties = await world.pool.fetchval("SELECT count(*) FROM duty d JOIN person p ON p.id = d.person WHERE p.phone = '13611112222'")
+    assert duties == 1, "the losers left nothing behind"
+
+
+async def test_a_chosen_password_must_be_a_good_one(world: World) -> None:
+    admin = await world.person((Role.ADMIN, GUANMIAO))
+    refused = problem_of(await post(world, admin, "/people/v1/persons", new_person() | {"password": "13611112222"}), 422)
+    assert refused["details"]["fault"] == "password_too_weak"
+
+
+# ------------------------------------------------------------------------------------------------ duties
+
+
+async def test_a_duty_is_granted_and_ended_but_never_deleted(world: World) -> None:
+    admin, someone = await world.person((Role.ADMIN, HANBIN)), await world.person((Role.GRID_MEMBER, VILLAGE))
+    granted = await post(
+        world, admin, "/people/v1/duties", {"person": str(someone.id), "duty": {"role": "department_staff", "unit": DEPARTMENT}}
+    )
+    assert granted.status_code == 201
+    duty = next(d for d in granted.json()["duties"] if d["unit"] == DEPARTMENT)
+    ended = await post(world, admin, f"/people/v1/duties/{duty['id']}/end", {"ends": (world.clock() + timedelta(days=1)).isoformat()})
+    assert ended.status_code == 200
+    assert len(ended.json()["duties"]) == 2
+    assert await actions(world, duty["id"]) == ["duty_granted", "duty_ended"]
+    world.clock.forward(days=2)
+    await world.log_in(admin)
+    again = problem_of(await post(world, admin, f"/people/v1/duties/{duty['id']}/end", {}), 409)
+    assert again["details"]["reason"] == "ended_already"
+
+
+async def test_a_duty_does_not_end_in_the_past(world: World) -> None:
+    """What was permitted when it was captured, offline, stays permitted."""
+    admin, someone = await world.person((Role.ADMIN, HANBIN)), await world.person((Role.GRID_MEMBER, VILLAGE))
+    duty = await world.pool.fetchval("SELECT id FROM duty WHERE person = $1", someone.id)
+    yesterday = (world.clock() - timedelta(days=1)).isoformat()
+    refused = problem_of(await post(world, admin, f"/people/v1/duties/{duty}/end", {"ends": yesterday}), 422)
+    assert refused["details"]["reason"] == "ends_in_the_past"
+
+
+async def test_a_duty_that_ends_before_it_starts_is_refused(world: World) -> None:
+    admin, someone = await world.person((Role.ADMIN, HANBIN)), await world.person((Role.GRID_MEMBER, VILLAGE))
+    duty = {"role": "grid_member", "unit": VILLAGE, "starts": "2026-07-02T00:00:00Z", "ends": "2026-07-01T00:00:00Z"}
+    refused = problem_of(await post(world, admin, "/people/v1/duties", {"person": str(someone.id), "duty": duty}), 422)
+    assert refused["details"]["reason"] == "ends_before_it_starts"
+
+
+async def test_unknown_people_and_duties_are_not_found(world: World) -> None:
+    admin = await world.person((Role.ADMIN, HANBIN))
+    nobody = str(uuid.uuid4())
+    duty = {"role": "grid_member", "unit": VILLAGE}
+    for path, body in (
+        ("/people/v1/duties", {"person": nobody, "duty": duty}),
+        (f"/people/v1/duties/{nobody}/end", {}),
+        (f"/people/v1/persons/{nobody}/disable", None),
+    ):
+        assert problem_of(await post(world, admin, path, body), 404)["code"] == "not_found"
+
+
+# ------------------------------------------------------------------------------------------------ accounts
+
+
+async def test_a_person_with_a_duty_elsewhere_is_not_disabled_by_half_an_admin(world: World) -> None:
+    admin = await world.person((Role.ADMIN, GUANMIAO))
+    someone = await world.person((Role.GRID_MEMBER, VILLAGE), (Role.COUNTY_SUPERVISOR, HANBIN))
+    for act in ("disable", "password", "enable"):
+        refused = problem_of(await post(world, admin, f"/people/v1/persons/{someone.id}/{act}"), 403)
+        assert refused["details"]["reason"] == "outside_your_units"
+    assert (await get(world, admin, f"/people/v1/persons/{someone.id}/devices")).status_code == 403
+
+
+async def test_a_disabled_person_is_out_and_can_be_brought_back(world: World) -> None:
+    admin, someone = await world.person((Role.ADMIN, GUANMIAO)), await world.person((Role.GRID_MEMBER, VILLAGE), kind="console")
+    assert (await post(world, admin, f"/people/v1/persons/{someone.id}/disable")).status_code == 204
+    assert (await whoami(world, someone.access)).status_code == 401
+    assert problem_of(await world.enrol(someone.phone, someone.password, uuid.uuid4()), 403)["code"] == "account_disabled"
+    assert (await post(world, admin, f"/people/v1/persons/{someone.id}/disable")).status_code == 409
+    grant = {"person": str(someone.id), "duty": {"role": "grid_member", "unit": VILLAGE}}
+    assert (await post(world, admin, "/people/v1/duties", grant)).status_code == 409
+
+    assert (await post(world, admin, f"/people/v1/persons/{someone.id}/enable")).status_code == 204
+    assert (await post(world, admin, f"/people/v1/persons/{someone.id}/enable")).status_code == 409
+    assert (await world.enrol(someone.phone, someone.password, uuid.uuid4())).status_code == 200
+    assert (await post(world, admin, "/people/v1/duties", grant)).status_code == 201
+    assert await actions(world, someone.id) == ["person_disabled", "person_enabled"]
+
+
+async def test_a_reset_password_is_told_once_and_logs_out_everywhere(world: World) -> None:
+    admin, someone = await world.person((Role.ADMIN, GUANMIAO)), await world.person((Role.GRID_MEMBER, VILLAGE))
+    told = (await post(world, admin, f"/people/v1/persons/{someone.id}/password")).json()["password"]
+    assert (await whoami(world, someone.access)).status_code == 401
+    assert (await world.enrol(someone.phone, someone.password, someone.device)).status_code == 401
+    assert (await world.enrol(someone.phone, told, someone.device)).status_code == 200
+    assert "password_reset" in await actions(world, someone.id)
+
+
+# ------------------------------------------------------------------------------------------------ lists
+
+
+async def test_people_are_listed_inside_my_units_with_the_duties_there(world: World) -> None:
+    lead = await world.person((Role.TOWNSHIP_LEAD, GUANMIAO))
+    near = await world.person((Role.GRID_MEMBER, VILLAGE), (Role.COUNTY_SUPERVISOR, HANBIN))
+    await world.person((Role.GRID_MEMBER, OTHER_COUNTY))
+    people = (await get(world, lead, "/people/v1/persons")).json()["people"]
+    assert {uuid.UUID(p["id"]) for p in people} == {lead.id, near.id}
+    shown = next(p for p in people if p["id"] == str(near.id))
+    assert [d["unit"] for d in shown["duties"]] == [VILLAGE], "a duty elsewhere is none of the township's business"
+
+
+async def test_pages_of_people_are_complete_and_without_repetition(world: World) -> None:
+    admin = await world.person((Role.ADMIN, GUANMIAO))
+    made = {admin.id} | {(await world.person((Role.GRID_MEMBER, VILLAGE), logged_in=False)).id for _ in range(23)}
+    seen: list[uuid.UUID] = []
+    query: dict[str, Any] = {"limit": 5}
+    while True:
+        page = (await get(world, admin, "/people/v1/persons", **query)).json()
+        seen += [uuid.UUID(p["id"]) for p in page["people"]]
+        if page["next"] is None:
+            break
+        query["after"] = page["next"]
+    assert len(seen) == len(set(seen)) == 24
+    assert set(seen) == made
+
+
+async def test_people_are_found_by_name_and_number_and_wildcards_are_letters(world: World) -> None:
+    admin = await world.person((Role.ADMIN, GUANMIAO))
+    someone = await world.person((Role.GRID_MEMBER, VILLAGE), logged_in=False)
+    await world.pool.execute("UPDATE person SET name = '张百分%' WHERE id = $1", someone.id)
+    for text, found in (("百分", 1), ("%", 1), ("_", 0), (someone.phone[:9], 2), (someone.phone, 1), ("\\", 0), ("'; --", 0)):
+        people = (await get(world, admin, "/people/v1/persons", text=text)).json()["people"]
+        assert len(people) == found, text
+
+
+async def test_field_staff_see_no_lists_of_people(world: World) -> None:
+    someone = await world.person((Role.GRID_MEMBER, VILLAGE))
+    assert problem_of(await get(world, someone, "/people/v1/persons"), 403)["code"] == "not_allowed"
+    assert problem_of(await get(world, someone, f"/people/v1/persons/{someone.id}"), 404)["code"] == "not_found"
+
+
+async def test_an_admin_sees_the_devices_of_their_people(world: World) -> None:
+    admin, someone = await world.person((Role.ADMIN, GUANMIAO)), await world.person((Role.GRID_MEMBER, VILLAGE))
+    devices = (await get(world, admin, f"/people/v1/persons/{someone.id}/devices")).json()
+    assert [uuid.UUID(d["id"]) for d in devices] == [someone.device]
+
+
+# ------------------------------------------------------------------------------------------------ units
+
+
+async def test_a_grid_is_added_and_a_duty_is_granted_there_at_once(world: World) -> None:
+    admin = await world.person((Role.ADMIN, GUANMIAO))
+    grid = {"code": f"{VILLAGE}-g1", "parent": VILLAGE, "level": "grid", "name": "第一网格"}
+    made = await post(world, admin, "/people/v1/units", grid)
+    assert made.status_code == 201
+    assert made.json()["county"] == 610902
+    assert (await post(world, admin, "/people/v1/units", grid)).status_code == 409
+    await asyncio.sleep(3.1)  # the cache asks for the version every three seconds
+    assert (await post(world, admin, "/people/v1/persons", new_person(unit=grid["code"]))).status_code == 201
+
+
+@pytest.mark.parametrize(("parent", "level", "status", "reason"), [
+    (HANBIN, "grid", 403, "outside_your_units"),
+    (VILLAGE, "village", 422, "level_is_not_added"),
+    (VILLAGE, "county", 422, "level_is_not_added"),
+    ("nowhere", "grid", 422, "unknown_unit"),
+])  # fmt: skip
+async def test_a_unit_that_may_not_be_added(world: World, parent: str, level: str, status: int, reason: str) -> None:
+    admin = await world.person((Role.ADMIN, GUANMIAO))
+    unit = {"code": "610902-new", "parent": parent, "level": level, "name": "新"}
+    assert problem_of(await post(world, admin, "/people/v1/units", unit), status)["details"]["reason"] == reason
+
+
+# ------------------------------------------------------------------------------------------------ audit log
+
+
+async def entries(world: World, someone: Someone, **query: Any) -> list[dict[str, Any]]:
+    answer = await get(world, someone, "/audit/v1/entries", **query)
+    assert answer.status_code == 200, answer.text
+    found: list[dict[str, Any]] = answer.json()["entries"]
+    return found
+
+
+async def test_the_audit_log_is_shown_by_duty(world: World) -> None:
+    near = await world.person((Role.AUDITOR, HANBIN))
+    far = await world.person((Role.AUDITOR, OTHER_COUNTY))
+    city = await world.person((Role.AUDITOR, "6109"))
+    someone = await world.person((Role.GRID_MEMBER, VILLAGE))
+    await world.enrol("13700000000", "not this", uuid.uuid4())
+
+    def about(listed: list[dict[str, Any]]) -> bool:
+        return any(e["subject"] == str(someone.device) and e["action"] == "enrolled" for e in listed)
+
+    assert about(await entries(world, near))
+    assert about(await entries(world, city))
+    assert not about(await entries(world, far))
+    unknown = [e for e in await entries(world, city, action="login_failed") if e["person"] is None]
+    assert len(unknown) == 1, "wrong numbers are shown to the city"
+    assert not await entries(world, near, action="login_failed")
+
+
+async def test_the_audit_log_pages_and_filters(world: World) -> None:
+    auditor = await world.person((Role.AUDITOR, HANBIN))
+    for _ in range(7):
+        await world.person((Role.GRID_MEMBER, VILLAGE))
+    first = (await get(world, auditor, "/audit/v1/entries", limit=5)).json()
+    rest = (await get(world, auditor, "/audit/v1/entries", limit=5, before=first["next"])).json()
+    ids = [e["id"] for e in first["entries"] + rest["entries"]]
+    assert ids == sorted(ids, reverse=True)
+    assert len(set(ids)) == 8
+    assert len(await entries(world, auditor, person=str(auditor.id))) == 1
+    assert (await get(world, auditor, "/audit/v1/entries", action="nonsense")).status_code == 422
+
+
+async def test_every_entry_says_who_did_it_where_from_and_by_which_request(world: World) -> None:
+    admin, someone = await world.person((Role.ADMIN, GUANMIAO)), await world.person((Role.GRID_MEMBER, VILLAGE))
+    answer = await post(world, admin, f"/people/v1/persons/{someone.id}/disable")
+    [entry] = await entries(world, admin, action="person_disabled")
+    assert entry["person"] == str(admin.id)
+    assert entry["person_name"]
+    assert entry["device"] == str(admin.device)
+    assert entry["subject"] == str(someone.id)
+    assert entry["county"] == 610902
+    assert entry["unit"] == VILLAGE
+    assert entry["source"] == "127.0.0.1"
+    assert entry["request"] == answer.headers["x-request-id"]
+    assert entry["at"] == "2026-06-01T08:00:00Z"
+    assert entry["detail"]["phones"] == [str(someone.device)]
