@@ -16,7 +16,7 @@ from storage.push_rows import write_arguments
 from storage.reference import Reference
 from storage.rows import clock_from_row, head_from_row, held_from_json, known_from_json, record_from_row
 from sync.clock import DeviceClock
-from sync.decision import Incoming, Lack, Seen, Sender, View
+from sync.decision import Home, Incoming, Lack, Seen, Sender, View
 from sync.duplicates import Alike, alike_wanted
 from sync.intake import wanted_of
 from sync.ledger import Plan
@@ -31,6 +31,7 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
     records: frozenset[RecordId]
     streams: frozenset[StreamName]
     families: frozenset[RecordId] = frozenset()
+    homes: frozenset[RecordId] = frozenset()
     everything: bool = False
 
     def with_lack(self, lack: Lack, tries: int) -> Reach:
@@ -38,6 +39,7 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
             records=self.records | lack.records,
             streams=self.streams | lack.streams,
             families=self.families | lack.families,
+            homes=self.homes | lack.homes,
             everything=tries >= TRIES_WITH_MORE,
         )
 
@@ -156,7 +158,23 @@ async def fetch_view(
         held=held_from_json(row["held"]),
         families=reach.families,
         asked=reach.records,
+        homes=await _fetch_homes(conn, county, reach.homes) if reach.homes else {},
     )
+
+
+SQL_FETCH_HOMES: Final[LiteralString] = """
+    SELECT DISTINCT ON (record, stream) record, stream, incarnation, version FROM journal
+    WHERE county = $1 AND record = ANY ($2::uuid[]) AND version IS NOT NULL
+    ORDER BY record, stream, incarnation DESC, version DESC
+"""
+
+
+async def _fetch_homes(conn: Connection, county: County, records: Collection[RecordId]) -> dict[RecordId, tuple[Home, ...]]:
+    """The streams each record has lived in, by the journal."""
+    homes: dict[RecordId, tuple[Home, ...]] = dict.fromkeys(records, ())
+    for row in await conn.fetch(SQL_FETCH_HOMES, county, list(records)):
+        homes[row["record"]] += (Home(row["stream"], (row["incarnation"], row["version"])),)
+    return homes
 
 
 ALIKE_MAX: Final = 50  # the newest problems of one subject in one village; an older one is no longer the same report

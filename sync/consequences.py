@@ -14,14 +14,15 @@ from contracts.kinds.inspection import Inspection
 from contracts.kinds.problem import Problem
 from contracts.mutation import DELETE, Mutation
 from contracts.outcomes import Reason
-from contracts.people import Audience
 from contracts.responsibility import route
 from sync.decision import Change, Refuse, Sender
 from sync.duplicates import is_suspect
+from sync.homes import moved
 from sync.ledger import Ledger
 from sync.merge import Merge, get_field, set_field, written
-from sync.places import stream_name, unit_of
+from sync.places import unit_of
 from sync.state import DELETION, RecordState, Writer
+from sync.words import decoding_fault
 
 OPENS_PROBLEMS = frozenset({"inspection.submit", "inspection.amend"})
 
@@ -192,20 +193,24 @@ def settle(mutation: Mutation, sender: Sender, ledger: Ledger, merge: Merge) -> 
     return _settled(mutation, sender, ledger, record, field, value)
 
 
-def _settled(mutation: Mutation, sender: Sender, ledger: Ledger, record: RecordState, field: str, value: Any) -> tuple[Change, ...]:
+def _settled(
+    mutation: Mutation, sender: Sender, ledger: Ledger, record: RecordState, field: str, value: Any
+) -> tuple[Change, ...] | Refuse:
+    """The field takes the value that was decided on, under the same rules as any other writing."""
     values = record.values
     if get_field(values, field) == value:
         return ()
     set_field(values, field, value)
+    body = msgspec.json.encode(values)
+    fault = decoding_fault(record.kind, body)
+    if fault is not None:
+        return Refuse(reason=Reason.MALFORMED, detail={"error": fault})
     writer = _writer(mutation, sender, ledger, record)
-    stream = stream_name(str(value), Audience.FIELD) if field == "unit" else record.stream
-    after = replace(
-        record,
-        version=writer.at,
-        stream=stream,
-        fields=written(record, (field,), writer),
-        body=msgspec.json.encode(values),
-    )
+    after = replace(record, version=writer.at, fields=written(record, (field,), writer), body=body)
+    if field == "unit":
+        if ledger.view.places.county_of(str(value)) is None:
+            return Refuse(reason=Reason.UNKNOWN_UNIT, detail={"unit": value})
+        after = moved(after, str(value), ledger)
     return (
         Change(after=after, op="settle", patch={"set": {field: value}}),
         *consequences_of(mutation, sender, ledger, record, after, (field,)),

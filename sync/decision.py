@@ -60,6 +60,13 @@ class HeldMutation(msgspec.Struct, frozen=True, kw_only=True):
     mutation: MutationId | None
 
 
+class Home(msgspec.Struct, frozen=True):
+    """A stream that a record has lived in, with the last version it had there."""
+
+    stream: StreamName
+    last: Version
+
+
 class View(msgspec.Struct, frozen=True, kw_only=True):
     """Everything planning may know, read under the lock of `heads`.
 
@@ -69,6 +76,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     held           this device's mutations that wait, in order
     families       records whose children are all in `records`
     asked          ids that were looked for: not in `records` means missing
+    homes          every stream each of these records has lived in; read only when a duty may hang on it
     """
 
     county: County
@@ -84,6 +92,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     held: tuple[HeldMutation, ...] = ()
     families: frozenset[RecordId] = frozenset()
     asked: frozenset[RecordId] = frozenset()
+    homes: Mapping[RecordId, tuple[Home, ...]] = {}
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,6 +145,7 @@ class Lack(msgspec.Struct, frozen=True, kw_only=True):
     records: frozenset[RecordId] = frozenset()
     families: frozenset[RecordId] = frozenset()
     streams: frozenset[StreamName] = frozenset()
+    homes: frozenset[RecordId] = frozenset()
 
 
 Decision = Repeat | Clone | Hold | Refuse | Accept

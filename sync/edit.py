@@ -11,19 +11,19 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from contracts.ids import StreamName, Version
+from contracts.ids import Version
 from contracts.kinds import KINDS
 from contracts.meta import Policy, field_rules
 from contracts.mutation import CREATE, DELETE, Mutation
 from contracts.outcomes import Outcome, Reason
 from sync.consequences import bury, consequences_of, settle
 from sync.decision import Accept, Change, Decision, Hold, Refuse, Sender
+from sync.homes import home_of, moved
 from sync.ledger import Ledger
 from sync.machines import Transition, allowed_from, transition_of
 from sync.merge import Lost, Merge, Sight, has_seen, merge_fields, policy_of, spread, written
-from sync.places import stream_name
 from sync.state import DELETION, EVERY_OTHER, RecordState, Writer
-from sync.words import body_decoder, guarded_fields
+from sync.words import decoding_fault, guarded_fields
 
 WRITABLE: Final = (Policy.UNION, Policy.APPEND, Policy.LATEST, Policy.COMPOUND, Policy.EACH)
 
@@ -65,11 +65,14 @@ def _create(mutation: Mutation, sender: Sender, ledger: Ledger) -> Decision:
             return Refuse(reason=Reason.READ_ONLY_FIELD, detail={"fields": guarded})
     writer = _writer(mutation, sender, ledger, None)
     parent = getattr(body, kind.parent) if kind.parent else None
+    above = ledger.records.get(parent) if parent is not None else None
+    if above is not None and above.moved_to is not None:
+        return Accept(outcome=Outcome.APPLIED, reason=Reason.FORWARDED, detail={"county": above.moved_to})
     raw = bytes(mutation.body)  # type: ignore[arg-type]
     state = RecordState(
         id=mutation.record,
         kind=mutation.kind,
-        stream=_home(mutation.kind, body, ledger),
+        stream=home_of(mutation.kind, body, ledger),
         version=writer.at,
         fields={EVERY_OTHER: writer},
         body=msgspec.json.format(raw, indent=-1) if b"\n" in raw or b"\r" in raw else raw,
@@ -83,13 +86,6 @@ def _create(mutation: Mutation, sender: Sender, ledger: Ledger) -> Decision:
     return Accept(outcome=outcome, reason=reason, changes=(change, *revived, *more), root=root_of(mutation, ledger))
 
 
-def _home(kind: str, body: msgspec.Struct, ledger: Ledger) -> StreamName:
-    spec = KINDS[kind]
-    if spec.parent is not None:
-        return ledger.records[getattr(body, spec.parent)].stream
-    return stream_name(getattr(body, "unit"), spec.audience)  # noqa: B009 - every kind without a parent has a unit
-
-
 def _revive_parent(mutation: Mutation, sender: Sender, ledger: Ledger, parent: Any) -> tuple[Change, ...]:
     """Evidence for a record that was deleted meanwhile: field work outlives an office deletion."""
     state = ledger.records.get(parent) if parent is not None else None
@@ -97,12 +93,16 @@ def _revive_parent(mutation: Mutation, sender: Sender, ledger: Ledger, parent: A
         return ()
     writer = _writer(mutation, sender, ledger, state)
     back = replace(state, deleted=False, version=writer.at, fields=written(state, (), writer))
-    return (Change(after=back, op="revive", patch={}), ledger.conflict(mutation, sender, back, _deletion_lost(state)))
+    return (
+        Change(after=back, op="revive", patch={}),
+        ledger.conflict(mutation, sender, back, _deletion_lost(state, mutation, sender)),
+        *consequences_of(mutation, sender, ledger, state, back, ()),
+    )
 
 
-def _deletion_lost(state: RecordState) -> Lost:
+def _deletion_lost(state: RecordState, mutation: Mutation, sender: Sender) -> Lost:
     writer = state.writer(DELETION)
-    return Lost(DELETION, kept=None, lost="delete", kept_by=(writer.device, writer.n))
+    return Lost(DELETION, kept=None, lost="delete", kept_by=(sender.device, mutation.n), lost_by=(writer.device, writer.n))
 
 
 # ------------------------------------------------------------------------------------------------ edit and command
@@ -186,10 +186,9 @@ def _accepted(
         outcome = Outcome.MERGED if merge.beside_others else Outcome.APPLIED
         return Accept(outcome=outcome, reason=Reason.ALREADY_SO, root=root)
     body = msgspec.json.encode(merge.values)
-    try:
-        body_decoder(state.kind).decode(body)
-    except msgspec.DecodeError as error:
-        return Hold(outcome=Outcome.QUARANTINED, reason=Reason.MALFORMED, detail={"error": str(error)})
+    fault = decoding_fault(state.kind, body)
+    if fault is not None:
+        return Hold(outcome=Outcome.QUARANTINED, reason=Reason.MALFORMED, detail={"error": fault})
     writer = _writer(mutation, sender, ledger, state)
     after = replace(
         state,
@@ -198,8 +197,9 @@ def _accepted(
         body=body,
         deleted=False,
     )
-    after = _moved(after, merge, ledger)
-    lost = (*((_deletion_lost(state),) if state.deleted else ()), *merge.lost)
+    if "unit" in merge.changed:
+        after = moved(after, str(merge.values["unit"]), ledger)
+    lost = (*((_deletion_lost(state, mutation, sender),) if state.deleted else ()), *merge.lost)
     conflicts = tuple(ledger.conflict(mutation, sender, after, one) for one in lost)
     more = consequences_of(mutation, sender, ledger, state, after, tuple(merge.changed))
     change = Change(after=after, op=mutation.op, patch={"set": merge.changed})
@@ -208,17 +208,6 @@ def _accepted(
         reason = Reason.EDIT_AGAINST_DELETE if state.deleted else Reason.OVERLAP
     detail = {"fields": [one.field for one in lost]} if lost else None
     return Accept(outcome=outcome, reason=reason, detail=detail, changes=(change, *conflicts, *effect, *more), root=root)
-
-
-def _moved(after: RecordState, merge: Merge, ledger: Ledger) -> RecordState:
-    """Where the record lives after its unit changed; to another county it leaves by copy (storage/transfers.py)."""
-    if "unit" not in merge.changed:
-        return after
-    unit = str(merge.values["unit"])
-    county = ledger.view.places.county_of(unit)
-    if county != ledger.view.county:
-        return replace(after, deleted=True, moved_to=county)
-    return replace(after, stream=stream_name(unit, KINDS[after.kind].audience))
 
 
 # ------------------------------------------------------------------------------------------------ delete
@@ -232,7 +221,8 @@ def _delete(mutation: Mutation, state: RecordState, sender: Sender, ledger: Ledg
     unseen = [name for name, w in state.fields.items() if not has_seen(sight, w, None, w)]
     if unseen:
         writer = state.writer(unseen[0])
-        lost = Lost(DELETION, kept=None, lost="delete", kept_by=(writer.device, writer.n))
+        author = (sender.device, mutation.n)
+        lost = Lost(DELETION, kept=None, lost="delete", kept_by=(writer.device, writer.n), lost_by=author)
         return Accept(
             outcome=Outcome.CONFLICT,
             reason=Reason.EDIT_AGAINST_DELETE,

@@ -21,6 +21,7 @@ from sync.decision import (
     Decision,
     HeldMutation,
     Hold,
+    Home,
     Incoming,
     Lack,
     Refuse,
@@ -32,7 +33,7 @@ from sync.decision import (
 from sync.heads import StreamMarker, place
 from sync.merge import Lost
 from sync.places import device_stream, stream_name, unit_of
-from sync.state import EVERY_OTHER, Head, RecordState, Writer
+from sync.state import DELETION, EVERY_OTHER, Head, RecordState, Writer
 from sync.words import body_of
 
 TITLE_FIELDS = ("title", "name", "subject", "slug", "caption")
@@ -107,6 +108,7 @@ class Ledger:
         self._changed: dict[RecordId, None] = {}
         self._lacking_records: set[RecordId] = set()
         self._lacking_families: set[RecordId] = set()
+        self._lacking_homes: set[RecordId] = set()
         self._entry_count: dict[int, int] = {}
         self._outcomes: list[MutationOutcome] = []
         self._entries: list[Entry] = []
@@ -149,6 +151,16 @@ class Ledger:
         if record not in self.view.families:
             self._lacking_families.add(record)
 
+    def earlier_homes(self, mutation: Mutation) -> tuple[Home, ...]:
+        """Where the record (for a new child: its parent) lived before. Noted as lacking if nobody looked."""
+        body = self.bodies.get(mutation.id)
+        record: RecordId | None = mutation.record if mutation.record in self.records else getattr(body, "parent", None)
+        if record is None or record not in self.records:
+            return ()
+        if record not in self.view.homes:
+            self._lacking_homes.add(record)
+        return self.view.homes.get(record, ())
+
     def flag(self, detail: dict[str, Any]) -> None:
         """Said of the mutation being decided, whatever becomes of it."""
         self._flags |= detail
@@ -168,6 +180,7 @@ class Ledger:
             kept=lost.kept,
             lost=lost.lost,
             kept_by=lost.kept_by,
+            lost_by=lost.lost_by,
             mutation=mutation.id,
             person=sender.person,
             device=sender.device,
@@ -379,7 +392,6 @@ class Ledger:
                 id=mutation.id if mutation else incoming.envelope.id,
                 outcome=outcome,
                 reason=reason,
-                record=mutation.record if mutation else incoming.envelope.record,
                 version=state.version if state else None,
                 detail=detail,
             )
@@ -392,11 +404,12 @@ class Ledger:
         changed = [(self.view.records.get(record), self.records[record]) for record in self._changed]
         streams = {state.stream for pair in changed for state in pair if state is not None}
         missing = streams - self.view.heads.keys()
-        if missing or self._lacking_records or self._lacking_families:
+        if missing or self._lacking_records or self._lacking_families or self._lacking_homes:
             return Lack(
                 records=frozenset(self._lacking_records),
                 families=frozenset(self._lacking_families),
                 streams=frozenset(missing),
+                homes=frozenset(self._lacking_homes),
             )
         placed = place(changed, self.view.heads)
         return Plan(
@@ -412,9 +425,7 @@ class Ledger:
 
 
 def _why(lost: Lost) -> str:
-    if lost.lost == "delete" and lost.kept is None:
-        return "edit_against_delete"
-    return "overlap"
+    return Reason.EDIT_AGAINST_DELETE.value if lost.field == DELETION else Reason.OVERLAP.value
 
 
 def _both(a: dict[str, Any] | None, b: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from contracts.people import Role
-from sync.permission import PERMITTED
+from sync.permission import who_may
 
 ANY = "*"  # every state
 
@@ -72,8 +71,4 @@ def transition_of(kind: str, command: str) -> Transition | None:
 
 def allowed_from(kind: str, state: str) -> dict[str, list[str]]:
     """Command -> roles, of what would be allowed now: part of every refusal."""
-    return {
-        t.command: sorted(role.value for role in PERMITTED.get((kind, t.command), frozenset[Role]()))
-        for t in _TABLE.get(kind, ())
-        if t.accepts(state)
-    }
+    return {t.command: who_may(kind, t.command) for t in _TABLE.get(kind, ()) if t.accepts(state)}

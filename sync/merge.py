@@ -7,7 +7,7 @@ a losing value is returned, never dropped.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -30,12 +30,13 @@ class Sight(msgspec.Struct, frozen=True):
 
 
 class Lost(msgspec.Struct, frozen=True):
-    """A value that lost: `kept` is in the record, `lost` is not; `kept_by` names the writer of the kept value."""
+    """A value that lost: `kept` is in the record, `lost` is not; each with the mutation (device, n) that wrote it."""
 
     field: str
     kept: Any
     lost: Any
     kept_by: tuple[DeviceId, int]
+    lost_by: tuple[DeviceId, int]
 
 
 class Merge(msgspec.Struct, frozen=True):
@@ -72,8 +73,8 @@ def merge_fields(
         merged = _merge_value(policy_of(field, rules), current, old, new)
         seen = has_seen(sight, record.writer(field), current, old)
         if not seen and current != new and not _is_empty(current) and not _keeps_both(field, rules):
-            writer = record.writer(field)
-            lost.append(Lost(field, kept=new, lost=current, kept_by=(writer.device, writer.n)))
+            author, writer = (sight.device, sight.n), record.writer(field)
+            lost.append(Lost(field, kept=new, lost=current, kept_by=author, lost_by=(writer.device, writer.n)))
         if merged != current:
             set_field(result, field, merged)
             changed[field] = merged
@@ -108,8 +109,8 @@ def _append(current: list[Any], new: list[Any]) -> list[Any]:
     return current + [entry for entry in new if _entry_key(entry) not in known]
 
 
-def _entry_key(entry: Any) -> Any:
-    return entry.get("id", str(entry)) if isinstance(entry, dict) else str(entry)
+def _entry_key(entry: Any) -> str:
+    return repr(entry.get("id", entry)) if isinstance(entry, dict) else repr(entry)
 
 
 def _keeps_both(field: str, rules: Mapping[str, FieldRule]) -> bool:
@@ -158,7 +159,7 @@ def spread(edits: Mapping[str, tuple[Any, Any]], rules: Mapping[str, FieldRule])
     return spread_edits
 
 
-def written(record: RecordState, fields: Mapping[str, Any], writer: Writer) -> dict[str, Writer]:
+def written(record: RecordState, fields: Iterable[str], writer: Writer) -> dict[str, Writer]:
     """The writers of all fields after `writer` set `fields`."""
     everything = record.fields or {EVERY_OTHER: writer}
     return {**everything, **dict.fromkeys(fields, writer)}

@@ -62,6 +62,15 @@ class Verdict(Enum):
     WRONG_ROLE = "wrong_role"
     NO_DUTY = "no_duty"
 
+    @property
+    def is_yes(self) -> bool:
+        return self in (Verdict.YES, Verdict.FLAGGED)
+
+
+def who_may(kind: str, op: str) -> list[str]:
+    """The roles that may do it: part of every refusal."""
+    return sorted(role.value for role in PERMITTED.get((kind, op), SERVER_ONLY))
+
 
 def may(duties: Iterable[Duty], places: Places, kind: str, op: str, unit: UnitCode, when: Interval) -> Verdict:
     """Judge one operation on a record of `unit`, captured within `when`."""

@@ -31,7 +31,7 @@ class Places:
     def _walk(self, code: UnitCode) -> tuple[UnitCode, ...]:
         line: list[UnitCode] = []
         at: UnitCode | None = code
-        while at in self.units and at not in line:
+        while at is not None and at in self.units and at not in line:
             line.append(at)
             at = self.units[at].parent
         return tuple(line)

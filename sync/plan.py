@@ -19,14 +19,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from contracts.ids import UnitCode
 from contracts.mutation import CONTRACT_MAX, CONTRACT_MIN, CREATE, Mutation
 from contracts.outcomes import Outcome, Reason
 from sync.decision import Accept, Clone, Decision, Hold, Incoming, Lack, Refuse, Repeat, Sender, View
-from sync.edit import plan_write
+from sync.edit import plan_write, root_of
 from sync.ledger import Ledger, Plan
-from sync.permission import Verdict, may
+from sync.permission import Verdict, may, who_may
 from sync.places import unit_of
-from sync.words import unit_wanted, word_fault
+from sync.words import shape_fault, unit_wanted, word_fault
 
 
 def plan_push(batch: Sequence[Incoming], sender: Sender, view: View, said: dict[str, Any] | None = None) -> Plan | Lack:
@@ -48,10 +49,10 @@ def plan_mutation(incoming: Incoming, sender: Sender, ledger: Ledger) -> Decisio
         return Hold(outcome=Outcome.DEFERRED, reason=Reason.SERVER_FAILED, detail={"error": incoming.fault})
     if mutation is None:
         return Hold(outcome=Outcome.QUARANTINED, reason=Reason.MALFORMED, detail=_identity(incoming))
+    strange = _unintelligible(mutation, ledger)  # reads the body: a photo is announced also where it is held
     barred = None if incoming.released else _barred(mutation, sender)
     if barred is not None:
         return Hold(outcome=Outcome.QUARANTINED, reason=barred)
-    strange = _unintelligible(mutation, ledger)
     waits_for = ledger.waits_for(mutation)
     if waits_for is not None:
         return Hold(outcome=Outcome.DEFERRED, reason=Reason.WAITS_FOR, detail={"n": waits_for}, waits_for=waits_for)
@@ -62,7 +63,7 @@ def _known(incoming: Incoming, sender: Sender, ledger: Ledger) -> Decision | Non
     mutation_id = incoming.mutation.id if incoming.mutation else incoming.envelope.id
     known = ledger.view.known.get(incoming.n)
     if known is not None and not incoming.released:
-        return Repeat(known) if known.id in (None, mutation_id) or mutation_id is None else Clone()
+        return Repeat(known) if known.id in (None, mutation_id) else Clone()
     seen = ledger.seen.get(mutation_id) if mutation_id else None
     if seen is None or seen.outcome.is_held or (seen.device, seen.n) == (sender.device, incoming.n):
         return None
@@ -98,6 +99,8 @@ def _unintelligible(mutation: Mutation, ledger: Ledger) -> Hold | None:
         reason, detail = (Reason.MALFORMED, {"error": fault}) if fault else (None, None)
     elif state is None:
         reason = Reason.RECORD_MISSING
+    elif (fault := shape_fault(mutation)) is not None:
+        reason, detail = Reason.MALFORMED, {"error": fault}
     return None if reason is None else Hold(outcome=Outcome.QUARANTINED, reason=reason, detail=detail)
 
 
@@ -117,13 +120,27 @@ def _forbidden(incoming: Incoming, mutation: Mutation, sender: Sender, ledger: L
     judged = unit_of(state.stream) if state is not None else wanted
     if judged is None:
         return Hold(outcome=Outcome.QUARANTINED, reason=Reason.UNKNOWN_UNIT)
-    match may(sender.duties, places, mutation.kind, mutation.op, judged, incoming.captured):
+    match _judge(incoming, mutation, sender, ledger, judged):
         case Verdict.NO_DUTY:
             return Hold(outcome=Outcome.QUARANTINED, reason=Reason.NO_DUTY, detail={"unit": judged})
         case Verdict.WRONG_ROLE:
-            return Refuse(reason=Reason.NOT_YOUR_ROLE, detail={"op": mutation.op})
+            return Refuse(reason=Reason.NOT_YOUR_ROLE, detail={"op": mutation.op, "by": who_may(mutation.kind, mutation.op)})
         case Verdict.FLAGGED:
             ledger.flag({"duty": "partial"})
             return None
         case Verdict.YES:
             return None
+
+
+def _judge(incoming: Incoming, mutation: Mutation, sender: Sender, ledger: Ledger, unit: UnitCode) -> Verdict:
+    """By the duties for the record's unit, or for the one where its author last saw it: it may have been moved meanwhile."""
+    places, when = ledger.view.places, incoming.captured
+    verdict = may(sender.duties, places, mutation.kind, mutation.op, unit, when)
+    if verdict is not Verdict.NO_DUTY:
+        return verdict
+    root = root_of(mutation, ledger)
+    for home in ledger.earlier_homes(mutation):
+        if root <= home.last and may(sender.duties, places, mutation.kind, mutation.op, unit_of(home.stream), when).is_yes:
+            ledger.flag({"moved_to": unit})
+            return Verdict.YES
+    return verdict

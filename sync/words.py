@@ -14,6 +14,7 @@ from contracts.mutation import CREATE, DELETE, EDIT, Mutation
 from contracts.outcomes import Outcome, Reason
 from sync.decision import Hold
 from sync.machines import transition_of
+from sync.merge import MAP_SEPARATOR
 from sync.places import unit_of
 
 if TYPE_CHECKING:
@@ -51,14 +52,42 @@ def body_of(mutation: Mutation) -> msgspec.Struct | str:
         return "body missing"
     try:
         body: msgspec.Struct = body_decoder(mutation.kind).decode(mutation.body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        msgspec.json.decode(mutation.body)  # also what a newer app put there: it is stored and sent on as it is
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return str(error)
     return body
+
+
+def decoding_fault(kind: str, body: bytes) -> str | None:
+    """What is wrong with a body that a merge made."""
+    try:
+        body_decoder(kind).decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        return str(error)
+    return None
+
+
+def shape_fault(mutation: Mutation) -> str | None:
+    """A value that cannot be merged: a path into what is no map, or another shape than the field's policy works on."""
+    rules = field_rules(KINDS[mutation.kind].body)
+    for path, pair in mutation.fields.items():
+        name, dot, _ = path.partition(MAP_SEPARATOR)
+        rule = rules.get(name)
+        if rule is None:
+            continue
+        if dot and rule.policy is not Policy.EACH:
+            return f"{name} is one value: {path} is no field"
+        shape = {Policy.UNION: list, Policy.APPEND: list, Policy.EACH: dict}.get(rule.policy)
+        if shape is not None and not dot and any(v is not None and not isinstance(v, shape) for v in pair):
+            return f"{name} must be a {shape.__name__}, before and after"
+    return None
 
 
 def unit_wanted(mutation: Mutation, ledger: Ledger) -> UnitCode | Hold | None:
     """The unit this mutation gives its record; None: it says nothing about it. Children take their parent's."""
     if mutation.op != CREATE:
+        if KINDS[mutation.kind].parent is not None:
+            return None
         new = mutation.fields.get("unit", (None, None))[1]
         return str(new) if new is not None else None
     kind, body = KINDS[mutation.kind], ledger.bodies[mutation.id]

@@ -98,7 +98,8 @@ class World:
     async def phone(self, person: Person, **options: Any) -> Phone:
         """A reference phone with a store and a clock of its own, enrolled over HTTP."""
         options.setdefault("clock", SimulatedClock(lambda: int(self.time.timestamp() * 1000)))
-        phone = Phone(self.folder / f"{uuid.uuid4().hex}.sqlite", self.client, durable=False, **options)
+        client = options.pop("client", self.client)
+        phone = Phone(self.folder / f"{uuid.uuid4().hex}.sqlite", client, durable=False, **options)
         await phone.account.enrol(person.number, PASSWORD, person.name)
         return phone
 

@@ -14,7 +14,11 @@ from contracts.people import Audience
 
 
 class Conflict(msgspec.Struct, frozen=True, kw_only=True):
-    """`kept` is in the record, `lost` is what the named mutation wanted. Settled by `conflict.settle`."""
+    """`kept` is in the record, `lost` is not. Settled by `conflict.settle` (args: choice, value).
+
+    kept_by, lost_by   device and n of the mutation that wrote each; null where the record itself stands against a deletion
+    mutation, person, device   whose arrival made the two meet: the later of both
+    """
 
     unit: Annotated[UnitCode, field("裁定单位", Policy.SERVER, max_length=40)]
     record: Annotated[RecordId, field("记录", Policy.SERVER)]
@@ -24,8 +28,9 @@ class Conflict(msgspec.Struct, frozen=True, kw_only=True):
     field: Annotated[str, field("字段", Policy.SERVER)]
     kept: Annotated[Any, field("现值", Policy.SERVER)] = None
     lost: Annotated[Any, field("落选值", Policy.SERVER)] = None
-    kept_by: Annotated[tuple[DeviceId, int] | None, field("现值来源", Policy.SERVER)] = None  # device and n of its writer
-    mutation: Annotated[MutationId | None, field("落选来源", Policy.SERVER)] = None
+    kept_by: Annotated[tuple[DeviceId, int] | None, field("现值来源", Policy.SERVER)] = None
+    lost_by: Annotated[tuple[DeviceId, int] | None, field("落选值来源", Policy.SERVER)] = None
+    mutation: Annotated[MutationId | None, field("引发操作", Policy.SERVER)] = None
     person: Annotated[PersonId | None, field("提交人", Policy.SERVER)] = None
     device: Annotated[DeviceId | None, field("设备", Policy.SERVER)] = None
     why: Annotated[Code, field("原因", Policy.SERVER)] = "overlap"

@@ -1,0 +1,31 @@
+"""Where a record lives: the stream of its unit, or of its parent; and where it goes when its unit changes."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec.structs import replace
+
+from contracts.ids import StreamName
+from contracts.kinds import KINDS
+from sync.ledger import Ledger
+from sync.places import stream_name
+from sync.state import RecordState
+
+
+def home_of(kind: str, body: msgspec.Struct, ledger: Ledger) -> StreamName:
+    """The stream of a new record. Its parent, if its kind has one, is in the ledger."""
+    spec = KINDS[kind]
+    if spec.parent is not None:
+        return ledger.records[getattr(body, spec.parent)].stream
+    return stream_name(getattr(body, "unit"), spec.audience)  # noqa: B009 - every kind without a parent has a unit
+
+
+def moved(record: RecordState, unit: str, ledger: Ledger) -> RecordState:
+    """The record after its unit became `unit`; to another county it leaves by copy (storage/transfers.py)."""
+    spec = KINDS[record.kind]
+    if spec.parent is not None:  # a child goes where its parent goes, whatever a newer app may call `unit`
+        return record
+    county = ledger.view.places.county_of(unit)
+    if county != ledger.view.county:
+        return replace(record, deleted=True, moved_to=county)
+    return replace(record, stream=stream_name(unit, spec.audience))
