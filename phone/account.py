@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final, TypeVar
 
 import httpx
@@ -83,15 +84,15 @@ class Account:
 
         return await self._with_fresh_token(once)
 
-    async def open_lines(self, path: str, body: bytes) -> AsyncIterator[list[bytes]]:
-        """POST and read the answer line by line, its first lines already fetched: a stale token shows there."""
+    @asynccontextmanager
+    async def open_lines(self, path: str, body: bytes) -> AsyncIterator[AsyncIterator[list[bytes]]]:
+        """POST; inside, the complete lines of the answer as they arrive."""
+        async with AsyncExitStack() as opened:
 
-        async def once(token: str | None) -> AsyncIterator[list[bytes]]:
-            lines = wire.stream_lines(self._client, path, token, body)
-            first = await anext(lines, None)
-            return _chained(first, lines)
+            async def once(token: str | None) -> AsyncIterator[list[bytes]]:
+                return await opened.enter_async_context(wire.open_lines(self._client, path, token, body))
 
-        return await self._with_fresh_token(once)
+            yield await self._with_fresh_token(once)
 
     async def _with_fresh_token(self, once: Callable[[str | None], Awaitable[_T]]) -> _T:
         try:
@@ -109,10 +110,3 @@ class Account:
             set_meta(db, "access", tokens.access)
             set_meta(db, "refresh", tokens.refresh)
             set_meta(db, "person", str(tokens.person))
-
-
-async def _chained(first: list[bytes] | None, rest: AsyncIterator[list[bytes]]) -> AsyncIterator[list[bytes]]:
-    if first is not None:
-        yield first
-        async for lines in rest:
-            yield lines

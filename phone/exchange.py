@@ -150,10 +150,11 @@ class Syncer:
         db = self._store.db
         request = build_request(db, self._account, self._clock, self._contract, self._limits, mutations_max)
         exchange, ordinal = int(fetch_meta(db, "exchange", 0)) + 1, 0
-        async for lines in await self._account.open_lines(EXCHANGE_PATH, msgspec.json.encode(request)):
-            store_frames(self._store, exchange, ordinal, lines)
-            ordinal += len(lines)
-            await self._drain()
+        async with self._account.open_lines(EXCHANGE_PATH, msgspec.json.encode(request)) as answer:
+            async for lines in answer:
+                store_frames(self._store, exchange, ordinal, lines)
+                ordinal += len(lines)
+                await self._drain()
         if fetch_meta(db, "ended") != exchange:
             raise wire.OfflineError("the answer had no end")
 

@@ -89,19 +89,24 @@ def count_unsent(db: sqlite3.Connection) -> int:
 
 
 SQL_FETCH_COUNTY: Final[LiteralString] = """
-    SELECT n_made, receipt_incarnation, receipt_n FROM county WHERE county = ?
+    SELECT n_made, receipt_incarnation, receipt_n, holes FROM county WHERE county = ?
 """
 
 
 def apply_outcomes(db: sqlite3.Connection, frame: Outcomes, exchange: int) -> bool:
     """Store what became of own mutations; the caller has verified the receipt. True: this store is a stale copy.
 
-    Promise 9: a server that knows less than an earlier receipt said was restored, and is offered the rest again.
+    Promise 9: a server that knows less than an earlier receipt said was restored, and is offered the rest again; so is
+    one that gave up numbers that are still here.
     """
     row = db.execute(SQL_FETCH_COUNTY, (frame.county,)).fetchone()
-    n_made, receipt_incarnation, receipt_n = row or (0, 0, 0)
+    n_made, receipt_incarnation, receipt_n, holes = row or (0, 0, 0, "[]")
     if frame.n_high < receipt_n:
-        offer_again(db, frame.county, frame.n_high)
+        offer_again(db, frame.county, frame.n_high + 1, n_made)
+    known_holes = msgspec.json.decode(holes, type=list[tuple[int, int]])
+    for first, last in frame.holes:
+        if (first, last) not in known_holes:  # once: the server never forgets that it had given them up
+            offer_again(db, frame.county, first, last)
     for outcome in frame.outcomes:
         if outcome.n <= frame.receipt.n:
             apply_outcome(db, frame.county, outcome, frame.receipt.at_ms, exchange)
@@ -113,13 +118,13 @@ def apply_outcomes(db: sqlite3.Connection, frame: Outcomes, exchange: int) -> bo
 SQL_OFFER_AGAIN: Final[LiteralString] = """
     UPDATE mutation SET outcome = NULL, reason = NULL, detail = NULL, became_incarnation = NULL, became_version = NULL,
         receipted_ms = NULL, settled = NULL, released = 0
-    WHERE county = ? AND n > ?
+    WHERE county = ? AND n BETWEEN ? AND ?
 """
 
 
-def offer_again(db: sqlite3.Connection, county: County, n_high: int) -> None:
-    """Whatever is still held above `n_high` is unsent once more, and overlaid again."""
-    db.execute(SQL_OFFER_AGAIN, (county, n_high))
+def offer_again(db: sqlite3.Connection, county: County, first: int, last: int) -> None:
+    """Whatever is still held in this range is unsent once more, and overlaid again."""
+    db.execute(SQL_OFFER_AGAIN, (county, first, last))
 
 
 SQL_APPLY_OUTCOME: Final[LiteralString] = """
@@ -159,8 +164,9 @@ def apply_held_outcome(db: sqlite3.Connection, county: County, body: HeldOutcome
 
 
 SQL_STORE_HIGH_WATER: Final[LiteralString] = """
-    INSERT INTO county (county, n_high, n_safe, incarnation) VALUES (?, ?, ?, ?)
-    ON CONFLICT (county) DO UPDATE SET n_high = excluded.n_high, n_safe = excluded.n_safe, incarnation = excluded.incarnation
+    INSERT INTO county (county, n_high, n_safe, incarnation, holes) VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT (county) DO UPDATE SET
+        n_high = excluded.n_high, n_safe = excluded.n_safe, incarnation = excluded.incarnation, holes = excluded.holes
 """
 SQL_STORE_RECEIPT: Final[LiteralString] = """
     UPDATE county SET receipt_incarnation = ?, receipt_n = ?, receipt = ? WHERE county = ?
@@ -168,7 +174,8 @@ SQL_STORE_RECEIPT: Final[LiteralString] = """
 
 
 def store_high_water(db: sqlite3.Connection, frame: Outcomes, receipt: Receipt | None) -> None:
-    db.execute(SQL_STORE_HIGH_WATER, (frame.county, frame.n_high, frame.n_safe, frame.incarnation))
+    holes = msgspec.json.encode(frame.holes).decode()
+    db.execute(SQL_STORE_HIGH_WATER, (frame.county, frame.n_high, frame.n_safe, frame.incarnation, holes))
     if receipt is not None:
         raw = msgspec.json.encode(receipt)
         db.execute(SQL_STORE_RECEIPT, (receipt.incarnation, receipt.n, raw, frame.county))

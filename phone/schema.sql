@@ -16,6 +16,7 @@ CREATE TABLE IF NOT EXISTS county (
     n_high INTEGER NOT NULL DEFAULT 0,
     n_safe INTEGER,                -- in a verified backup; NULL: no backup is configured
     incarnation INTEGER NOT NULL DEFAULT 0,
+    holes TEXT NOT NULL DEFAULT '[]', -- [[from, to], ...] numbers the server has given up, as it last said
     receipt_incarnation INTEGER NOT NULL DEFAULT 0,
     receipt_n INTEGER NOT NULL DEFAULT 0,
     receipt BLOB

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import zlib
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol, TypeVar
 
 import httpx
@@ -96,21 +97,25 @@ def headers(token: str | None, body: bytes) -> tuple[dict[str, str], bytes]:
     return fields | {"Content-Encoding": "zstd"}, zstd.compress(body)
 
 
-async def stream_lines(client: httpx.AsyncClient, path: str, token: str | None, body: bytes) -> AsyncIterator[list[bytes]]:
-    """POST, and yield the complete lines of the answer as they arrive. Raises RefusedError or OfflineError."""
+@asynccontextmanager
+async def open_lines(client: httpx.AsyncClient, path: str, token: str | None, body: bytes) -> AsyncIterator[AsyncIterator[list[bytes]]]:
+    """POST; inside, the complete lines of the answer as they arrive. Raises RefusedError or OfflineError."""
     fields, content = headers(token, body)
-    lines = Lines()
+    fields["Accept"] = "application/x-ndjson"
     try:
-        fields["Accept"] = "application/x-ndjson"
         async with client.stream("POST", path, headers=fields, content=content) as answer:
             if answer.status_code != httpx.codes.OK:
                 raise await refusal(answer)
-            unpack = decompressor(answer.headers.get("Content-Encoding", ""))
-            async for chunk in answer.aiter_raw():
-                if whole := lines.feed(unpack.decompress(chunk)):
-                    yield whole
+            yield _lines(answer)
     except (httpx.TransportError, zlib.error, zstd.ZstdError) as error:
         raise OfflineError(str(error)) from error
+
+
+async def _lines(answer: httpx.Response) -> AsyncIterator[list[bytes]]:
+    lines, unpack = Lines(), decompressor(answer.headers.get("Content-Encoding", ""))
+    async for chunk in answer.aiter_raw():
+        if whole := lines.feed(unpack.decompress(chunk)):
+            yield whole
 
 
 async def call(client: httpx.AsyncClient, method: str, path: str, token: str | None, send: Any, expect: type[_T]) -> _T:

@@ -17,7 +17,8 @@ def gap_before(part: CountyPart, n_high: int) -> Gap | tuple[int, int]:
     if part.mutations:
         if part.first_n <= n_high + 1:
             return Gap.NONE
-        if n_high < part.n_oldest_held < part.first_n:
+        # what is held is one range: a phone whose oldest is already known here still holds all that follows it
+        if part.n_oldest_held and max(part.n_oldest_held, n_high + 1) < part.first_n:
             return Gap.WAIT
         return (n_high + 1, part.first_n - 1)
     holds_nothing = part.n_oldest_held == 0

@@ -74,6 +74,7 @@ class World:
     streams: dict[str, ServerStream] = field(default_factory=dict)
     outcomes: dict[tuple[uuid.UUID, int], MutationOutcome] = field(default_factory=dict)
     n_high: dict[uuid.UUID, int] = field(default_factory=dict)
+    holes: dict[uuid.UUID, list[tuple[int, int]]] = field(default_factory=dict)
     applied: list[Mutation] = field(default_factory=list)
     photos: dict[str, bytes] = field(default_factory=dict)
     parts: dict[str, dict[int, bytes]] = field(default_factory=dict)
@@ -92,6 +93,7 @@ class PretendServer:
         self.judge: Judge = lambda mutation: (Outcome.APPLIED, Reason.OK)
         self.n_safe: int | None = None
         self.wipe = False
+        self.careless = False  # gives up missing numbers that the phone still holds
         self.problem: str | None = None
         self.encoding = "zstd"
         self.page_records = 100
@@ -264,7 +266,10 @@ class PretendServer:
             for stream in self.world.streams.values():
                 stream.incarnation = self.incarnation
         outcomes = []
-        if part.first_n <= high + 1 or not high < part.n_oldest_held < part.first_n:
+        still_held = part.n_oldest_held and max(part.n_oldest_held, high + 1) < part.first_n
+        if part.first_n <= high + 1 or self.careless or not still_held:
+            if part.mutations and part.first_n > high + 1:
+                self.world.holes.setdefault(device, []).append((high + 1, part.first_n - 1))
             for k, raw in enumerate(part.mutations):
                 outcomes.append(self._mutate(device, part.first_n + k, msgspec.json.decode(raw, type=Mutation)))
         high = self.world.n_high.get(device, 0)
@@ -285,6 +290,7 @@ class PretendServer:
             receipt=receipt,
             n_high=high,
             n_safe=self.n_safe,
+            holes=self.world.holes.get(device, []),
         )
 
     def _mutate(self, device: uuid.UUID, n: int, mutation: Mutation) -> MutationOutcome:
@@ -298,7 +304,7 @@ class PretendServer:
             version = self._apply(mutation)
         if outcome.is_held:
             self._tell(device, n, outcome, reason, final=False)
-        answer = MutationOutcome(n=n, id=mutation.id, outcome=outcome, reason=reason, record=mutation.record, version=version)
+        answer = MutationOutcome(n=n, id=mutation.id, outcome=outcome, reason=reason, version=version)
         self.world.outcomes[device, n] = answer
         self.world.n_high[device] = max(n, self.world.n_high.get(device, 0))
         return answer

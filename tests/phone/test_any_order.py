@@ -41,10 +41,13 @@ class PhoneInTheField(RuleBasedStateMachine):
         self.loop.run_until_complete(self.rig.enrolled())
 
     def teardown(self) -> None:
-        self.quieten()
-        self.rig.phone.close()
-        self.loop.close()
-        shutil.rmtree(self.folder)
+        try:
+            self.quieten()
+        finally:
+            self.rig.phone.close()
+            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+            self.loop.close()
+            shutil.rmtree(self.folder)
 
     def next_value(self) -> str:
         self.number += 1

@@ -289,6 +289,27 @@ async def test_what_nobody_holds_any_more_is_said_and_not_offered():
     assert (offered.n_oldest_held, offered.first_n, len(offered.mutations)) == (3, 3, 2)
 
 
+@pytest.mark.parametrize("careless", [False, True])
+async def test_numbers_between_a_restored_server_and_the_last_receipt_are_not_lost(careless):
+    """The backup holds 1, which the phone never had a receipt for; its receipt says 2; it comes with 3."""
+    rig = await Rig().enrolled()
+    rig.server.careless = careless
+    rig.site("1")
+    rig.plan = lambda request: Fault(loss=Loss.ANSWER)
+    await rig.phone.sync()
+    rig.plan = lambda request: Fault()
+    rig.site("2")
+    backup = rig.server.backup()
+    await rig.sync()
+    rig.server.restore(backup)
+    rig.site("3")
+    await rig.sync()
+    await rig.sync()
+    assert {body["name"] for body in rig.server.bodies().values()} == {"1", "2", "3"}
+    assert len(rig.server.world.applied) == 3
+    rig.assert_agrees()
+
+
 async def test_a_store_copied_back_from_an_old_phone_is_told_apart():
     """The server knows more of this device than the device itself: a cloned or restored phone must enrol again."""
     rig = await Rig().enrolled()
