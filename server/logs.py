@@ -65,9 +65,10 @@ def configure_logs(settings: LogSettings) -> None:
     root.setLevel(settings.level.upper())
     for noisy in ("botocore", "boto3", "urllib3", "s3transfer", "httpx", "httpcore"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    for own_handlers in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+    for own_handlers in ("uvicorn", "uvicorn.error"):
         logging.getLogger(own_handlers).handlers.clear()
         logging.getLogger(own_handlers).propagate = True
+    logging.getLogger("uvicorn.access").disabled = True  # we log each request ourselves, with its id
 
 
 def bind_request(request_id: str) -> None:

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 import psutil
 
@@ -21,13 +20,9 @@ from server.parts import environment_of, parts
 from server.seed import seed
 from server.serving import serve_on
 from server.settings import Settings
+from server.signals import Interrupted, interruptible
 
-STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 WORKER_STOP_SECONDS_MAX = 15.0
-
-
-class Interrupted(BaseException):
-    """A signal asked us to stop. Not an Exception, so that nothing on the way swallows it."""
 
 
 def run(settings: Settings) -> None:
@@ -65,27 +60,6 @@ def run_parts(settings: Settings) -> None:
 
 def say(text: str) -> None:
     print(text, flush=True)
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Turn signals into Interrupted. The first one wins: stopping is bounded in time and not disturbed by a second Ctrl-C."""
-
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        for sign in STOPPING_SIGNALS:
-            signal.signal(sign, signal.SIG_IGN)
-        raise Interrupted
-
-    def hang_up(_signal: int, _frame: FrameType | None) -> None:
-        signal.raise_signal(signal.SIGTERM)  # whoever handles that now: we, or uvicorn while it serves
-
-    before = {sign: signal.signal(sign, interrupt) for sign in STOPPING_SIGNALS}
-    before[signal.SIGHUP] = signal.signal(signal.SIGHUP, hang_up)
-    try:
-        yield
-    finally:
-        for sign, handler in before.items():
-            signal.signal(sign, handler)
 
 
 @contextmanager

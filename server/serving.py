@@ -1,13 +1,18 @@
 """Serving HTTP: in this process for `run`, in several for `serve`."""
 
+import contextlib
 import socket
 
 import uvicorn
 from litestar import Litestar
+from uvicorn.server import STARTUP_FAILURE
+from uvicorn.supervisors.multiprocess import Multiprocess
 
 from server.app import create_app
+from server.installation import bound
 from server.logs import configure_logs
 from server.settings import Settings, load_settings
+from server.signals import Interrupted, interruptible
 from server.trouble import StartError
 
 
@@ -19,28 +24,32 @@ def application() -> Litestar:
 
 
 def serve(settings: Settings) -> None:
-    """Serve until a signal; requests under way may finish."""
-    if settings.workers == 1:
-        server = uvicorn.Server(configuration(settings, create_app(settings)))
-        server.run()
-        refuse_silent_end(server)
-        return
-    config = configuration(settings, "server.serving:application")
-    listener = config.bind_socket()
-    uvicorn.supervisors.Multiprocess(config, target=uvicorn.Server(config).run, sockets=[listener]).run()
+    """Serve until a signal; requests under way may finish. StartError when it cannot start."""
+    with contextlib.suppress(Interrupted), interruptible(), bound(settings.host, settings.port) as listener:
+        if settings.workers == 1:
+            serve_on(listener, settings)
+        else:
+            serve_in_processes(listener, settings)
+
+
+def serve_in_processes(listener: socket.socket, settings: Settings) -> None:
+    """Several processes on one socket. One that dies is replaced; SIGHUP replaces them one by one."""
+    supervisor = Multiprocess(configuration(settings, "server.serving:application"), [listener])
+    supervisor.run()
+    if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
+        raise failed_start()
 
 
 def serve_on(listener: socket.socket, settings: Settings) -> None:
     """Serve in this process, on a socket that is bound already."""
     server = uvicorn.Server(configuration(settings, create_app(settings)))
     server.run(sockets=[listener])
-    refuse_silent_end(server)
+    if not server.started:  # uvicorn logs a failed start and returns as if all were well
+        raise failed_start()
 
 
-def refuse_silent_end(server: uvicorn.Server) -> None:
-    """uvicorn logs a failed start and returns as if all were well."""
-    if not server.started:
-        raise StartError("服务启动失败，原因见上文日志。", "The server did not start; the log above says why.")
+def failed_start() -> StartError:
+    return StartError("服务启动失败，原因见上文日志。", "The server did not start; the log above says why.")
 
 
 def configuration(settings: Settings, app: Litestar | str) -> uvicorn.Config:

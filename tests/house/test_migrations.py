@@ -1,5 +1,6 @@
 """The migrations lead to exactly the schema that `storage/schema.sql` explains."""
 
+import difflib
 import re
 import subprocess
 import sys
@@ -41,7 +42,10 @@ def load(dsn: str, sql: str) -> None:
 
 def test_migrations_rebuild_the_reference_schema(database: str, empty_database: str) -> None:
     load(empty_database, SCHEMA.read_text())
-    assert dump(database).splitlines() == dump(empty_database).splitlines()
+    migrated, explained = dump(database).splitlines(), dump(empty_database).splitlines()
+    difference = "\n".join(difflib.unified_diff(migrated, explained, "the migrations", "storage/schema.sql", n=1, lineterm=""))
+    if difference:
+        pytest.fail(difference, pytrace=False)
 
 
 def test_a_difference_would_be_noticed(database: str) -> None:
