@@ -19,7 +19,7 @@ from uuid_utils.compat import uuid7
 from api.metrics import Metrics
 from api.problems import render_problem
 from api.proxies import TrustedProxies
-from api.security import SECURITY_HEADERS, STRICT_TRANSPORT
+from api.security import PROGRAM_HEADERS, PROGRAM_MEDIA, SECURITY_HEADERS, STRICT_TRANSPORT
 from api.unpacking import unpacker
 from contracts.problems import Problem, ProblemCode
 
@@ -85,8 +85,9 @@ def _request_id(headers: dict[bytes, bytes], *, trusted: bool) -> str:
 
 
 def _add_headers(message: HTTPResponseStartEvent, request_id: str, *, secure: bool) -> None:
-    present = {name.lower() for name, _ in message["headers"]}
-    added = [(name, value) for name, value in SECURITY_HEADERS if name not in present]
+    present = {name.lower(): value for name, value in message["headers"]}
+    wanted = PROGRAM_HEADERS if present.get(b"content-type") == PROGRAM_MEDIA else SECURITY_HEADERS
+    added = [(name, value) for name, value in wanted if name not in present]
     if secure:
         added.append(STRICT_TRANSPORT)
     message["headers"] = [*message["headers"], *added, (b"x-request-id", request_id.encode())]

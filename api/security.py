@@ -16,4 +16,10 @@ SECURITY_HEADERS: Final = (
     (b"content-security-policy", API_POLICY),
     (b"cache-control", b"no-store"),
 )
+# No browser shows these answers as a page (and `nosniff` keeps it from trying), so what governs pages is left out: on a
+# mountain road it would be a sixth of the answer to a push.
+PROGRAM_MEDIA: Final = b"application/x-ndjson"
+PROGRAM_HEADERS: Final = tuple(
+    header for header in SECURITY_HEADERS if header[0] in (b"x-content-type-options", b"cross-origin-resource-policy", b"cache-control")
+)
 STRICT_TRANSPORT: Final = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")

@@ -162,7 +162,7 @@ def infrastructure_problem(error: BaseException) -> Problem | None:
             return Problem(ProblemCode.STORAGE_UNAVAILABLE, retry_after_s=DOWN_RETRY_S)
         return None
     if isinstance(error, asyncpg.InterfaceError):
-        # ... but a value that cannot be encoded is an InterfaceError too, and it is the data's
+        # ... but wrong arguments are an InterfaceError too, and they are ours
         return None if isinstance(error, ValueError) else Problem(ProblemCode.STORAGE_UNAVAILABLE, retry_after_s=DOWN_RETRY_S)
     if isinstance(error, asyncpg.InternalClientError | ConnectionError | TimeoutError):
         return Problem(ProblemCode.STORAGE_UNAVAILABLE, retry_after_s=DOWN_RETRY_S)

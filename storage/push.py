@@ -24,10 +24,10 @@ from storage.incarnation import bump_incarnation
 from storage.pool import Connection, Pool, infrastructure_problem, transaction
 from storage.push_state import TRIES_WITH_MORE, Reach, fetch_view, lock_state, reach_of, write_plan
 from storage.reference import Reference
-from sync.clock import DeviceClock, remember
+from sync.clock import remember
 from sync.decision import Incoming, Lack, Sender
 from sync.gaps import Gap, gap_before
-from sync.intake import take_in
+from sync.intake import dated, take_in
 from sync.plan import plan_push
 from sync.rewind import is_rewound
 
@@ -102,12 +102,12 @@ async def _push_one_by_one(pool: Pool, reference: Reference, request: PushReques
 
 
 async def _push_at_once(pool: Pool, reference: Reference, request: PushRequest, fault: str | None = None) -> Pushed:
-    guess = take_in(request.part, DeviceClock(), to_ms(request.received_at), request.mutation_bytes_max)
+    batch = take_in(request.part, to_ms(request.received_at), request.mutation_bytes_max)
 
     async def attempt(conn: Connection, reach: Reach) -> Pushed | Lack:
-        return await _attempt(conn, reference, request, guess, reach, fault)
+        return await _attempt(conn, reference, request, batch, reach, fault)
 
-    return await until_planned(pool, reach_of(guess), attempt)
+    return await until_planned(pool, reach_of(batch), attempt)
 
 
 async def until_planned(pool: Pool, reach: Reach, attempt: Callable[[Connection, Reach], Awaitable[Pushed | Lack]]) -> Pushed:
@@ -141,12 +141,12 @@ async def _attempt(
     conn: Connection,
     reference: Reference,
     request: PushRequest,
-    guess: Sequence[Incoming],
+    arrived: Sequence[Incoming],
     reach: Reach,
     fault: str | None,
 ) -> Pushed | Lack:
     part, county, sender = request.part, request.county, request.sender
-    locked = await lock_state(conn, county, sender.device, guess, reach)
+    locked = await lock_state(conn, county, sender.device, arrived, reach)
     device = locked.device
     if request.proven is not None and is_rewound(request.proven, locked.incarnation, device.n_high):
         raise Rewound
@@ -163,9 +163,7 @@ async def _attempt(
         return answer
     server_ms = to_ms(request.received_at)
     clock = remember(device.clock, request.clock, part.n_made, server_ms)
-    batch = take_in(part, clock, server_ms, request.mutation_bytes_max)
-    if fault is not None:
-        batch = [replace(incoming, fault=fault) for incoming in batch]
+    batch = dated(arrived, clock, server_ms, fault)
     view = await fetch_view(conn, reference, county, request.received_at, locked, reach, batch)
     plan = plan_push(batch, sender, view)
     if isinstance(plan, Lack):

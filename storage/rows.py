@@ -37,7 +37,6 @@ class KnownRow(msgspec.Struct, frozen=True, array_like=True):
             id=self.mutation,
             outcome=self.outcome,
             reason=self.reason,
-            record=self.record,
             version=version,
             detail=self.detail,
         )

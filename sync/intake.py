@@ -11,7 +11,7 @@ from contracts.exchange import CountyPart
 from contracts.ids import RecordId
 from contracts.kinds import KINDS
 from contracts.mutation import CREATE, Envelope, Mutation
-from sync.clock import DeviceClock, captured, certain
+from sync.clock import DeviceClock, Interval, captured, certain
 from sync.decision import Incoming
 
 NUL: Final = b"\\u0000"  # PostgreSQL has no such character; nobody can have typed it
@@ -20,18 +20,32 @@ _mutation: Final = msgspec.json.Decoder(Mutation)
 _envelope: Final = msgspec.json.Decoder(Envelope)
 
 
-def take_in(part: CountyPart, clock: DeviceClock, server_ms: int, bytes_max: int) -> list[Incoming]:
-    """The part's mutations in order. What does not decode, or names another number than its place, is kept as bytes."""
-    return [decode_mutation(part.first_n + k, bytes(raw), clock, server_ms, bytes_max) for k, raw in enumerate(part.mutations)]
+def take_in(part: CountyPart, server_ms: int, bytes_max: int) -> list[Incoming]:
+    """The part's mutations in order, not dated yet: until `dated` all that is known is that they were captured by now.
+
+    What does not decode, or names another number than its place, is kept as bytes.
+    """
+    unknown = Interval(0, server_ms)
+    return [decode_mutation(part.first_n + k, bytes(raw), unknown, bytes_max) for k, raw in enumerate(part.mutations)]
 
 
-def decode_mutation(n: int, raw: bytes, clock: DeviceClock, server_ms: int, bytes_max: int) -> Incoming:
+def decode_mutation(n: int, raw: bytes, when: Interval, bytes_max: int) -> Incoming:
     """One mutation. Never raises: what cannot be read becomes an `Incoming` without a mutation."""
     mutation = _decoded(raw) if len(raw) <= bytes_max else None
     if mutation is None or mutation.n != n:
-        interval = certain(n, clock, server_ms)
-        return Incoming(n=n, raw=raw[:bytes_max], captured=interval, envelope=_envelope_of(raw[:bytes_max]))
-    return Incoming(n=n, raw=raw, captured=captured(mutation.at, n, clock, server_ms), mutation=mutation)
+        return Incoming(n=n, raw=raw[:bytes_max], captured=when, envelope=_envelope_of(raw[:bytes_max]))
+    return Incoming(n=n, raw=raw, captured=when, mutation=mutation)
+
+
+def dated(batch: Sequence[Incoming], clock: DeviceClock, server_ms: int, fault: str | None = None) -> list[Incoming]:
+    """With the interval of capture, once the device's clock is known; `fault`: it made the server fail before."""
+    return [_dated(incoming, clock, server_ms, fault) for incoming in batch]
+
+
+def _dated(incoming: Incoming, clock: DeviceClock, server_ms: int, fault: str | None) -> Incoming:
+    n, mutation = incoming.n, incoming.mutation
+    when = certain(n, clock, server_ms) if mutation is None else captured(mutation.at, n, clock, server_ms)
+    return Incoming(n=n, raw=incoming.raw, captured=when, mutation=mutation, envelope=incoming.envelope, fault=fault)
 
 
 def decode_raw(raw: bytes) -> tuple[Mutation | None, Envelope]:
