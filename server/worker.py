@@ -64,7 +64,7 @@ async def run_worker(
 
     await pgqueuer.run(
         manager,
-        dequeue_timeout=POLL,
+        dequeue_timeout=min(POLL, heartbeat),
         batch_size=BATCH,
         max_concurrent_tasks=JOBS_AT_ONCE_MAX,
         heartbeat_timeout=heartbeat,

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from tests.api.conftest import VILLAGE, Someone, World
+from tests.api.office import VILLAGE, Someone, World
 from tests.photo_builder import sha256_of
 
 COUNTY = 610902

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 import server.worker
 from server.embedded.postgres import EmbeddedPostgres
-from server.jobs import JOBS, TIMERS, Job, Timer, Work
+from server.jobs import JOBS, TIMERS, Job, Timer, Work, sweep_photos
 from server.parts import environment_of
 from server.settings import PgSettings, Settings
 from server.worker import run_worker
@@ -339,7 +339,9 @@ async def test_s3_gone_in_the_middle_of_composing_is_waited_for(pool, behind_pro
         await until(lambda: is_received(pool, sha256), 60)
 
 
-async def test_chunks_with_another_hash_are_deleted_and_the_phone_may_begin_anew(pool, settings, objects, photo) -> None:
+async def test_chunks_with_another_hash_are_deleted_and_the_phone_may_begin_anew(
+    pool, settings, objects, photo, monkeypatch
+) -> None:
     wrong = photo[:-1] + bytes([photo[-1] ^ 1])
     device = await upload(pool, objects, wrong, sha256_of(photo))
     async with working(settings):
@@ -351,8 +353,10 @@ async def test_chunks_with_another_hash_are_deleted_and_the_phone_may_begin_anew
     for index, offset in enumerate(range(0, len(photo), CHUNK)):
         await objects.put(chunk_key(COUNTY, sha256_of(photo), device, index), photo[offset : offset + CHUNK])
     await pool.execute("UPDATE blob SET completed_at = now(), completed_by = $1", device)
+    sweep = Timer(name="photo.sweep", cron="* * * * * */1", run=sweep_photos)
+    monkeypatch.setattr(server.worker, "TIMERS", (sweep,))
     async with working(settings):
-        await until(lambda: is_received(pool, sha256_of(photo)), 75)  # nobody asked: the sweep finds it
+        await until(lambda: is_received(pool, sha256_of(photo)))  # nobody asked: the sweep finds it
 
 
 async def test_a_clean_stop_finishes_what_is_under_way(pool, settings, objects, photo) -> None:
