@@ -59,13 +59,29 @@ def worker() -> None:
 
 @cli.command()
 def migrate() -> None:
-    """Bring the database to this version's schema."""
+    """Bring the database to this version's schema, places and checklists."""
     from server.migrate import migrate
+    from server.seed import seed
 
     settings = prepared()
     require(settings, "pg")
     applied = migrate(settings.pg.full_dsn())
+    seed(settings)
     click.echo("\n".join(applied) if applied else "nothing to do")
+
+
+@cli.command("create-admin")
+@click.argument("phone")
+@click.argument("name")
+@click.argument("unit")
+def create_admin(phone: str, name: str, unit: str) -> None:
+    """The first admin: PHONE, NAME and the code of the UNIT they administer. Prints a password to be changed."""
+    from server.first_admin import create_admin
+
+    settings = prepared()
+    require(settings, "pg")
+    password = create_admin(settings, phone, name, unit)
+    click.echo(f"密码 password: {password}" if password else "该手机号已有账号，已授予职责。 The number had an account; the duty was granted.")
 
 
 @cli.command()

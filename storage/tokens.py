@@ -171,7 +171,7 @@ async def end_person_tokens(conn: Connection, person: PersonId, *, but: DeviceId
 SQL_PURGE_TOKENS: Final[LiteralString] = """
     DELETE FROM token
     WHERE hash IN (
-        SELECT hash FROM token WHERE expires_at < $1 - interval '1 day' OR spent_at < $2
+        SELECT hash FROM token WHERE expires_at < $1::timestamptz - interval '1 day' OR spent_at < $2
         LIMIT 5000)
 """
 

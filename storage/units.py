@@ -58,8 +58,14 @@ SQL_RAISE_VERSION: Final[LiteralString] = "UPDATE unit_version SET version = ver
 
 async def upsert_units(conn: Connection, units: Collection[Unit]) -> int:
     """Add or rename units; returns how many changed. Tells all processes, but only when something did."""
-    columns = zip(*((u.code, u.county, u.parent, u.level.value, u.name) for u in units), strict=True)
-    status = await conn.execute(SQL_UPSERT_UNITS, *map(list, columns))
+    status = await conn.execute(
+        SQL_UPSERT_UNITS,
+        [u.code for u in units],
+        [u.county for u in units],
+        [u.parent for u in units],
+        [u.level.value for u in units],
+        [u.name for u in units],
+    )
     changed = int(status.rpartition(" ")[2])
     if changed:
         await conn.execute(SQL_RAISE_VERSION)

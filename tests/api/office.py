@@ -17,7 +17,7 @@ from storage.people import insert_duty, insert_person
 from storage.units import upsert_counties, upsert_units
 
 HANBIN = "610902"
-GUANMIAO = "610902101"  # a township of Hanbin
+TOWNSHIP = "610902101"  # 张滩镇, a township of Hanbin
 VILLAGE = "610902101001"
 OTHER_COUNTY = "610921"
 HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -84,7 +84,7 @@ class World:
     async def load_places(self) -> None:
         """Hanbin and Hanyin are enough, and ten times faster than all."""
         areas = area_units(read_areas(), read_zones())
-        near = [u for u in areas if u.level.value in ("city", "county", "zone") or u.code.startswith(GUANMIAO)]
+        near = [u for u in areas if u.level.value in ("city", "county", "zone") or u.code.startswith(TOWNSHIP)]
         async with self.pool.acquire() as conn:
             await upsert_counties(conn, {u.county: u.name for u in near})
             await upsert_units(conn, [*near, *department_units(near)])

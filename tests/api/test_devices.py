@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 
 from contracts.exchange import EXCHANGE_PATH
 from contracts.people import Role
-from tests.api.office import GUANMIAO, HANBIN, OTHER_COUNTY, VILLAGE, Someone, World, every_route
+from tests.api.office import TOWNSHIP, HANBIN, OTHER_COUNTY, VILLAGE, Someone, World, every_route
 from tests.api.test_auth import problem_of, refresh, whoami
 
 pytestmark = pytest.mark.anyio
@@ -153,7 +153,7 @@ async def test_an_unknown_device_is_not_found(world: World) -> None:
 
 
 async def test_disabling_a_person_wipes_the_phone_after_it_has_handed_in(world: World) -> None:
-    someone, admin = await world.person(FIELD), await world.person((Role.ADMIN, GUANMIAO))
+    someone, admin = await world.person(FIELD), await world.person((Role.ADMIN, TOWNSHIP))
     console = Someone(someone.id, someone.phone, someone.password, uuid7())
     await world.log_in(console, kind="console")
     assert (await post(world, admin, f"/people/v1/persons/{someone.id}/disable")).status_code == 204

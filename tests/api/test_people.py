@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from contracts.people import Role
-from tests.api.office import GUANMIAO, HANBIN, OTHER_COUNTY, VILLAGE, Someone, World
+from tests.api.office import TOWNSHIP, HANBIN, OTHER_COUNTY, VILLAGE, Someone, World
 from tests.api.test_auth import problem_of, whoami
 
 pytestmark = pytest.mark.anyio
@@ -50,9 +50,9 @@ async def test_i_see_myself_with_duties_and_counties(world: World) -> None:
 
 
 async def test_units_are_mine_below_and_the_line_above(world: World) -> None:
-    someone = await world.person((Role.TOWNSHIP_STAFF, GUANMIAO))
+    someone = await world.person((Role.TOWNSHIP_STAFF, TOWNSHIP))
     units = {u["code"]: u for u in (await get(world, someone, "/people/v1/units")).json()["units"]}
-    assert {"6109", HANBIN, GUANMIAO, VILLAGE} <= units.keys()
+    assert {"610900", HANBIN, TOWNSHIP, VILLAGE} <= units.keys()
     assert OTHER_COUNTY not in units
     assert DEPARTMENT not in units
     assert units[VILLAGE]["county"] == 610902
@@ -62,7 +62,7 @@ async def test_units_are_mine_below_and_the_line_above(world: World) -> None:
 
 
 async def test_an_admin_creates_a_person_who_can_log_in(world: World) -> None:
-    admin = await world.person((Role.ADMIN, GUANMIAO))
+    admin = await world.person((Role.ADMIN, TOWNSHIP))
     made = await post(world, admin, "/people/v1/persons", new_person())
     assert made.status_code == 201, made.text
     body = made.json()
@@ -80,12 +80,12 @@ async def test_an_admin_creates_a_person_who_can_log_in(world: World) -> None:
     ("county_supervisor", HANBIN, 403, "outside_your_units"),
     ("admin", HANBIN, 403, "outside_your_units"),
     ("township_lead", VILLAGE, 422, "role_does_not_fit_unit"),
-    ("county_supervisor", GUANMIAO, 422, "role_does_not_fit_unit"),
-    ("system", GUANMIAO, 422, "role_does_not_fit_unit"),
+    ("county_supervisor", TOWNSHIP, 422, "role_does_not_fit_unit"),
+    ("system", TOWNSHIP, 422, "role_does_not_fit_unit"),
     ("grid_member", "999999999999", 422, "unknown_unit"),
 ])  # fmt: skip
 async def test_nobody_gives_more_than_they_have(world: World, role: str, unit: str, status: int, reason: str) -> None:
-    admin = await world.person((Role.ADMIN, GUANMIAO))
+    admin = await world.person((Role.ADMIN, TOWNSHIP))
     refused = problem_of(await post(world, admin, "/people/v1/persons", new_person(role, unit)), status)
     assert refused["details"]["reason"] == reason
     assert await world.pool.fetchval("SELECT count(*) FROM person WHERE phone = '13611112222'") == 0
@@ -93,7 +93,7 @@ async def test_nobody_gives_more_than_they_have(world: World, role: str, unit: s
 
 @pytest.mark.parametrize("role", [r for r in Role if r not in (Role.ADMIN, Role.SYSTEM)])
 async def test_only_an_admin_administers(world: World, role: Role) -> None:
-    someone, victim = await world.person((role, GUANMIAO)), await world.person((Role.GRID_MEMBER, VILLAGE))
+    someone, victim = await world.person((role, TOWNSHIP)), await world.person((Role.GRID_MEMBER, VILLAGE))
     duty = await world.pool.fetchval("SELECT id FROM duty WHERE person = $1", victim.id)
     acts = [
         ("/people/v1/persons", new_person()),
@@ -102,7 +102,7 @@ async def test_only_an_admin_administers(world: World, role: Role) -> None:
         (f"/people/v1/persons/{victim.id}/disable", None),
         (f"/people/v1/persons/{victim.id}/enable", None),
         (f"/people/v1/persons/{victim.id}/password", None),
-        ("/people/v1/units", {"code": "610902-x", "parent": GUANMIAO, "level": "team", "name": "队"}),
+        ("/people/v1/units", {"code": "610902-x", "parent": TOWNSHIP, "level": "team", "name": "队"}),
     ]
     before = await world.pool.fetch("SELECT * FROM duty UNION ALL SELECT * FROM duty ORDER BY 1")
     for path, body in acts:
@@ -112,7 +112,7 @@ async def test_only_an_admin_administers(world: World, role: Role) -> None:
 
 
 async def test_an_ended_admin_duty_administers_nothing(world: World) -> None:
-    admin = await world.person((Role.ADMIN, GUANMIAO))
+    admin = await world.person((Role.ADMIN, TOWNSHIP))
     await world.pool.execute("UPDATE duty SET ends = $2 WHERE person = $1", admin.id, world.clock())
     assert (await post(world, admin, "/people/v1/persons", new_person())).status_code == 403
     assert (await get(world, admin, "/people/v1/persons")).status_code == 403
@@ -120,13 +120,13 @@ async def test_an_ended_admin_duty_administers_nothing(world: World) -> None:
 
 
 async def test_a_number_with_an_account_is_a_conflict_that_says_whose(world: World) -> None:
-    admin, known = await world.person((Role.ADMIN, GUANMIAO)), await world.person((Role.GRID_MEMBER, VILLAGE))
+    admin, known = await world.person((Role.ADMIN, TOWNSHIP)), await world.person((Role.GRID_MEMBER, VILLAGE))
     refused = problem_of(await post(world, admin, "/people/v1/persons", new_person(phone=known.phone)), 409)
     assert refused["details"] == {"field": "phone", "person": str(known.id)}
 
 
 async def test_two_admins_who_enter_the_same_number_at_once_make_one_account(world: World) -> None:
-    admin = await world.person((Role.ADMIN, GUANMIAO))
+    admin = await world.person((Role.ADMIN, TOWNSHIP))
     answers = await asyncio.gather(*(post(world, admin, "/people/v1/persons", new_person()) for _ in range(6)))
     assert sorted(a.status_code for a in answers) == [201] + [409] * 5
     duties = await world.pool.fetchval("SELECT count(*) FROM duty d JOIN person p ON p.id = d.person WHERE p.phone = '13611112222'")
@@ -134,7 +134,7 @@ async def test_two_admins_who_enter_the_same_number_at_once_make_one_account(wor
 
 
 async def test_a_chosen_password_must_be_a_good_one(world: World) -> None:
-    admin = await world.person((Role.ADMIN, GUANMIAO))
+    admin = await world.person((Role.ADMIN, TOWNSHIP))
     refused = problem_of(await post(world, admin, "/people/v1/persons", new_person() | {"password": "13611112222"}), 422)
     assert refused["details"]["fault"] == "password_too_weak"
 
@@ -191,7 +191,7 @@ async def test_unknown_people_and_duties_are_not_found(world: World) -> None:
 
 
 async def test_a_person_with_a_duty_elsewhere_is_not_disabled_by_half_an_admin(world: World) -> None:
-    admin = await world.person((Role.ADMIN, GUANMIAO))
+    admin = await world.person((Role.ADMIN, TOWNSHIP))
     someone = await world.person((Role.GRID_MEMBER, VILLAGE), (Role.COUNTY_SUPERVISOR, HANBIN))
     for act in ("disable", "password", "enable"):
         refused = problem_of(await post(world, admin, f"/people/v1/persons/{someone.id}/{act}"), 403)
@@ -200,7 +200,7 @@ async def test_a_person_with_a_duty_elsewhere_is_not_disabled_by_half_an_admin(w
 
 
 async def test_a_disabled_person_is_out_and_can_be_brought_back(world: World) -> None:
-    admin, someone = await world.person((Role.ADMIN, GUANMIAO)), await world.person((Role.GRID_MEMBER, VILLAGE), kind="console")
+    admin, someone = await world.person((Role.ADMIN, TOWNSHIP)), await world.person((Role.GRID_MEMBER, VILLAGE), kind="console")
     assert (await post(world, admin, f"/people/v1/persons/{someone.id}/disable")).status_code == 204
     assert (await whoami(world, someone.access)).status_code == 401
     assert problem_of(await world.enrol(someone.phone, someone.password, uuid.uuid4()), 403)["code"] == "account_disabled"
@@ -216,7 +216,7 @@ async def test_a_disabled_person_is_out_and_can_be_brought_back(world: World) ->
 
 
 async def test_a_reset_password_is_told_once_and_logs_out_everywhere(world: World) -> None:
-    admin, someone = await world.person((Role.ADMIN, GUANMIAO)), await world.person((Role.GRID_MEMBER, VILLAGE))
+    admin, someone = await world.person((Role.ADMIN, TOWNSHIP)), await world.person((Role.GRID_MEMBER, VILLAGE))
     told = (await post(world, admin, f"/people/v1/persons/{someone.id}/password")).json()["password"]
     assert (await whoami(world, someone.access)).status_code == 401
     assert (await world.enrol(someone.phone, someone.password, someone.device)).status_code == 401
@@ -228,7 +228,7 @@ async def test_a_reset_password_is_told_once_and_logs_out_everywhere(world: Worl
 
 
 async def test_people_are_listed_inside_my_units_with_the_duties_there(world: World) -> None:
-    lead = await world.person((Role.TOWNSHIP_LEAD, GUANMIAO))
+    lead = await world.person((Role.TOWNSHIP_LEAD, TOWNSHIP))
     near = await world.person((Role.GRID_MEMBER, VILLAGE), (Role.COUNTY_SUPERVISOR, HANBIN))
     await world.person((Role.GRID_MEMBER, OTHER_COUNTY))
     people = (await get(world, lead, "/people/v1/persons")).json()["people"]
@@ -238,7 +238,7 @@ async def test_people_are_listed_inside_my_units_with_the_duties_there(world: Wo
 
 
 async def test_pages_of_people_are_complete_and_without_repetition(world: World) -> None:
-    admin = await world.person((Role.ADMIN, GUANMIAO))
+    admin = await world.person((Role.ADMIN, TOWNSHIP))
     made = {admin.id} | {(await world.person((Role.GRID_MEMBER, VILLAGE), logged_in=False)).id for _ in range(23)}
     seen: list[uuid.UUID] = []
     query: dict[str, Any] = {"limit": 5}
@@ -253,7 +253,7 @@ async def test_pages_of_people_are_complete_and_without_repetition(world: World)
 
 
 async def test_people_are_found_by_name_and_number_and_wildcards_are_letters(world: World) -> None:
-    admin = await world.person((Role.ADMIN, GUANMIAO))
+    admin = await world.person((Role.ADMIN, TOWNSHIP))
     someone = await world.person((Role.GRID_MEMBER, VILLAGE), logged_in=False)
     await world.pool.execute("UPDATE person SET name = '张百分%' WHERE id = $1", someone.id)
     for text, found in (("百分", 1), ("%", 1), ("_", 0), (someone.phone[:9], 2), (someone.phone, 1), ("\\", 0), ("'; --", 0)):
@@ -268,7 +268,7 @@ async def test_field_staff_see_no_lists_of_people(world: World) -> None:
 
 
 async def test_an_admin_sees_the_devices_of_their_people(world: World) -> None:
-    admin, someone = await world.person((Role.ADMIN, GUANMIAO)), await world.person((Role.GRID_MEMBER, VILLAGE))
+    admin, someone = await world.person((Role.ADMIN, TOWNSHIP)), await world.person((Role.GRID_MEMBER, VILLAGE))
     devices = (await get(world, admin, f"/people/v1/persons/{someone.id}/devices")).json()
     assert [uuid.UUID(d["id"]) for d in devices] == [someone.device]
 
@@ -277,7 +277,7 @@ async def test_an_admin_sees_the_devices_of_their_people(world: World) -> None:
 
 
 async def test_a_grid_is_added_and_a_duty_is_granted_there_at_once(world: World) -> None:
-    admin = await world.person((Role.ADMIN, GUANMIAO))
+    admin = await world.person((Role.ADMIN, TOWNSHIP))
     grid = {"code": f"{VILLAGE}-g1", "parent": VILLAGE, "level": "grid", "name": "第一网格"}
     made = await post(world, admin, "/people/v1/units", grid)
     assert made.status_code == 201
@@ -294,7 +294,7 @@ async def test_a_grid_is_added_and_a_duty_is_granted_there_at_once(world: World)
     ("nowhere", "grid", 422, "unknown_unit"),
 ])  # fmt: skip
 async def test_a_unit_that_may_not_be_added(world: World, parent: str, level: str, status: int, reason: str) -> None:
-    admin = await world.person((Role.ADMIN, GUANMIAO))
+    admin = await world.person((Role.ADMIN, TOWNSHIP))
     unit = {"code": "610902-new", "parent": parent, "level": level, "name": "新"}
     assert problem_of(await post(world, admin, "/people/v1/units", unit), status)["details"]["reason"] == reason
 
@@ -312,7 +312,7 @@ async def entries(world: World, someone: Someone, **query: Any) -> list[dict[str
 async def test_the_audit_log_is_shown_by_duty(world: World) -> None:
     near = await world.person((Role.AUDITOR, HANBIN))
     far = await world.person((Role.AUDITOR, OTHER_COUNTY))
-    city = await world.person((Role.AUDITOR, "6109"))
+    city = await world.person((Role.AUDITOR, "610900"))
     someone = await world.person((Role.GRID_MEMBER, VILLAGE))
     await world.enrol("13700000000", "not this", uuid.uuid4())
 
@@ -341,7 +341,7 @@ async def test_the_audit_log_pages_and_filters(world: World) -> None:
 
 
 async def test_every_entry_says_who_did_it_where_from_and_by_which_request(world: World) -> None:
-    admin, someone = await world.person((Role.ADMIN, GUANMIAO)), await world.person((Role.GRID_MEMBER, VILLAGE))
+    admin, someone = await world.person((Role.ADMIN, TOWNSHIP)), await world.person((Role.GRID_MEMBER, VILLAGE))
     answer = await post(world, admin, f"/people/v1/persons/{someone.id}/disable")
     [entry] = await entries(world, admin, action="person_disabled")
     assert entry["person"] == str(admin.id)

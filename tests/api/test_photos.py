@@ -16,7 +16,7 @@ from contracts.photos import CHUNK_BYTES
 from contracts.receipt import PhotoReceipt
 from server.settings import LimitSettings, Settings
 from storage.objects import Objects, S3Access, photo_key
-from tests.api.office import GUANMIAO, OTHER_COUNTY, VILLAGE, World
+from tests.api.office import TOWNSHIP, OTHER_COUNTY, VILLAGE, World
 from tests.api.photo_story import COUNTY, PhotoPhone
 from tests.photo_builder import jpeg, noise, picture, sha256_of
 
@@ -282,20 +282,20 @@ async def test_a_relayed_part_needs_its_checksum_header(phone) -> None:
 async def test_the_office_sees_what_is_waited_for(phone, world) -> None:
     await phone.announce(SMALL, await phone.site())
     await phone.announce(LARGE, uuid.uuid4())  # held: its desk is the township's
-    office = await world.person((Role.TOWNSHIP_LEAD, GUANMIAO), kind="console")
-    answer = await world.client.get("/photos/v1/wanted", params={"unit": GUANMIAO}, headers=office.headers)
+    office = await world.person((Role.TOWNSHIP_LEAD, TOWNSHIP), kind="console")
+    answer = await world.client.get("/photos/v1/wanted", params={"unit": TOWNSHIP}, headers=office.headers)
     waited = answer.json()["photos"]
     assert [photo["sha256"] for photo in waited] == [sha256_of(SMALL), sha256_of(LARGE)]
     assert (waited[0]["unit"], waited[0]["device"], waited[0]["person_name"]) == (VILLAGE, str(phone.someone.device), "人1")
     assert (waited[1]["record"], answer.json()["next"]) == (None, None)
     await phone.hand_in(SMALL)
-    answer = await world.client.get("/photos/v1/wanted", params={"unit": GUANMIAO}, headers=office.headers)
+    answer = await world.client.get("/photos/v1/wanted", params={"unit": TOWNSHIP}, headers=office.headers)
     assert [photo["sha256"] for photo in answer.json()["photos"]] == [sha256_of(LARGE)]
 
 
 async def test_nobody_else_does(phone, world) -> None:
     office = await world.person((Role.COUNTY_SUPERVISOR, OTHER_COUNTY), kind="console")
-    for someone, unit in ((office, GUANMIAO), (phone.someone, VILLAGE), (office, "nowhere")):
+    for someone, unit in ((office, TOWNSHIP), (phone.someone, VILLAGE), (office, "nowhere")):
         answer = await world.client.get("/photos/v1/wanted", params={"unit": unit}, headers=someone.headers)
         problem(answer, 403, "not_allowed")
 
@@ -308,10 +308,10 @@ async def test_the_list_goes_on_where_it_was_cut(phone, world, monkeypatch) -> N
         data = jpeg(picture(seed, 64, 48))
         hashes.append(sha256_of(data))
         await phone.announce(data, site)
-    office = await world.person((Role.TOWNSHIP_LEAD, GUANMIAO), kind="console")
+    office = await world.person((Role.TOWNSHIP_LEAD, TOWNSHIP), kind="console")
     seen, after = [], {}
     while after is not None:
-        params = {"unit": GUANMIAO, **after}
+        params = {"unit": TOWNSHIP, **after}
         answer = (await world.client.get("/photos/v1/wanted", params=params, headers=office.headers)).json()
         seen += [photo["sha256"] for photo in answer["photos"]]
         after = answer["next"] and {"after": answer["next"]}
@@ -328,7 +328,7 @@ async def test_whoever_sees_the_record_sees_the_photo_and_nobody_else(phone, wor
     await phone.announce(SMALL, await phone.site())
     problem(await look(phone, phone.someone.headers, "original"), 404, "not_found")
     await phone.hand_in(SMALL)
-    township = await world.person((Role.TOWNSHIP_STAFF, GUANMIAO))
+    township = await world.person((Role.TOWNSHIP_STAFF, TOWNSHIP))
     for headers in (phone.someone.headers, township.headers):
         seen = await look(phone, headers, "original")
         assert (seen.status_code, seen.headers["content-type"], seen.content) == (200, "image/jpeg", SMALL)

@@ -1,0 +1,119 @@
+"""The demo staff: one township of Hanbin (张滩镇), its county and its city, with real unit codes and invented people.
+
+Their ids are derived, so they are recognised wherever they are met: without demo mode their accounts are shut at every start.
+Passwords are made once, at random, and kept in the data folder; nobody else's installation has the same.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, LiteralString, NamedTuple
+
+import msgspec
+from argon2 import PasswordHasher
+from argon2.exceptions import VerificationError
+
+from api.passwords import generate_password
+from contracts.ids import PersonId, UnitCode
+from contracts.people import Duty, Role
+from storage.people import fetch_login, insert_duty, insert_person, update_password
+from storage.pool import Pool, transaction
+
+FAMILY: Final = uuid.UUID("8f0a3c52-0d3e-5b0b-9a52-6f7c1f6f0a11")  # fixed for ever: demo people are known by it
+SINCE: Final = datetime(2026, 1, 1, tzinfo=UTC)
+SECRETS_FILE: Final = "demo_staff.json"
+
+ROSTER: Final[tuple[tuple[str, str, Role, UnitCode], ...]] = (
+    ("李秀英", "张滩社区网格员", Role.GRID_MEMBER, "610902101001"),
+    ("陈大山", "余湾社区网格员", Role.GRID_MEMBER, "610902101002"),
+    ("王小河", "田湾社区网格员", Role.GRID_MEMBER, "610902101003"),
+    ("赵国庆", "后堰村网格员", Role.GRID_MEMBER, "610902101202"),
+    ("刘桂花", "王湾村秦岭网格员", Role.QINLING_GRID_MEMBER, "610902101203"),
+    ("周建军", "双井村负责人", Role.VILLAGE_LEAD, "610902101204"),
+    ("孙丽", "张滩镇工作人员", Role.TOWNSHIP_STAFF, "610902101"),
+    ("吴永强", "张滩镇负责人", Role.TOWNSHIP_LEAD, "610902101"),
+    ("郑敏", "汉滨区生态环境局经办人", Role.DEPARTMENT_STAFF, "610902-env_bureau"),
+    ("冯涛", "汉滨区住建局负责人", Role.DEPARTMENT_LEAD, "610902-housing_bureau"),
+    ("杨帆", "汉滨区督办", Role.COUNTY_SUPERVISOR, "610902"),
+    ("朱文", "安康市督办", Role.CITY_SUPERVISOR, "610900"),
+    ("何静", "汉滨区系统管理员", Role.ADMIN, "610902"),
+    ("高远", "汉滨区审计", Role.AUDITOR, "610902"),
+)
+
+
+class DemoPerson(NamedTuple):
+    id: PersonId
+    phone: str
+    password: str
+    name: str
+    title: str
+    role: Role
+    unit: UnitCode
+
+
+def demo_staff(folder: Path) -> list[DemoPerson]:
+    """The staff with this installation's passwords, which are made at the first call."""
+    passwords = _kept_passwords(folder / SECRETS_FILE)
+    staff: list[DemoPerson] = []
+    for number, (name, title, role, unit) in enumerate(ROSTER, start=1):
+        phone = f"138000000{number:02d}"
+        staff.append(DemoPerson(demo_id(phone), phone, passwords[phone], name, title, role, unit))
+    return staff
+
+
+def demo_id(phone: str) -> PersonId:
+    return uuid.uuid5(FAMILY, phone)
+
+
+def _kept_passwords(path: Path) -> dict[str, str]:
+    """{phone: password}, readable by the server alone."""
+    phones = [f"138000000{number:02d}" for number in range(1, len(ROSTER) + 1)]
+    kept = msgspec.json.decode(path.read_bytes(), type=dict[str, str]) if path.exists() else {}
+    missing = {phone: generate_password() for phone in phones if phone not in kept}
+    if missing:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        draft = path.with_suffix(".new")
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(msgspec.json.encode(kept | missing))
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    return kept | missing
+
+
+SQL_OPEN_DEMO: Final[LiteralString] = "UPDATE person SET disabled_at = NULL WHERE id = ANY ($1::uuid[])"
+
+
+async def seed_demo(pool: Pool, staff: list[DemoPerson], now: datetime) -> None:
+    """Create who is missing, open the accounts, and set the kept passwords where they no longer fit."""
+    hasher = PasswordHasher(memory_cost=1024, time_cost=1, parallelism=1)  # the first log-in hashes anew with the real parameters
+    async with transaction(pool) as conn:
+        for one in staff:
+            login = await fetch_login(conn, one.phone)
+            if login is None:
+                await insert_person(conn, one.id, one.name, one.phone, hasher.hash(one.password), now)
+                duty = Duty(person=one.id, role=one.role, unit=one.unit, starts=SINCE)
+                await insert_duty(conn, uuid.uuid5(one.id, one.unit), duty)
+            elif login.id == one.id and not _fits(hasher, login.password_hash, one.password):
+                await update_password(conn, one.id, hasher.hash(one.password))
+        await conn.execute(SQL_OPEN_DEMO, [one.id for one in staff])
+
+
+def _fits(hasher: PasswordHasher, password_hash: str, password: str) -> bool:
+    try:
+        return hasher.verify(password_hash, password)
+    except VerificationError:
+        return False
+
+
+SQL_SHUT_DEMO: Final[LiteralString] = """
+    UPDATE person SET disabled_at = $2 WHERE id = ANY ($1::uuid[]) AND disabled_at IS NULL
+"""
+
+
+async def disable_demo(pool: Pool, now: datetime) -> None:
+    """Shut the demo accounts of an installation that was tried out before: no token and no password opens them."""
+    await pool.execute(SQL_SHUT_DEMO, [demo_id(f"138000000{number:02d}") for number in range(1, len(ROSTER) + 1)], now)

@@ -1,0 +1,148 @@
+"""What an installation starts with, on a real database."""
+
+import asyncio
+import stat
+from pathlib import Path
+
+import asyncpg
+import httpx
+import pytest
+from uuid_utils.compat import uuid7
+
+from contracts.people import Level
+from server.app import create_app
+from server.demo_staff import ROSTER, demo_staff
+from server.first_admin import create_admin
+from server.places import Area, Zone, area_units, department_units, read_areas, read_zones
+from server.seed import seed
+from server.settings import Settings
+from server.trouble import StartError
+from storage.units import load_units
+from sync.places import Places
+
+pytestmark = pytest.mark.anyio
+
+
+async def enrol(settings: Settings, phone: str, password: str) -> httpx.Response:
+    app = create_app(settings)
+    async with app.lifespan(), httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://x") as client:  # type: ignore[arg-type]
+        body = {"phone": phone, "password": password, "device": {"id": str(uuid7())}}
+        return await client.post("/auth/v1/enrol", json=body)
+
+
+def test_the_shipped_places_are_whole() -> None:
+    units = area_units(read_areas(), read_zones())
+    counts = {level: sum(u.level is level for u in units) for level in Level}
+    assert (counts[Level.CITY], counts[Level.COUNTY], counts[Level.ZONE]) == (2, 11, 3)
+    assert (counts[Level.TOWNSHIP], counts[Level.VILLAGE]) == (154, 2111)
+    places = Places([*units, *department_units(units)])
+    assert len(places.units) == len(units) + len(list(department_units(units))), "no code twice"
+    for unit in places.units.values():
+        top = places.units[str(unit.county)]
+        assert top.county == unit.county
+        assert unit.parent is None or unit.parent in places.units
+        assert unit.code == top.code or places.covers(top.code, unit.code), f"{unit.code} lies in its own partition"
+
+
+def test_a_zone_takes_its_township_with_all_villages() -> None:
+    places = Places(area_units(read_areas(), read_zones()))
+    assert places.line("610902107001") == ("610902107001", "610902107", "610992", "610900")
+    assert {places.units[code].county for code in places.below("610902107")} == {610992}
+    assert not places.covers("610902", "610902107001"), "the district no longer answers for it"
+    assert places.units["610902101"].county == 610902
+
+
+def test_a_zone_may_take_a_single_village() -> None:
+    areas = [a for a in read_areas() if a.code[:9] in ("61", "6109", "610902", "610902100") or a.code.startswith("610902100")]
+    zone = Zone(code=610991, name="高新区", city="610900", takes=("610902100001",))
+    places = Places(area_units(areas, [zone]))
+    assert places.line("610902100001") == ("610902100001", "610991", "610900")
+    assert places.units["610902100002"].county == 610902
+
+
+@pytest.mark.parametrize("area", [
+    Area("61090210", Level.TOWNSHIP, "short", "610902"),
+    Area("61090210A", Level.TOWNSHIP, "letter", "610902"),
+    Area("610921100", Level.TOWNSHIP, "elsewhere", "610902"),
+])  # fmt: skip
+def test_a_code_that_does_not_fit_is_refused_by_name(tmp_path: Path, area: Area) -> None:
+    file = tmp_path / "areas.csv"
+    file.write_text(
+        f"code,level,name,parent\n61,province,陕西省,\n6109,city,安康市,61\n610902,county,汉滨区,6109\n{','.join(map(str, (area.code, area.level.value, area.name, area.parent)))}\n"
+    )
+    with pytest.raises(ValueError, match=area.code):
+        read_areas(file)
+
+
+def test_a_zone_that_takes_an_unknown_township_is_refused() -> None:
+    with pytest.raises(ValueError, match="610902999"):
+        area_units(read_areas(), [Zone(code=610991, name="x", city="610900", takes=("610902999",))])
+
+
+async def test_seeding_is_idempotent_and_names_given_by_hand_stay(settings: Settings, pool: asyncpg.Pool) -> None:
+    async def everything() -> list[list[asyncpg.Record]]:
+        return [
+            await pool.fetch(f"SELECT * FROM {t} ORDER BY 1, 2")
+            for t in ("unit", "county", "record", "stream_head", "person", "duty", "unit_version")
+        ]
+
+    await asyncio.to_thread(seed, settings)
+    await pool.execute("INSERT INTO unit VALUES ('610902101001-g1', 610902, '610902101001', 'grid', '第一网格')")
+    before = await everything()
+    await asyncio.to_thread(seed, settings)
+    assert await everything() == before
+    assert len(await load_units(pool)) > 2700
+    published = await pool.fetchval("SELECT count(DISTINCT county) FROM record WHERE kind = 'checklist'")
+    assert published == await pool.fetchval("SELECT count(*) FROM county"), "every partition has its checklists"
+
+
+async def test_demo_staff_exist_only_in_demo_mode(settings: Settings, pool: asyncpg.Pool, capsys: pytest.CaptureFixture[str]) -> None:
+    await asyncio.to_thread(seed, settings)
+    assert await pool.fetchval("SELECT count(*) FROM person WHERE phone LIKE '138000000%'") == 0
+
+    demo = settings.model_copy(update={"demo": True})
+    await asyncio.to_thread(seed, demo)
+    staff = demo_staff(settings.data_dir / "secrets")
+    shown = capsys.readouterr().out
+    assert all(one.phone in shown and one.password in shown for one in staff)
+    for one in staff:
+        assert (await enrol(demo, one.phone, one.password)).status_code == 200, one
+
+    capsys.readouterr()
+    await asyncio.to_thread(seed, settings)  # the same data, started in earnest
+    assert capsys.readouterr().out == ""
+    refused = await enrol(settings, staff[0].phone, staff[0].password)
+    assert refused.status_code == 403
+    assert refused.json()["code"] == "account_disabled"
+
+    await asyncio.to_thread(seed, demo)
+    assert (await enrol(demo, staff[0].phone, staff[0].password)).status_code == 200
+
+
+async def test_demo_passwords_are_this_installations_own_and_closed_to_others(tmp_path: Path) -> None:
+    here, there = demo_staff(tmp_path / "a"), demo_staff(tmp_path / "b")
+    assert len(here) == len(ROSTER)
+    assert all(a.password != b.password for a, b in zip(here, there, strict=True))
+    assert here == demo_staff(tmp_path / "a"), "made once"
+    assert stat.S_IMODE((tmp_path / "a" / "demo_staff.json").stat().st_mode) == 0o600
+
+
+async def test_the_first_admin_is_made_on_the_command_line(settings: Settings, pool: asyncpg.Pool) -> None:
+    await asyncio.to_thread(seed, settings)
+    password = await asyncio.to_thread(create_admin, settings, "13911112222", "何静", "610902")
+    assert (await enrol(settings, "13911112222", password)).status_code == 200
+    assert await asyncio.to_thread(create_admin, settings, "13911112222", "何静", "610921") == ""
+    duties = await pool.fetch("SELECT d.unit FROM duty d JOIN person p ON p.id = d.person WHERE p.phone = '13911112222' ORDER BY 1")
+    assert [row["unit"] for row in duties] == ["610902", "610921"]
+    actions = await pool.fetch("SELECT action, source FROM audit_log ORDER BY id")
+    assert [(r["action"], r["source"]) for r in actions if r["source"] == "command line"] == [
+        ("person_created", "command line"),
+        ("duty_granted", "command line"),
+        ("duty_granted", "command line"),
+    ]
+
+
+@pytest.mark.parametrize(("phone", "unit"), [("12345", "610902"), ("13911112222", "999999")])
+async def test_a_wrong_number_or_unit_is_said_clearly(settings: Settings, phone: str, unit: str) -> None:
+    with pytest.raises(StartError):
+        await asyncio.to_thread(create_admin, settings, phone, "何静", unit)
