@@ -21,7 +21,7 @@ from storage.image_pool import DecoderDied
 from storage.objects import Objects, photo_key
 from storage.photo_process import process_photo
 from storage.photos import PhotoRef
-from tests.api.office import GUANMIAO, VILLAGE, World
+from tests.api.office import TOWNSHIP, VILLAGE, World
 from tests.api.photo_story import COUNTY, PhotoPhone
 from tests.photo_builder import bomb, jpeg, picture, sha256_of
 
@@ -192,7 +192,7 @@ async def test_repeating_the_job_changes_nothing(phone, pool, work) -> None:
 async def test_a_photo_released_from_the_desk_is_noted_by_the_sweep(phone, pool, work, world) -> None:
     """Its bytes came while its record was held."""
     next_village = "610902101002"
-    office = await world.person((Role.TOWNSHIP_LEAD, GUANMIAO), kind="console")
+    office = await world.person((Role.TOWNSHIP_LEAD, TOWNSHIP), kind="console")
     site_owner = PhotoPhone(world, await world.person((Role.GRID_MEMBER, next_village)), phone.s3)
     site = await site_owner.site(unit=next_village)
     photo = await phone.announce(jpeg(picture(1)), site)
