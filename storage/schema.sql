@@ -295,7 +295,7 @@ CREATE TABLE picture (
     rendered_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (county, sha256)
 );
-CREATE INDEX picture_words ON picture USING gin (words);
+CREATE INDEX picture_words ON picture USING gin (words) WITH (fastupdate = off); -- searched by many single look-ups
 
 -- ---------------------------------------------------------------------------------------------- jobs
 
