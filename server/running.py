@@ -4,6 +4,7 @@ Starts PostgreSQL, S3, the worker and the app, and stops them in reverse, whatev
 """
 
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,25 +23,33 @@ from server.serving import serve_on
 from server.settings import Settings
 from server.signals import Interrupted, interruptible
 
+WORKER_PID = "worker.pid"
 WORKER_STOP_SECONDS_MAX = 15.0
 
 
 def run(settings: Settings) -> None:
     """Returns after Ctrl-C or SIGTERM, with everything stopped. StartError when it cannot start."""
     try:
-        with interruptible(), occupied(settings) as listener, parts(settings) as complete:
-            migrate(complete.pg.full_dsn())
-            ensure_bucket(complete.s3)
-            seed(complete)
-            with worker(complete):
-                say(f"\n巡岭 Xunling  {url(complete)}\n接口文档 API  {url(complete)}/schema\nCtrl-C 停止 stops\n")
-                serve_on(listener, complete)
+        with interruptible(), occupied(settings) as listener:
+            stop_worker(settings.data_dir / WORKER_PID)  # a killed `run` may have left one, and it needs the parts
+            with parts(settings) as complete:
+                serve_all(complete, listener)
     except Interrupted:
         say("已停止，数据已保存。 Stopped; the data is kept.")
     except OSError as error:
         if error.errno not in DISK_ERRORS:
             raise
         raise disk_trouble(settings.data_dir, error) from error
+
+
+def serve_all(settings: Settings, listener: socket.socket) -> None:
+    """Prepare the parts, then run worker and app until a signal."""
+    migrate(settings.pg.full_dsn())
+    ensure_bucket(settings.s3)
+    seed(settings)
+    with worker(settings):
+        say(f"\n巡岭 Xunling  {url(settings)}\n接口文档 API  {url(settings)}/schema\nCtrl-C 停止 stops\n")
+        serve_on(listener, settings)
 
 
 def run_parts(settings: Settings) -> None:
@@ -64,9 +73,8 @@ def say(text: str) -> None:
 
 @contextmanager
 def worker(settings: Settings) -> Iterator[None]:
-    """The worker as a process of its own; one that a killed `run` left behind is stopped first."""
-    pid_file = settings.data_dir / "worker.pid"
-    stop_worker(pid_file)
+    """The worker as a process of its own."""
+    pid_file = settings.data_dir / WORKER_PID
     command = [sys.executable, "-m", "server", "worker"]
     with subprocess.Popen(command, env=environment_of(settings), stdin=subprocess.DEVNULL, start_new_session=True) as child:
         try:

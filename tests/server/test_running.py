@@ -98,7 +98,7 @@ def stop(process: subprocess.Popen[str], sign: signal.Signals) -> str:
     process.send_signal(sign)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 0, output
-    assert "Traceback" not in output
+    assert "Traceback" not in output, output
     return output
 
 
