@@ -12,7 +12,7 @@ from typing import Any, Final, LiteralString
 import httpx
 import msgspec
 
-from contracts.exchange import EXCHANGE_PATH, ExchangeRequest, Limits
+from contracts.exchange import EXCHANGE_PATH, REPAIR_STREAMS_MAX, ExchangeRequest, Limits
 from contracts.mutation import CONTRACT_MAX
 from phone import photos, wire
 from phone.account import Account
@@ -23,7 +23,7 @@ from phone.outbox import count_unsent, fetch_parts
 from phone.receipts import UnknownKeyError
 from phone.store import Store, fetch_meta
 
-BATCH_MUTATIONS: Final = 500
+BATCH_MUTATIONS: Final = 200  # per county and request; a server that takes fewer says 413
 BATCH_BYTES: Final = 1024 * 1024  # raw mutations per county and request, uncompressed
 RETRY_AFTER_S: Final = 5.0  # when a busy server does not say
 
@@ -79,7 +79,7 @@ def build_request(
         cursor={s.name: (s.incarnation, s.seq) for s in streams if s.incarnation > 0},
         replacing=[s.name for s in streams if s.replace_from is not None],
         limits=limits,
-        buckets=[s.name for s in streams if s.verdict == "differs"],
+        buckets=[s.name for s in streams if s.verdict == "differs"][:REPAIR_STREAMS_MAX],
         repair={s.name: s.buckets for s in streams if s.verdict == "repair"},
     )
 

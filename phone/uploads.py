@@ -18,7 +18,8 @@ from phone.receipts import BadReceiptError, UnknownKeyError
 from phone.store import Store
 
 POLL_S: Final = 2.0  # while the server verifies, when it does not say
-_EXPIRED: Final = 2  # how often one photo's addresses are asked for, at most
+ASKS_MAX: Final = 2  # how often one photo's addresses are asked for in one go
+_EXPIRED: Final = (httpx.codes.FORBIDDEN, httpx.codes.GONE)  # S3's word and the relay's for an address that is too old
 
 
 class Uploaded(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,7 +80,7 @@ class Uploader:
 
     async def _upload_once(self, photo: photos.HeldPhoto) -> UploadAnswer | CompleteAnswer:
         request = PhotoRequest(county=photo.county, sha256=photo.sha256)
-        for attempt in range(_EXPIRED):
+        for attempt in range(ASKS_MAX):
             answer = await self._account.call("POST", UPLOADS_PATH, request, UploadAnswer)
             if answer.state is not PhotoState.UPLOAD:
                 return answer
@@ -87,7 +88,7 @@ class Uploader:
                 await self._send_parts(photo, answer.parts)
                 break
             except wire.RefusedError as refused:
-                if refused.status != httpx.codes.FORBIDDEN or attempt + 1 == _EXPIRED:
+                if refused.status not in _EXPIRED or attempt + 1 == ASKS_MAX:
                     raise
         return await self._account.call("POST", COMPLETE_PATH, request, CompleteAnswer)
 

@@ -308,6 +308,9 @@ async def test_numbers_between_a_restored_server_and_the_last_receipt_are_not_lo
     assert {body["name"] for body in rig.server.bodies().values()} == {"1", "2", "3"}
     assert len(rig.server.world.applied) == 3
     rig.assert_agrees()
+    exchanges = rig.server.exchanges
+    await rig.sync()
+    assert rig.server.exchanges == exchanges + 1  # a hole that was filled is not offered for ever
 
 
 async def test_a_store_copied_back_from_an_old_phone_is_told_apart():

@@ -141,6 +141,19 @@ async def test_work_on_a_desk_stays_visible_as_waiting_and_its_end_is_learnt_by_
     assert rig.seen(record).base == (1, 2)
 
 
+async def test_waiting_work_stays_visible_although_every_stream_is_read_to_its_head():
+    rig = await Rig().enrolled()
+    (record,) = others_records(rig.server, 1)
+    await rig.sync()
+    rig.server.judge = lambda m: (Outcome.DEFERRED, Reason.SERVER_FAILED)
+    rig.server._tell = lambda *args, **final: None  # no record of the device's own stream says so again
+    rig.phone.edit(record, {"note": "mine"})
+    await rig.sync()
+    await rig.sync()
+    assert rig.seen(record).body["note"] == "mine"
+    assert rig.seen(record).waiting == (1,)
+
+
 async def test_discarded_work_is_taken_off_the_screen_and_told():
     rig = await Rig().enrolled()
     (record,) = others_records(rig.server, 1)

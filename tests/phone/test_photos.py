@@ -130,14 +130,15 @@ async def test_bytes_that_were_spoilt_on_the_way_are_sent_again(rig):
     assert rig.server.world.photos[sha256] == PICTURE
 
 
-async def test_an_expired_address_is_asked_for_again(rig):
+@pytest.mark.parametrize("status", [403, 410], ids=["by S3", "by the relay"])
+async def test_an_expired_address_is_asked_for_again(rig, status):
     await rig.sync()
     refuse, expired = rig.server._part, []
 
     def part(path: str, body: bytes) -> httpx.Response:
         if not expired:
             expired.append(path)
-            return httpx.Response(403)
+            return httpx.Response(status)
         return refuse(path, body)
 
     rig.server._part = part
