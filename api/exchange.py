@@ -107,6 +107,10 @@ class Exchange:
         pool, device = self.resources.pool, self.caller.device
         if len(part.mutations) > self.resources.sync.mutations_max:
             raise Problem(ProblemCode.BODY_TOO_LARGE, mutations_max=self.resources.sync.mutations_max)
+        if county not in reference.places.counties:
+            return None  # nothing here could keep it: it is not acknowledged, and stays on the phone
+        if part.mutations and part.first_n < 1:
+            raise Problem(ProblemCode.MALFORMED_REQUEST, "first_n")
         proven = self._proven(county, part.receipt)
         if not part.mutations:
             contact = await retrying(lambda: fetch_contact(pool, county, device))

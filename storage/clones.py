@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Sequence
 from typing import Final, LiteralString
 
 import msgspec
 
-from contracts.ids import County, DeviceId, MutationId
+from contracts.ids import County, DeviceId
 from storage.pool import Connection
 from sync.decision import Incoming, Sender
 
@@ -31,7 +32,7 @@ async def keep_clones(conn: Connection, county: County, sender: Sender, clones: 
     """The number was taken: the bytes go to the desk under an identity of their own, and the device must enrol again."""
     for clone in clones:
         mutation = clone.mutation.id if clone.mutation else clone.envelope.id
-        identity = clone_device(sender.device, mutation)
+        identity = clone_device(sender.device, clone)
         detail = msgspec.json.encode({"device": str(sender.device), "n": clone.n}).decode()
         await conn.execute(SQL_KEEP_CLONE, county, identity, mutation, sender.person, detail, clone.raw)
         unit = sender.duties[0].unit if sender.duties else str(county)
@@ -39,6 +40,6 @@ async def keep_clones(conn: Connection, county: County, sender: Sender, clones: 
     await conn.execute(SQL_REVOKE_DEVICE, sender.device)
 
 
-def clone_device(device: DeviceId, mutation: MutationId | None) -> DeviceId:
-    """The identity under which a cloned phone's mutation is kept."""
-    return uuid.uuid5(device, f"clone/{mutation}")
+def clone_device(device: DeviceId, clone: Incoming) -> DeviceId:
+    """The identity under which a cloned phone's mutation is kept: of its bytes, since it may have no readable id."""
+    return uuid.uuid5(device, f"clone/{clone.n}/{hashlib.sha256(clone.raw).hexdigest()}")

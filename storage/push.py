@@ -19,6 +19,7 @@ from contracts.exchange import CountyPart
 from contracts.ids import County, StreamName
 from contracts.mutation import Capture
 from contracts.outcomes import MutationOutcome
+from contracts.problems import Problem
 from storage.clones import keep_clones
 from storage.incarnation import bump_incarnation
 from storage.pool import Connection, Pool, infrastructure_problem, transaction
@@ -76,9 +77,14 @@ async def push(pool: Pool, reference: Reference, request: PushRequest) -> Pushed
         await bump_incarnation(pool, request.county)
         return await _push_at_once(pool, reference, replace(request, proven=None))
     except Exception as error:
-        if infrastructure_problem(error) is not None or not request.part.mutations:
+        if is_no_fault_of_the_work(error) or not request.part.mutations:
             raise
         return await _push_one_by_one(pool, reference, request)
+
+
+def is_no_fault_of_the_work(error: Exception) -> bool:
+    """PostgreSQL, the way to it or the queue before it failed: the phone comes again, nothing is deferred."""
+    return isinstance(error, Problem) or infrastructure_problem(error) is not None
 
 
 async def _push_one_by_one(pool: Pool, reference: Reference, request: PushRequest) -> Pushed:
@@ -92,7 +98,7 @@ async def _push_one_by_one(pool: Pool, reference: Reference, request: PushReques
         try:
             pushed = await _push_at_once(pool, reference, one)
         except Exception as error:
-            if infrastructure_problem(error) is not None:
+            if is_no_fault_of_the_work(error):
                 raise
             pushed = await _push_at_once(pool, reference, one, fault=f"{type(error).__name__}: {error}"[:2000])
         outcomes += pushed.outcomes

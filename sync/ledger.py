@@ -247,7 +247,7 @@ class Ledger:
             if change is not mine:
                 self._consequence(incoming, change)
         self._tell_end(incoming, accept.outcome, accept.reason, detail)
-        self._answer(incoming, accept.outcome, accept.reason, detail)
+        self._answer(incoming, accept.outcome, accept.reason, detail, mine)
 
     def _tell_end(self, incoming: Incoming, outcome: Outcome, reason: Reason, detail: dict[str, Any] | None) -> None:
         """A mutation that was held has ended: its device learns it from the record that told of the holding."""
@@ -383,16 +383,18 @@ class Ledger:
             )
         )
 
-    def _answer(self, incoming: Incoming, outcome: Outcome, reason: Reason, detail: dict[str, Any] | None) -> None:
+    def _answer(
+        self, incoming: Incoming, outcome: Outcome, reason: Reason, detail: dict[str, Any] | None, own: Change | None = None
+    ) -> None:
+        """What is told now is what the journal will tell a repetition."""
         mutation = incoming.mutation
-        state = self.records.get(mutation.record) if mutation else None
         self._outcomes.append(
             MutationOutcome(
                 n=incoming.n,
                 id=mutation.id if mutation else incoming.envelope.id,
                 outcome=outcome,
                 reason=reason,
-                version=state.version if state else None,
+                version=own.after.version if own else None,
                 detail=detail,
             )
         )

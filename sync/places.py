@@ -15,6 +15,7 @@ class Places:
 
     def __init__(self, units: Iterable[Unit]) -> None:
         self.units: Mapping[UnitCode, Unit] = {u.code: u for u in units}
+        self.counties: frozenset[County] = frozenset(u.county for u in self.units.values())
         self._lines: dict[UnitCode, tuple[UnitCode, ...]] = {}
         self._below: dict[UnitCode, list[UnitCode]] = {}
         for code in self.units:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 
 from contracts.ids import County, DeviceId, StreamName, UnitCode
@@ -38,8 +38,11 @@ def units_of(duties: Iterable[Duty], places: Places, now: datetime) -> set[UnitC
     return {code for duty in held_duties(duties, now) for code in places.below(duty.unit)}
 
 
-def streams_of(duties: Iterable[Duty], device: DeviceId, places: Places, now: datetime) -> dict[StreamName, County]:
-    """Stream -> county, in order of urgency: own units, the device's own, what lies below, then the county's."""
+def streams_of(duties: Collection[Duty], device: DeviceId, places: Places, now: datetime) -> dict[StreamName, County]:
+    """Stream -> county, in order of urgency: own units, the device's own, what lies below, then the county's.
+
+    The device's own are there for every duty the person ever had: work that was held must be heard of afterwards, too.
+    """
     own: dict[StreamName, County] = {}
     below: dict[StreamName, County] = {}
     shared: dict[StreamName, County] = {}
@@ -51,6 +54,7 @@ def streams_of(duties: Iterable[Duty], device: DeviceId, places: Places, now: da
             own[stream_name(duty.unit, audience)] = county
             for code in places.below(duty.unit):
                 below[stream_name(code, audience)] = places.units[code].county
-        own[device_stream(county, device)] = county
         shared[stream_name(str(county), Audience.COUNTY)] = county
+    for county in {county for duty in duties if (county := places.county_of(duty.unit)) is not None}:
+        own[device_stream(county, device)] = county
     return own | {s: c for s, c in below.items() if s not in own} | shared
