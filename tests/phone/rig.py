@@ -66,6 +66,10 @@ class Rig:
     def site(self, name: str = "工地", **fields: Any) -> uuid.UUID:
         return self.phone.create("site", None, {"unit": UNIT, "name": name, "subjects": [], **fields})
 
+    def assert_never_repaired(self) -> None:
+        """Nobody damaged this phone, so its digests were right all along: repair must not hide a mistake."""
+        assert not any(request.buckets or request.repair for request in self.server.requests)
+
     def assert_agrees(self) -> None:
         """Promise 4: for every stream, the phone's copies are the server's records, and nothing else."""
         for name in self.server.scope:

@@ -163,6 +163,7 @@ class PhoneInTheField(RuleBasedStateMachine):
         else:
             raise AssertionError("never quiet")
         self.rig.assert_agrees()
+        self.rig.assert_never_repaired()
         server, phone = self.rig.server, self.rig.phone
         known = {n for device, n in server.world.outcomes if device == phone.account.device}
         assert known == set(range(1, self.entered + 1))

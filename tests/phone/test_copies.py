@@ -88,6 +88,7 @@ async def test_a_record_that_moved_is_kept_whichever_page_comes_first():
         await rig.sync()
         assert rig.seen(record).body["name"] == "moved"
         rig.assert_agrees()
+        rig.assert_never_repaired()
 
 
 async def test_a_marker_takes_no_copy_that_is_newer_or_of_another_stream():
@@ -100,6 +101,7 @@ async def test_a_marker_takes_no_copy_that_is_newer_or_of_another_stream():
     rig.server.stream(VILLAGE).markers[record] = (rig.server.stream(VILLAGE).seq, stale[1])
     await rig.sync()
     assert rig.seen(record).body["name"] == "revived"
+    rig.assert_never_repaired()
 
 
 async def test_what_leaves_stays_visible_for_as_long_as_own_unsent_work_hangs_on_it():

@@ -121,6 +121,7 @@ class Day:
         assert list(server.world.photos.values()) == [PHOTO]
         assert rig.phone.unsent() == 0
         rig.assert_agrees()
+        rig.assert_never_repaired()
         for record, body in bodies.items():
             assert rig.seen(record).body == body
         assert [p.held for p in rig.phone.photos()] == [False]

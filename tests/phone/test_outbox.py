@@ -185,6 +185,8 @@ async def test_without_a_backup_mutations_are_kept_thirty_server_days():
     rig.server.now_ms += 120_000
     await rig.sync()
     assert rig.phone.store.db.execute("SELECT count(*) FROM mutation").fetchone() == (0,)
+    rig.site()
+    assert raw_of(rig, 2)["n"] == 2  # a number is not given out again because nothing is held any more
 
 
 async def test_with_a_backup_mutations_are_kept_until_they_are_inside_it_and_only_from_the_front():
