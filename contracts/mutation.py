@@ -14,6 +14,7 @@ CONTRACT_MIN = 1  # the oldest and newest contract this server speaks; older and
 CONTRACT_MAX = 1
 
 CREATE, EDIT, DELETE = "create", "edit", "delete"
+ARCHIVE = "record.archive"  # of the server alone: a closed, old record leaves the phones (design.md 3.2)
 
 
 class Capture(msgspec.Struct, frozen=True, kw_only=True):

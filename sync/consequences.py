@@ -22,6 +22,7 @@ from sync.ledger import Ledger
 from sync.merge import Merge, get_field, set_field, written
 from sync.places import unit_of
 from sync.state import DELETION, RecordState, Writer
+from sync.transfers import settling
 from sync.words import decoding_fault
 
 OPENS_PROBLEMS = frozenset({"inspection.submit", "inspection.amend"})
@@ -39,7 +40,7 @@ def consequences_of(
     follows: list[Change] = []
     if before is not None and (before.stream, before.deleted) != (after.stream, after.deleted):
         ledger.need_family(after.id)
-        follows += _followers(mutation, sender, ledger, after)
+        follows += follow(mutation, sender, ledger, after)
     if after.kind == "inspection" and not after.deleted and _is_submitted(mutation, after, changed):
         follows += _opened_problems(mutation, sender, ledger, after)
     if after.kind == "problem" and before is None:
@@ -54,8 +55,11 @@ def _writer(mutation: Mutation, sender: Sender, ledger: Ledger, state: RecordSta
 # ------------------------------------------------------------------------------------------------ children
 
 
-def _followers(mutation: Mutation, sender: Sender, ledger: Ledger, parent: RecordState) -> list[Change]:
-    """Children move, go and come back with their parent, in its transaction (design.md section 2)."""
+def follow(mutation: Mutation, sender: Sender, ledger: Ledger, parent: RecordState) -> list[Change]:
+    """Children move, go and come back with their parent, in its transaction (design.md section 2).
+
+    One that is still on its way home from another county is not here yet: its copy will find the parent where it is.
+    """
     return [
         Change(
             after=replace(
@@ -69,7 +73,7 @@ def _followers(mutation: Mutation, sender: Sender, ledger: Ledger, parent: Recor
             patch={},
         )
         for child in sorted(ledger.records.values(), key=lambda r: r.id)
-        if child.parent == parent.id and (child.stream, child.deleted) != (parent.stream, parent.deleted)
+        if child.parent == parent.id and child.moved_to is None and (child.stream, child.deleted) != (parent.stream, parent.deleted)
     ]
 
 
@@ -187,6 +191,9 @@ def settle(mutation: Mutation, sender: Sender, ledger: Ledger, merge: Merge) -> 
     if record is None:
         return ()
     field = str(merge.values["field"])
+    if record.moved_to is not None:
+        _settled_elsewhere(mutation, ledger, merge, record, field, choice)
+        return ()
     if field == DELETION:
         return _buried(mutation, sender, ledger, record) if choice == "lost" else ()
     value = merge.values.get("lost") if choice == "lost" else mutation.args["value"]
@@ -215,6 +222,16 @@ def _settled(
         Change(after=after, op="settle", patch={"set": {field: value}}),
         *consequences_of(mutation, sender, ledger, record, after, (field,)),
     )
+
+
+def _settled_elsewhere(mutation: Mutation, ledger: Ledger, merge: Merge, record: RecordState, field: str, choice: str) -> None:
+    """The record has moved to another county since: the decision follows it."""
+    if field == DELETION:
+        if choice == "lost":
+            ledger.forward(replace(mutation, kind=record.kind, record=record.id, op=DELETE, args={}), record)
+        return
+    value = merge.values.get("lost") if choice == "lost" else mutation.args["value"]
+    ledger.forward(settling(mutation, record, field, merge.values.get("kept"), value), record)
 
 
 def _buried(mutation: Mutation, sender: Sender, ledger: Ledger, record: RecordState) -> tuple[Change, ...]:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from contracts.ids import Version
 from contracts.kinds import KINDS
 from contracts.meta import Policy, field_rules
-from contracts.mutation import CREATE, DELETE, Mutation
+from contracts.mutation import ARCHIVE, CREATE, DELETE, Mutation
 from contracts.outcomes import Outcome, Reason
 from sync.consequences import bury, consequences_of, settle
 from sync.decision import Accept, Change, Decision, Hold, Refuse, Sender
@@ -23,7 +23,9 @@ from sync.ledger import Ledger
 from sync.machines import Transition, allowed_from, transition_of
 from sync.merge import Lost, Merge, Sight, has_seen, merge_fields, policy_of, spread, written
 from sync.state import DELETION, EVERY_OTHER, RecordState, Writer
+from sync.retention import come_home, plan_archive
 from sync.words import decoding_fault, guarded_fields
+from sync.transfers import arrives
 
 WRITABLE: Final = (Policy.UNION, Policy.APPEND, Policy.LATEST, Policy.COMPOUND, Policy.EACH)
 
@@ -33,11 +35,15 @@ def plan_write(mutation: Mutation, sender: Sender, ledger: Ledger) -> Decision:
     state = ledger.records.get(mutation.record)
     if state is not None and state.moved_to is not None:
         return Accept(outcome=Outcome.APPLIED, reason=Reason.FORWARDED, detail={"county": state.moved_to})
+        if sender.is_system and arrives(mutation):
+            return _return(mutation, state, sender, ledger)
     if state is None:
         return _create(mutation, sender, ledger)
     if mutation.op == DELETE:
         return _delete(mutation, state, sender, ledger)
     return _change(mutation, state, sender, ledger)
+    if mutation.op == ARCHIVE:
+        return plan_archive(mutation, state, sender, ledger)
 
 
 def root_of(mutation: Mutation, ledger: Ledger) -> Version:
@@ -65,25 +71,53 @@ def _create(mutation: Mutation, sender: Sender, ledger: Ledger) -> Decision:
             return Refuse(reason=Reason.READ_ONLY_FIELD, detail={"fields": guarded})
     writer = _writer(mutation, sender, ledger, None)
     parent = getattr(body, kind.parent) if kind.parent else None
-    above = ledger.records.get(parent) if parent is not None else None
-    if above is not None and above.moved_to is not None:
-        return Accept(outcome=Outcome.APPLIED, reason=Reason.FORWARDED, detail={"county": above.moved_to})
-    raw = bytes(mutation.body)  # type: ignore[arg-type]
     state = RecordState(
         id=mutation.record,
         kind=mutation.kind,
         stream=home_of(mutation.kind, body, ledger),
         version=writer.at,
         fields={EVERY_OTHER: writer},
-        body=msgspec.json.format(raw, indent=-1) if b"\n" in raw or b"\r" in raw else raw,
+        body=_one_line(bytes(mutation.body)),  # type: ignore[arg-type]
         parent=parent,
     )
     change = Change(after=state, op=CREATE, patch=None)
+    above = ledger.records.get(parent) if parent is not None else None
+    if above is not None and above.moved_to is not None:
+        return _forwarded(replace(state, deleted=True, moved_to=above.moved_to), root_of(mutation, ledger))
+    state, recalled = come_home(state, mutation, sender, ledger)
     revived = _revive_parent(mutation, sender, ledger, parent)
     more = consequences_of(mutation, sender, ledger, None, state, ())
     outcome = Outcome.CONFLICT if revived else Outcome.APPLIED
     reason = Reason.EDIT_AGAINST_DELETE if revived else Reason.OK
-    return Accept(outcome=outcome, reason=reason, changes=(change, *revived, *more), root=root_of(mutation, ledger))
+    return Accept(outcome=outcome, reason=reason, changes=(change, *revived, *recalled, *more), root=root_of(mutation, ledger))
+
+
+def _one_line(raw: bytes) -> bytes:
+    return msgspec.json.format(raw, indent=-1) if b"\n" in raw or b"\r" in raw else raw
+
+
+def _forwarded(state: RecordState, root: Version) -> Decision:
+    """A child of a record that has moved to another county: made, and gone after it at once."""
+    change = Change(after=state, op=CREATE, patch=None)
+    return Accept(outcome=Outcome.APPLIED, reason=Reason.FORWARDED, detail={"county": state.moved_to}, changes=(change,), root=root)
+
+
+def _return(mutation: Mutation, state: RecordState, sender: Sender, ledger: Ledger) -> Decision:
+    """A record comes back to this county, as it was where it came from. A child whose parent has moved on goes after it."""
+    body = ledger.bodies[mutation.id]
+    above = ledger.records.get(state.parent) if state.parent is not None else None
+    elsewhere = above.moved_to if above is not None else None
+    writer = _writer(mutation, sender, ledger, state)
+    after = replace(
+        state,
+        stream=home_of(mutation.kind, body, ledger),
+        version=writer.at,
+        fields={EVERY_OTHER: writer},
+        body=_one_line(bytes(mutation.body)),  # type: ignore[arg-type]
+        deleted=elsewhere is not None,
+        moved_to=elsewhere,
+    )
+    return Accept(outcome=Outcome.APPLIED, changes=(Change(after=after, op=CREATE, patch=None),), root=root_of(mutation, ledger))
 
 
 def _revive_parent(mutation: Mutation, sender: Sender, ledger: Ledger, parent: Any) -> tuple[Change, ...]:
@@ -202,12 +236,13 @@ def _accepted(
     lost = (*((_deletion_lost(state, mutation, sender),) if state.deleted else ()), *merge.lost)
     conflicts = tuple(ledger.conflict(mutation, sender, after, one) for one in lost)
     more = consequences_of(mutation, sender, ledger, state, after, tuple(merge.changed))
+    after, recalled = come_home(after, mutation, sender, ledger)
     change = Change(after=after, op=mutation.op, patch={"set": merge.changed})
     outcome = Outcome.CONFLICT if lost else Outcome.MERGED if merge.beside_others else Outcome.APPLIED
     if lost and reason is Reason.OK:
         reason = Reason.EDIT_AGAINST_DELETE if state.deleted else Reason.OVERLAP
     detail = {"fields": [one.field for one in lost]} if lost else None
-    return Accept(outcome=outcome, reason=reason, detail=detail, changes=(change, *conflicts, *effect, *more), root=root)
+    return Accept(outcome=outcome, reason=reason, detail=detail, changes=(change, *conflicts, *effect, *recalled, *more), root=root)
 
 
 # ------------------------------------------------------------------------------------------------ delete

@@ -34,6 +34,7 @@ from sync.heads import StreamMarker, place
 from sync.merge import Lost
 from sync.places import device_stream, stream_name, unit_of
 from sync.state import DELETION, EVERY_OTHER, Head, RecordState, Writer
+from sync.transfers import Transfer, copy_of, family_of, forwarded, sha256_of
 from sync.words import body_of
 
 TITLE_FIELDS = ("title", "name", "subject", "slug", "caption")
@@ -92,6 +93,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     held: list[HeldRow]
     announced: list[Announced]
     clones: list[Incoming]
+    transfers: list[Transfer]
 
 
 class Ledger:
@@ -116,6 +118,9 @@ class Ledger:
         self._announced: list[Announced] = []
         self._clones: list[Incoming] = []
 
+        self._n = 0  # of the mutation being entered
+        self._left: dict[RecordId, int] = {}
+        self._forwarded: list[Transfer] = []
     # -------------------------------------------------------------------------------------------- asked by planning
 
     def body_fault(self, mutation: Mutation) -> str | None:
@@ -166,6 +171,40 @@ class Ledger:
         self._flags |= detail
 
     def conflict(self, mutation: Mutation, sender: Sender, record: RecordState, lost: Lost) -> Change:
+    def forward(self, mutation: Mutation, record: RecordState) -> None:
+        """It follows a record that has moved to another county."""
+        assert record.moved_to is not None
+        self._forwarded.append(
+            Transfer(
+                family=family_of(record),
+                target=record.moved_to,
+                mutation=forwarded(mutation),
+                device=self.sender.device,
+                n=mutation.n,
+                person=self.sender.person,
+                by_system=self.sender.is_system,
+                is_copy=False,
+            )
+        )
+
+    def _copies(self) -> list[Transfer]:
+        """Of the records that leave, parents before their children."""
+        return [
+            Transfer(
+                family=family_of(record),
+                target=record.moved_to,
+                mutation=copy_of(record, self.view.county),
+                device=self.sender.device,
+                n=n,
+                person=self.sender.person,
+                by_system=True,
+                is_copy=True,
+                sha256=sha256_of(record),
+            )
+            for record, n in ((self.records[record], n) for record, n in self._left.items())
+            if record.moved_to is not None
+        ]
+
         """The record that shows a losing value to the supervisor responsible for the unit."""
         places, unit = self.view.places, unit_of(record.stream)
         desk = places.desk_of(unit)
@@ -211,6 +250,7 @@ class Ledger:
         """Take one decision into the plan."""
         flags, self._flags = self._flags or None, {}
         match decision:
+        self._n = incoming.n
             case Repeat(outcome=outcome):
                 self._outcomes.append(outcome)
             case Clone():
@@ -243,6 +283,9 @@ class Ledger:
         mine = own if own is not None and own.after.id == named else None
         self._journal(incoming, accept.outcome, accept.reason, detail, accept.root, mine)
         for change in accept.changes:
+        record = self.records.get(named) if named is not None else None
+        if accept.reason is Reason.FORWARDED and mine is None and record is not None and incoming.mutation is not None:
+            self.forward(incoming.mutation, record)
             self._take(change)
             if change is not mine:
                 self._consequence(incoming, change)
@@ -263,6 +306,8 @@ class Ledger:
         self.records[change.after.id] = change.after
         self._changed[change.after.id] = None
 
+        if change.after.moved_to is not None:
+            self._left[change.after.id] = self._n
     def _hold(self, incoming: Incoming, hold: Hold) -> None:
         self._announce(incoming)
         mutation = incoming.mutation
@@ -424,6 +469,7 @@ class Ledger:
             announced=self._announced,
             clones=self._clones,
         )
+            transfers=[*self._copies(), *self._forwarded],
 
 
 def _why(lost: Lost) -> str:

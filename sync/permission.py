@@ -22,6 +22,7 @@ LEADS = frozenset({Role.TOWNSHIP_LEAD, Role.DEPARTMENT_LEAD}) | SUPERVISORS
 ACTIVE = FIELD | TOWNSHIP | DEPARTMENT | SUPERVISORS
 OFFICE = TOWNSHIP | SUPERVISORS | {Role.DEPARTMENT_LEAD}
 SERVER_ONLY: frozenset[Role] = frozenset()
+LEAVE = "leave"  # not an operation: giving a record to another county, which an edit of its unit does
 
 PERMITTED: dict[tuple[str, str], frozenset[Role]] = {
     ("site", "create"): ACTIVE,
@@ -76,6 +77,10 @@ def may(duties: Iterable[Duty], places: Places, kind: str, op: str, unit: UnitCo
     """Judge one operation on a record of `unit`, captured within `when`."""
     roles = PERMITTED.get((kind, op), SERVER_ONLY)
     verdict = Verdict.NO_DUTY
+    ("site", LEAVE): OFFICE,
+    ("task", LEAVE): OFFICE,
+    ("inspection", LEAVE): OFFICE,
+    ("problem", LEAVE): OFFICE,
     for duty in duties:
         if duty.role is Role.SYSTEM:
             return Verdict.YES

@@ -25,7 +25,7 @@ from contracts.outcomes import Outcome, Reason
 from sync.decision import Accept, Clone, Decision, Hold, Incoming, Lack, Refuse, Repeat, Sender, View
 from sync.edit import plan_write, root_of
 from sync.ledger import Ledger, Plan
-from sync.permission import Verdict, may, who_may
+from sync.permission import LEAVE, Verdict, may, who_may
 from sync.places import unit_of
 from sync.words import shape_fault, unit_wanted, word_fault
 
@@ -127,9 +127,24 @@ def _forbidden(incoming: Incoming, mutation: Mutation, sender: Sender, ledger: L
             return Refuse(reason=Reason.NOT_YOUR_ROLE, detail={"op": mutation.op, "by": who_may(mutation.kind, mutation.op)})
         case Verdict.FLAGGED:
             ledger.flag({"duty": "partial"})
-            return None
+            pass
+    return _forbidden_leave(incoming, mutation, sender, ledger, judged, wanted)
+
+
+def _forbidden_leave(
+    incoming: Incoming, mutation: Mutation, sender: Sender, ledger: Ledger, judged: UnitCode, wanted: UnitCode | None
+) -> Hold | None:
+    """Giving a record to another county is for the office; somebody else's edit that would do it waits on its desk."""
+    state, places = ledger.records.get(mutation.record), ledger.view.places
+    if state is None or state.parent is not None or wanted is None:
+        return None
+    if places.county_of(wanted) == (state.moved_to or ledger.view.county):
+        return None
+    if may(sender.duties, places, mutation.kind, LEAVE, judged, incoming.captured).is_yes:
+        return None
+    by = who_may(mutation.kind, LEAVE)
+    return Hold(outcome=Outcome.QUARANTINED, reason=Reason.NOT_YOUR_ROLE, detail={"unit": wanted, "by": by})
         case Verdict.YES:
-            return None
 
 
 def _judge(incoming: Incoming, mutation: Mutation, sender: Sender, ledger: Ledger, unit: UnitCode) -> Verdict:

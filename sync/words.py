@@ -10,7 +10,7 @@ import msgspec
 from contracts.ids import UnitCode
 from contracts.kinds import KINDS
 from contracts.meta import Policy, field_rules
-from contracts.mutation import CREATE, DELETE, EDIT, Mutation
+from contracts.mutation import ARCHIVE, CREATE, DELETE, EDIT, Mutation
 from contracts.outcomes import Outcome, Reason
 from sync.decision import Hold
 from sync.machines import transition_of
@@ -41,7 +41,7 @@ def word_fault(mutation: Mutation) -> Reason | None:
     """A kind or operation this server has never heard of."""
     if mutation.kind not in KINDS:
         return Reason.UNKNOWN_KIND
-    if mutation.op in (CREATE, EDIT, DELETE):
+    if mutation.op in (CREATE, EDIT, DELETE, ARCHIVE):
         return None
     return None if transition_of(mutation.kind, mutation.op) else Reason.UNKNOWN_COMMAND
 
