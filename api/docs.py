@@ -96,7 +96,7 @@ def _operations(schema: dict[str, Any], tag: str) -> Iterator[str]:
 
 
 def _operation(method: str, path: str, operation: dict[str, Any]) -> Iterator[str]:
-    free = "" if operation.get("security") != [] else ' <span class="free">无需登录 no token</span>'
+    free = "" if operation.get("security") != [{}] else ' <span class="free">无需登录 no token</span>'
     yield f'<details><summary><span class="m">{method.upper()}</span> <code>{_e(path)}</code> {_e(operation.get("summary", ""))}{free}</summary>'
     yield f"<p>{_e(operation.get('description', ''))}</p>"
     for title, part in (("参数 Parameters", "parameters"), ("请求 Request", "requestBody"), ("应答 Responses", "responses")):

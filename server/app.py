@@ -10,6 +10,7 @@ from litestar.middleware import DefineMiddleware
 from api.auth import Authenticate
 from api.dependencies import DEPENDENCIES
 from api.docs import openapi_config
+from api.documented import ProblemResponses
 from api.metrics import Metrics
 from api.middleware import RequestContext, RequestDecompression, ResponseCompression
 from api.problems import EXCEPTION_HANDLERS
@@ -17,6 +18,7 @@ from api.proxies import TrustedProxies
 from api.routes import ROUTES
 from server.resources import open_resources
 from server.settings import Settings
+from server.tracing import traced
 
 
 def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None) -> Litestar:
@@ -37,6 +39,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
         exception_handlers=EXCEPTION_HANDLERS,
         request_max_body_size=settings.limits.decompressed_bytes_max,
         openapi_config=openapi_config(settings.public_url),
+        plugins=[ProblemResponses()],
         logging_config=None,
         debug=False,
     )
@@ -52,9 +55,10 @@ def _surround(app: Litestar, settings: Settings, metrics: Metrics) -> None:
         packed_bytes_max=settings.limits.body_bytes_max,
         unpacked_bytes_max=settings.limits.decompressed_bytes_max,
     )
-    app.asgi_handler = RequestContext(
+    outer = RequestContext(
         unpacked,
         proxies=TrustedProxies(settings.trusted_proxies),
         metrics=metrics,
         always_https=settings.public_url.startswith("https://"),
     )
+    app.asgi_handler = traced(outer, settings.observe.otlp_endpoint)

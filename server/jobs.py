@@ -22,6 +22,7 @@ from storage.photo_notes import fetch_unfinished
 from storage.photo_process import PhotoWork, process_photo
 from storage.photos import PROCESS_JOB, PhotoRef
 from storage.pool import Pool
+from storage.rate_limit import purge_buckets
 from storage.reference import reference_of
 from storage.tokens import purge_tokens
 from storage.units import UnitsCache
@@ -86,8 +87,10 @@ async def retry_deferred(work: Work) -> None:
 
 
 async def clean_tokens(work: Work) -> None:
-    """Tokens that nobody can use any more."""
+    """Tokens that nobody can use any more, and rate buckets that are long full again."""
     while await purge_tokens(work.pool, work.now()):
+        pass
+    while await purge_buckets(work.pool, work.now()):
         pass
 
 
