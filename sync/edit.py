@@ -22,10 +22,10 @@ from sync.homes import home_of, moved
 from sync.ledger import Ledger
 from sync.machines import Transition, allowed_from, transition_of
 from sync.merge import Lost, Merge, Sight, has_seen, merge_fields, policy_of, spread, written
-from sync.state import DELETION, EVERY_OTHER, RecordState, Writer
 from sync.retention import come_home, plan_archive
-from sync.words import decoding_fault, guarded_fields
+from sync.state import DELETION, EVERY_OTHER, RecordState, Writer
 from sync.transfers import arrives
+from sync.words import decoding_fault, guarded_fields
 
 WRITABLE: Final = (Policy.UNION, Policy.APPEND, Policy.LATEST, Policy.COMPOUND, Policy.EACH)
 
@@ -34,16 +34,16 @@ def plan_write(mutation: Mutation, sender: Sender, ledger: Ledger) -> Decision:
     """The mutation is understood and permitted; the record is missing, live or deleted."""
     state = ledger.records.get(mutation.record)
     if state is not None and state.moved_to is not None:
-        return Accept(outcome=Outcome.APPLIED, reason=Reason.FORWARDED, detail={"county": state.moved_to})
         if sender.is_system and arrives(mutation):
             return _return(mutation, state, sender, ledger)
+        return Accept(outcome=Outcome.APPLIED, reason=Reason.FORWARDED, detail={"county": state.moved_to})
     if state is None:
         return _create(mutation, sender, ledger)
     if mutation.op == DELETE:
         return _delete(mutation, state, sender, ledger)
-    return _change(mutation, state, sender, ledger)
     if mutation.op == ARCHIVE:
         return plan_archive(mutation, state, sender, ledger)
+    return _change(mutation, state, sender, ledger)
 
 
 def root_of(mutation: Mutation, ledger: Ledger) -> Version:
@@ -80,11 +80,11 @@ def _create(mutation: Mutation, sender: Sender, ledger: Ledger) -> Decision:
         body=_one_line(bytes(mutation.body)),  # type: ignore[arg-type]
         parent=parent,
     )
-    change = Change(after=state, op=CREATE, patch=None)
     above = ledger.records.get(parent) if parent is not None else None
     if above is not None and above.moved_to is not None:
         return _forwarded(replace(state, deleted=True, moved_to=above.moved_to), root_of(mutation, ledger))
     state, recalled = come_home(state, mutation, sender, ledger)
+    change = Change(after=state, op=CREATE, patch=None)
     revived = _revive_parent(mutation, sender, ledger, parent)
     more = consequences_of(mutation, sender, ledger, None, state, ())
     outcome = Outcome.CONFLICT if revived else Outcome.APPLIED
@@ -233,10 +233,10 @@ def _accepted(
     )
     if "unit" in merge.changed:
         after = moved(after, str(merge.values["unit"]), ledger)
+    after, recalled = come_home(after, mutation, sender, ledger)
     lost = (*((_deletion_lost(state, mutation, sender),) if state.deleted else ()), *merge.lost)
     conflicts = tuple(ledger.conflict(mutation, sender, after, one) for one in lost)
     more = consequences_of(mutation, sender, ledger, state, after, tuple(merge.changed))
-    after, recalled = come_home(after, mutation, sender, ledger)
     change = Change(after=after, op=mutation.op, patch={"set": merge.changed})
     outcome = Outcome.CONFLICT if lost else Outcome.MERGED if merge.beside_others else Outcome.APPLIED
     if lost and reason is Reason.OK:

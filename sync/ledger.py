@@ -117,10 +117,10 @@ class Ledger:
         self._held_rows: list[HeldRow] = []
         self._announced: list[Announced] = []
         self._clones: list[Incoming] = []
-
         self._n = 0  # of the mutation being entered
         self._left: dict[RecordId, int] = {}
         self._forwarded: list[Transfer] = []
+
     # -------------------------------------------------------------------------------------------- asked by planning
 
     def body_fault(self, mutation: Mutation) -> str | None:
@@ -170,7 +170,6 @@ class Ledger:
         """Said of the mutation being decided, whatever becomes of it."""
         self._flags |= detail
 
-    def conflict(self, mutation: Mutation, sender: Sender, record: RecordState, lost: Lost) -> Change:
     def forward(self, mutation: Mutation, record: RecordState) -> None:
         """It follows a record that has moved to another county."""
         assert record.moved_to is not None
@@ -205,6 +204,7 @@ class Ledger:
             if record.moved_to is not None
         ]
 
+    def conflict(self, mutation: Mutation, sender: Sender, record: RecordState, lost: Lost) -> Change:
         """The record that shows a losing value to the supervisor responsible for the unit."""
         places, unit = self.view.places, unit_of(record.stream)
         desk = places.desk_of(unit)
@@ -249,8 +249,8 @@ class Ledger:
     def enter(self, incoming: Incoming, decision: Decision) -> None:
         """Take one decision into the plan."""
         flags, self._flags = self._flags or None, {}
-        match decision:
         self._n = incoming.n
+        match decision:
             case Repeat(outcome=outcome):
                 self._outcomes.append(outcome)
             case Clone():
@@ -282,10 +282,10 @@ class Ledger:
         named = incoming.mutation.record if incoming.mutation else None
         mine = own if own is not None and own.after.id == named else None
         self._journal(incoming, accept.outcome, accept.reason, detail, accept.root, mine)
-        for change in accept.changes:
         record = self.records.get(named) if named is not None else None
         if accept.reason is Reason.FORWARDED and mine is None and record is not None and incoming.mutation is not None:
             self.forward(incoming.mutation, record)
+        for change in accept.changes:
             self._take(change)
             if change is not mine:
                 self._consequence(incoming, change)
@@ -305,9 +305,9 @@ class Ledger:
     def _take(self, change: Change) -> None:
         self.records[change.after.id] = change.after
         self._changed[change.after.id] = None
-
         if change.after.moved_to is not None:
             self._left[change.after.id] = self._n
+
     def _hold(self, incoming: Incoming, hold: Hold) -> None:
         self._announce(incoming)
         mutation = incoming.mutation
@@ -468,8 +468,8 @@ class Ledger:
             held=self._held_rows,
             announced=self._announced,
             clones=self._clones,
-        )
             transfers=[*self._copies(), *self._forwarded],
+        )
 
 
 def _why(lost: Lost) -> str:

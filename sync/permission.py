@@ -52,6 +52,10 @@ PERMITTED: dict[tuple[str, str], frozenset[Role]] = {
     ("notice", "delete"): OFFICE,
     ("notice", "notice.acknowledge"): ACTIVE,
     ("conflict", "conflict.settle"): OFFICE,
+    ("site", LEAVE): OFFICE,
+    ("task", LEAVE): OFFICE,
+    ("inspection", LEAVE): OFFICE,
+    ("problem", LEAVE): OFFICE,
 }
 
 
@@ -77,10 +81,6 @@ def may(duties: Iterable[Duty], places: Places, kind: str, op: str, unit: UnitCo
     """Judge one operation on a record of `unit`, captured within `when`."""
     roles = PERMITTED.get((kind, op), SERVER_ONLY)
     verdict = Verdict.NO_DUTY
-    ("site", LEAVE): OFFICE,
-    ("task", LEAVE): OFFICE,
-    ("inspection", LEAVE): OFFICE,
-    ("problem", LEAVE): OFFICE,
     for duty in duties:
         if duty.role is Role.SYSTEM:
             return Verdict.YES

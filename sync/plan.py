@@ -127,6 +127,7 @@ def _forbidden(incoming: Incoming, mutation: Mutation, sender: Sender, ledger: L
             return Refuse(reason=Reason.NOT_YOUR_ROLE, detail={"op": mutation.op, "by": who_may(mutation.kind, mutation.op)})
         case Verdict.FLAGGED:
             ledger.flag({"duty": "partial"})
+        case Verdict.YES:
             pass
     return _forbidden_leave(incoming, mutation, sender, ledger, judged, wanted)
 
@@ -144,7 +145,6 @@ def _forbidden_leave(
         return None
     by = who_may(mutation.kind, LEAVE)
     return Hold(outcome=Outcome.QUARANTINED, reason=Reason.NOT_YOUR_ROLE, detail={"unit": wanted, "by": by})
-        case Verdict.YES:
 
 
 def _judge(incoming: Incoming, mutation: Mutation, sender: Sender, ledger: Ledger, unit: UnitCode) -> Verdict:
