@@ -13,6 +13,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Final, LiteralString
 
+import asyncpg
 import msgspec
 
 from contracts.ids import County, DeviceId, RecordId
@@ -105,7 +106,7 @@ SQL_FETCH_BLOB: Final[LiteralString] = """
 async def fetch_blob(conn: Executor, county: County, sha256: str) -> Blob | None:
     """Unlocked: good for deciding what to do next, not for giving a receipt."""
     row = await conn.fetchrow(SQL_FETCH_BLOB, county, sha256)
-    return row and _blob(row)
+    return _blob(row) if row else None
 
 
 SQL_LOCK_BLOB: Final[LiteralString] = """
@@ -116,7 +117,7 @@ SQL_LOCK_BLOB: Final[LiteralString] = """
 
 async def lock_blob(conn: Connection, county: County, sha256: str) -> Blob | None:
     row = await conn.fetchrow(SQL_LOCK_BLOB, county, sha256)
-    return row and _blob(row)
+    return _blob(row) if row else None
 
 
 SQL_UPDATE_BYTES: Final[LiteralString] = """
@@ -235,5 +236,5 @@ async def count_wanted(conn: Executor) -> dict[County, tuple[int, float]]:
     return {row["county"]: (row["photos"], row["oldest_seconds"]) for row in await conn.fetch(SQL_COUNT_WANTED)}
 
 
-def _blob(row: object) -> Blob:
-    return Blob(**{name: row[name] for name in Blob.__struct_fields__ if name != "state"}, state=BlobState(row["state"]))  # type: ignore[index]
+def _blob(row: asyncpg.Record) -> Blob:
+    return Blob(**{name: row[name] for name in Blob.__struct_fields__ if name != "state"}, state=BlobState(row["state"]))

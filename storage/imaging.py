@@ -112,7 +112,7 @@ def read_exif(image: Image.Image) -> Exif:
         lat=exif_degrees(gps.get(LAT), gps.get(LAT_REF), "S", 90),
         lng=exif_degrees(gps.get(LNG), gps.get(LNG_REF), "W", 180),
         device=" ".join(exif_text(tags.get(tag)) for tag in (MAKE, MODEL)).strip()[:DEVICE_CHARACTERS_MAX] or None,
-        orientation=orientation if orientation in range(1, 9) else 1,
+        orientation=orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1,
     )
 
 

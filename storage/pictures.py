@@ -20,7 +20,9 @@ SQL_FETCH_LOOK: Final[LiteralString] = """
 async def fetch_look(conn: Executor, county: County, sha256: str) -> Look | None:
     """None: nobody has looked yet, or no picture could be made of it."""
     row = await conn.fetchrow(SQL_FETCH_LOOK, county, sha256)
-    return row and Look(
+    if row is None:
+        return None
+    return Look(
         format=row["format"],
         width=row["width"],
         height=row["height"],

@@ -76,4 +76,10 @@ def has_chinese(path: Path) -> bool:
         face = ImageFont.truetype(path, 24)
     except OSError:
         return False
-    return len({bytes(face.getmask(character)) for character in PROBE}) == len(PROBE)
+    return len({drawn(character, face) for character in PROBE}) == len(PROBE)
+
+
+def drawn(character: str, face: ImageFont.FreeTypeFont) -> bytes:
+    canvas = Image.new("L", (48, 48))
+    ImageDraw.Draw(canvas).text((4, 4), character, 255, font=face)
+    return canvas.tobytes()

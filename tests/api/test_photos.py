@@ -16,7 +16,7 @@ from contracts.photos import CHUNK_BYTES
 from contracts.receipt import PhotoReceipt
 from server.settings import LimitSettings, Settings
 from storage.objects import Objects, S3Access, photo_key
-from tests.api.office import TOWNSHIP, OTHER_COUNTY, VILLAGE, World
+from tests.api.office import OTHER_COUNTY, TOWNSHIP, VILLAGE, World
 from tests.api.photo_story import COUNTY, PhotoPhone
 from tests.photo_builder import jpeg, noise, picture, sha256_of
 

@@ -52,7 +52,7 @@ async def working(settings: Settings) -> AsyncIterator[None]:
 
 async def until(condition: Callable[[], Awaitable[bool]], seconds_max: float = 30) -> None:
     async with asyncio.timeout(seconds_max):
-        while not await condition():
+        while not await condition():  # noqa: ASYNC110 - the other side is a database
             await asyncio.sleep(0.05)
 
 
