@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -220,6 +221,8 @@ def test_s3_moves_to_other_ports_when_its_own_are_taken_and_keeps_its_objects(s3
 def test_a_pid_file_is_believed_only_when_everything_fits(tmp_path: Path) -> None:
     path = tmp_path / "pid"
     with a_foreign_process() as process:
+        while not psutil.Process(process.pid).cmdline():  # the kernel shows it a moment after the program began
+            time.sleep(0.01)
         write_pid_file(path, psutil.Process(process.pid))
         assert read_pid_file(path, "time.sleep")
         assert read_pid_file(path, "another program") is None
