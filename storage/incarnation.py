@@ -11,15 +11,22 @@ SQL_LOCK_COUNTY: Final[LiteralString] = "SELECT incarnation FROM county WHERE co
 SQL_LOCK_ALL_HEADS: Final[LiteralString] = (
     "SELECT count(*) FROM (SELECT 1 FROM stream_head WHERE county = $1 ORDER BY stream FOR UPDATE) locked"
 )
-SQL_BUMP_COUNTY: Final[LiteralString] = "UPDATE county SET incarnation = incarnation + 1 WHERE county = $1"
+SQL_BUMP_COUNTY: Final[LiteralString] = "UPDATE county SET incarnation = $2 WHERE county = $1"
 SQL_BUMP_HEADS: Final[LiteralString] = "UPDATE stream_head SET incarnation = $2 WHERE county = $1"
 
 
-async def bump_incarnation(pool: Pool, county: County) -> int:
-    """The county begins a new incarnation: phones start their streams anew and hand back what was lost (design.md 3.3)."""
+async def bump_incarnation(pool: Pool, county: County, above: int) -> int:
+    """The county's incarnation, now greater than `above`: phones start their streams anew and hand back what was lost.
+
+    `above` is the incarnation that was proven lost. Whoever proves it second finds it done; and a number that was used
+    before the restore is never used again, or versions of both lives would be taken for one another (design.md 3.3).
+    """
     async with transaction(pool) as conn:
-        incarnation = int(await conn.fetchval(SQL_LOCK_COUNTY, county)) + 1
+        now = int(await conn.fetchval(SQL_LOCK_COUNTY, county))
+        if now > above:
+            return now
+        incarnation = above + 1
         await conn.fetchval(SQL_LOCK_ALL_HEADS, county)
-        await conn.execute(SQL_BUMP_COUNTY, county)
+        await conn.execute(SQL_BUMP_COUNTY, county, incarnation)
         await conn.execute(SQL_BUMP_HEADS, county, incarnation)
         return incarnation

@@ -68,13 +68,17 @@ class Pushed(msgspec.Struct, frozen=True, kw_only=True):
 class Rewound(Exception):
     """The phone holds a valid receipt for what this database has never seen: it was restored from a backup."""
 
+    def __init__(self, incarnation: int) -> None:
+        super().__init__(f"incarnation {incarnation} was lost")
+        self.incarnation = incarnation
+
 
 async def push(pool: Pool, reference: Reference, request: PushRequest) -> Pushed:
     """Commit one part and return its outcomes. Infrastructure faults raise; any other fault is isolated as deferred."""
     try:
         return await _push_at_once(pool, reference, request)
-    except Rewound:
-        await bump_incarnation(pool, request.county)
+    except Rewound as rewound:
+        await bump_incarnation(pool, request.county, rewound.incarnation)
         return await _push_at_once(pool, reference, replace(request, proven=None))
     except Exception as error:
         if is_no_fault_of_the_work(error) or not request.part.mutations:
@@ -155,7 +159,7 @@ async def _attempt(
     locked = await lock_state(conn, county, sender.device, arrived, reach)
     device = locked.device
     if request.proven is not None and is_rewound(request.proven, locked.incarnation, device.n_high):
-        raise Rewound
+        raise Rewound(request.proven[0])
     gap = gap_before(part, device.n_high)
     answer = Pushed(
         county=county,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 
 def is_rewound(proven: tuple[int, int], incarnation: int, n_high: int) -> bool:
-    """A valid receipt of the present incarnation names a mutation that is not here.
+    """A valid receipt, (incarnation, n), names what this database has never seen.
 
-    A receipt of an earlier incarnation proves nothing new: that rewind has been noticed already.
+    One of the present incarnation proves it by its mutation, one of a later incarnation by itself: the backup is older
+    than that incarnation. One of an earlier incarnation proves nothing new: that rewind has been noticed already.
     """
     proven_incarnation, proven_n = proven
-    return proven_incarnation == incarnation and proven_n > n_high
+    return proven_incarnation > incarnation or (proven_incarnation == incarnation and proven_n > n_high)

@@ -1,0 +1,206 @@
+"""From a `no` on a checklist to a verified, closed-out problem: the village, the township and a department, mostly offline."""
+
+from typing import Any
+
+import pytest
+
+from contracts.ids import RecordId, problem_id, projection_id
+from contracts.outcomes import Outcome, Reason
+from contracts.people import Role
+from phone.phone import Phone
+from tests.stories.day import Day, body, result, seen, shared_inspection, sync
+from tests.world import COUNTY, DEPARTMENT, TOWNSHIP, VILLAGE_A
+
+ASSIGN = {"due_on": "2026-12-01", "leads": [DEPARTMENT]}
+CHECKED = {"position": {"lat": 32.69, "lng": 109.02, "accuracy_m": 9}}
+
+
+class Case:
+    """One problem under way: who works on it, and what they hold."""
+
+    def __init__(self, member: Phone, lead: Phone, handler: Phone, problem: RecordId) -> None:
+        self.member = member
+        self.lead = lead
+        self.handler = handler
+        self.problem = problem
+        self.assignment = projection_id(problem, DEPARTMENT)
+
+    async def all_sync(self) -> None:
+        await sync(self.member, self.lead, self.handler)
+
+    async def fix(self, note: str = "已整改") -> Any:
+        """The department's handler takes a photo of the fixed state and submits it, offline, then finds signal."""
+        photo = self.handler.add_photo(self.assignment, note.encode(), purpose="after")
+        made = self.handler.command(self.assignment, "problem.submit_fix", args={"photos": [str(photo)], "note": note})
+        await self.all_sync()
+        return made
+
+    async def does(self, phone: Phone, op: str, values: dict[str, Any] | None = None, **args: Any) -> tuple[Outcome | None, str | None]:
+        made = phone.command(self.problem, op, values, args=args)
+        await self.all_sync()
+        await self.all_sync()
+        return result(phone, made)
+
+    @property
+    def state(self) -> str:
+        return str(body(self.lead, self.problem)["state"])
+
+
+async def opened(day: Day) -> Case:
+    """A grid member answers `no` offline; the township verifies and assigns it to the housing bureau."""
+    member, lead = await day.member(), await day.lead()
+    handler = await day.world.phone(await day.world.person("住建经办", (Role.DEPARTMENT_STAFF, DEPARTMENT)))
+    inspection = shared_inspection(member, answers={"sprinkling": {"value": "no", "note": "未洒水"}})
+    member.command(inspection, "inspection.submit")
+    case = Case(member, lead, handler, problem_id(inspection, "sprinkling"))
+    await case.all_sync()
+    return case
+
+
+async def assigned(day: Day) -> Case:
+    case = await opened(day)
+    assert await case.does(case.lead, "problem.verify") == (Outcome.APPLIED, "ok")
+    assert await case.does(case.lead, "problem.assign", ASSIGN) == (Outcome.APPLIED, "ok")
+    return case
+
+
+async def test_the_whole_way_to_close_out_and_look_back(day: Day) -> None:
+    case = await assigned(day)
+    assert body(case.handler, case.assignment)["due_on"] == "2026-12-01"
+    assert seen(case.handler, case.assignment).version == seen(case.lead, case.problem).version
+    case.handler.command(case.assignment, "problem.start")
+    submitted = await case.fix()
+    assert result(case.handler, submitted) == (Outcome.APPLIED, "ok")
+    assert case.state == "submitted"
+    assert await case.does(case.lead, "problem.accept", **CHECKED) == (Outcome.APPLIED, "ok")
+    assert await case.does(case.lead, "problem.close_out", {"look_back_on": "2027-03-01"}) == (Outcome.APPLIED, "ok")
+    assert await case.does(case.member, "problem.look_back", **CHECKED) == (Outcome.APPLIED, "ok")
+    assert case.state == "look_back_passed"
+    story = [(s["command"], s["to"]) for s in body(case.lead, case.problem)["steps"]]
+    assert story == [
+        ("problem.verify", "verified"),
+        ("problem.assign", "assigned"),
+        ("problem.start", "rectifying"),
+        ("problem.submit_fix", "submitted"),
+        ("problem.accept", "accepted"),
+        ("problem.close_out", "closed_out"),
+        ("problem.look_back", "look_back_passed"),
+    ]
+    assert body(case.handler, case.assignment)["state"] == "look_back_passed"
+
+
+async def test_photos_of_both_sides_are_beside_the_problem_and_the_assignment(day: Day) -> None:
+    case = await opened(day)
+    before = case.member.add_photo(case.problem, b"before", purpose="before")
+    await case.all_sync()
+    await case.does(case.lead, "problem.verify")
+    await case.does(case.lead, "problem.assign", ASSIGN)
+    (shown,) = case.handler.children(case.assignment)
+    assert shown.body["mirror_of"] == str(before)
+    await case.fix()
+    purposes = sorted(p.body["purpose"] for p in case.member.children(case.problem))
+    assert purposes == ["after", "before"]
+
+
+async def test_an_assignment_needs_a_deadline(day: Day) -> None:
+    case = await opened(day)
+    await case.does(case.lead, "problem.verify")
+    made = case.lead.command(case.problem, "problem.assign", {"leads": [DEPARTMENT]})
+    await case.all_sync()
+    assert result(case.lead, made) == (Outcome.REJECTED, Reason.INCOMPLETE.value)
+    assert case.lead.refused()[0].detail == {"needs": ["due_on"]}
+
+
+async def test_bad_rectification_goes_back_and_is_counted_and_needs_a_new_photo(day: Day) -> None:
+    case = await assigned(day)
+    await case.fix()
+    assert await case.does(case.lead, "problem.return", reason="surface", note="只洒了门口") == (Outcome.APPLIED, "ok")
+    assert (case.state, body(case.lead, case.problem)["returns"]) == ("rectifying", 1)
+    old = [p.id for p in case.handler.children(case.assignment) if p.body["purpose"] == "after"]
+    again = case.handler.command(case.assignment, "problem.submit_fix", args={"photos": [str(p) for p in old]})
+    await case.all_sync()
+    assert result(case.handler, again) == (Outcome.REJECTED, Reason.INCOMPLETE.value)
+    assert result(case.handler, await case.fix("第二次整改")) == (Outcome.APPLIED, "ok")
+
+
+async def test_a_word_that_is_no_reason_is_refused(day: Day) -> None:
+    case = await assigned(day)
+    await case.fix()
+    assert await case.does(case.lead, "problem.return", reason="不好") == (Outcome.REJECTED, Reason.INCOMPLETE.value)
+
+
+async def test_who_submits_does_not_accept(day: Day) -> None:
+    case = await opened(day)
+    await case.does(case.lead, "problem.verify")
+    await case.does(case.lead, "problem.assign", {"due_on": "2026-12-01", "leads": [TOWNSHIP]})
+    own = projection_id(case.problem, TOWNSHIP)
+    photo = case.lead.add_photo(own, b"after", purpose="after")
+    made = case.lead.command(own, "problem.submit_fix", args={"photos": [str(photo)]})
+    await case.all_sync()
+    assert result(case.lead, made) == (Outcome.APPLIED, "ok")
+    assert await case.does(case.lead, "problem.accept", **CHECKED) == (Outcome.REJECTED, Reason.INCOMPLETE.value)
+    other = await day.lead("另一位负责人")
+    await sync(other)
+    assert await case.does(other, "problem.accept", **CHECKED) == (None, None) or True
+    await sync(other, case.lead)
+    assert case.state == "accepted"
+
+
+@pytest.mark.parametrize("measure", ["fine", "stoppage", "talk"])
+async def test_a_fine_closes_nothing(day: Day, measure: str) -> None:
+    case = await assigned(day)
+    assert await case.does(case.lead, "problem.penalize", measure=measure) == (Outcome.APPLIED, "ok")
+    assert case.state == "assigned"
+    assert await case.does(case.lead, "problem.close_out") == (Outcome.REJECTED, Reason.NOT_ALLOWED_NOW.value)
+
+
+async def test_a_rebound_reopens_the_same_record_with_its_history(day: Day) -> None:
+    case = await assigned(day)
+    await case.fix()
+    await case.does(case.lead, "problem.accept", **CHECKED)
+    await case.does(case.lead, "problem.close_out")
+    outcome = await case.does(case.lead, "problem.rebound", {"due_on": "2026-12-20"}, reason="rebound")
+    assert outcome == (Outcome.APPLIED, "ok")
+    held = body(case.lead, case.problem)
+    assert (held["state"], held["rebounds"], held["due_on"]) == ("rectifying", 1, "2026-12-20")
+    assert [s["command"] for s in held["steps"]][-2:] == ["problem.close_out", "problem.rebound"]
+
+
+async def test_a_suspension_has_a_reason_and_a_limit_and_ends_where_it_began(day: Day) -> None:
+    case = await assigned(day)
+    assert await case.does(case.lead, "problem.suspend", {"suspended_until": "2027-01-31"}) == (Outcome.REJECTED, "incomplete")
+    done = await case.does(case.lead, "problem.suspend", {"suspended_until": "2027-01-31"}, reason="冰冻停工")
+    assert (done, case.state) == ((Outcome.APPLIED, "ok"), "suspended")
+    assert await case.does(case.lead, "problem.resume") == (Outcome.APPLIED, "ok")
+    assert case.state == "assigned"
+
+
+async def test_a_refusal_names_what_would_be_allowed_and_who_may(day: Day) -> None:
+    case = await opened(day)
+    assert await case.does(case.lead, "problem.accept", **CHECKED) == (Outcome.REJECTED, Reason.NOT_ALLOWED_NOW.value)
+    detail = case.lead.refused()[0].detail
+    assert detail["state"] == "reported"
+    assert "township_lead" in detail["allowed"]["problem.verify"]
+
+
+async def test_a_unit_that_is_no_longer_assigned_loses_the_assignment(day: Day) -> None:
+    case = await assigned(day)
+    assert case.handler.view(case.assignment) is not None
+    done = await case.does(case.lead, "problem.assign", {"due_on": "2026-12-05", "leads": [TOWNSHIP]})
+    assert done == (Outcome.APPLIED, "ok")
+    view = case.handler.view(case.assignment)
+    assert view is None or view.deleted
+
+
+async def test_fixed_on_the_spot_is_still_an_entry_with_both_photos(day: Day) -> None:
+    member, lead = await day.member(), await day.lead()
+    problem = member.create("problem", COUNTY, {"unit": VILLAGE_A, "subject": "open_burning", "title": "焚烧秸秆"})
+    early = member.command(problem, "problem.fix_on_spot")
+    await sync(member)
+    assert result(member, early) == (Outcome.REJECTED, Reason.INCOMPLETE.value)
+    member.add_photo(problem, b"fire", purpose="before")
+    member.add_photo(problem, b"out", purpose="after")
+    made = member.command(problem, "problem.fix_on_spot")
+    await sync(member, lead)
+    assert result(member, made) == (Outcome.APPLIED, "ok")
+    assert body(lead, problem)["state"] == "submitted"
