@@ -32,17 +32,18 @@ class _Key(msgspec.Struct, frozen=True):
 
 
 class Account:
-    """Who this store belongs to. The device id is made with the store, once."""
+    """Who this store belongs to."""
 
     def __init__(self, store: Store, client: httpx.AsyncClient) -> None:
         self._store = store
         self._client = client
-        if fetch_meta(store.db, "device") is None:
-            with store.transaction("device named") as db:
-                set_meta(db, "device", str(uuid7()))
 
     @property
     def device(self) -> DeviceId:
+        """Made when first asked for; a wiped store is another device."""
+        if fetch_meta(self._store.db, "device") is None:
+            with self._store.transaction("device named") as db:
+                set_meta(db, "device", str(uuid7()))
         return DeviceId(fetch_meta(self._store.db, "device"))
 
     @property

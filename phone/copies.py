@@ -78,6 +78,9 @@ def apply_scope(db: sqlite3.Connection, scope: Scope, exchange: int) -> None:
     db.executemany(SQL_LEAVE_STREAM, [(name,) for name in scope.drop])
     leave_streams(db)
     held = {stream.name: stream for stream in fetch_streams(db)}
+    for stream in held.values():
+        if stream.state == "have" and stream.name not in scope.streams:
+            empty_stream(db, stream)
     for name, head in scope.streams.items():
         note_head(db, held[name], head, exchange)
     release_all_caught_up(db, exchange)
@@ -106,6 +109,12 @@ def leave_streams(db: sqlite3.Connection) -> None:
     leavable = db.execute(SQL_FETCH_LEAVABLE).fetchall()
     db.executemany(SQL_DELETE_STREAM_COPIES, leavable)
     db.executemany(SQL_DELETE_STREAM, leavable)
+
+
+def empty_stream(db: sqlite3.Connection, stream: Stream) -> None:
+    """Ours, and yet without a head: the server was restored to before its first record."""
+    take_copies(db, db.execute(SQL_FETCH_COPIES, (stream.name,)).fetchall(), stream.name)
+    db.execute(SQL_DELETE_STREAM, (stream.name,))
 
 
 SQL_ADD_STREAM: Final[LiteralString] = """

@@ -249,7 +249,8 @@ class PretendServer:
         if self.wipe:
             return [*frames, End(more=False)]
         held = set(request.cursor)
-        heads = {name: self.stream(name).head(COUNTY) for name in self.scope}
+        known = [name for name in self.scope if name in self.world.streams]  # a stream is born with its first record
+        heads = {name: self.stream(name).head(COUNTY) for name in known}
         frames.append(Scope(streams=heads, drop=sorted(held - set(self.scope))))
         pages, more = self._pages(request)
         wanted = sorted(
@@ -340,6 +341,8 @@ class PretendServer:
     def _pages(self, request: ExchangeRequest) -> tuple[list[Page], bool]:
         left, pages = request.limits.records, []
         for name in self.scope:
+            if name not in self.world.streams:
+                continue
             stream, cursor = self.stream(name), request.cursor.get(name)
             replacing = name in request.replacing
             anew = cursor is None or cursor[0] != stream.incarnation or (cursor[1] < stream.floor and not replacing)

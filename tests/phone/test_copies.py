@@ -277,6 +277,25 @@ async def test_an_older_version_is_the_newer_truth_after_a_restore():
     rig.assert_agrees()
 
 
+async def test_a_stream_younger_than_the_backup_is_emptied_and_own_work_on_it_is_handed_in_again():
+    rig = await Rig().enrolled()
+    team, own = "610902-team.field", "610902001001.field"
+    rig.server.scope = [own, team]
+    backup = rig.server.backup()
+    (theirs,) = others_records(rig.server, 1, team)
+    mine = rig.phone.create("site", COUNTY, {"unit": "610902-team", "name": "mine"})
+    await rig.sync()
+    assert len(rig.phone.records("site")) == 2
+    rig.server.restore(backup)
+    rig.server.judge = lambda m: (Outcome.REJECTED, Reason.NOT_ALLOWED_NOW)
+    await rig.sync()
+    assert rig.phone.view(theirs) is None
+    assert rig.phone.view(mine) is None
+    assert [p.mutation.record for p in rig.phone.refused()] == [mine]
+    assert [s.name for s in rig.phone.streams()] == [own]
+    rig.assert_agrees()
+
+
 async def test_what_nobody_holds_any_more_is_said_and_not_offered():
     rig, _ = await a_phone_with(1)
     backup = rig.server.backup()

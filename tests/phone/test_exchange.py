@@ -177,6 +177,7 @@ async def test_a_wiped_phone_hands_in_its_work_and_forgets_everything(tmp_path):
     for k in range(4):
         rig.phone.edit(site, {"note": f"secret {k}"})
     rig.phone.add_photo(site, b"secret picture")
+    wiped = rig.phone.account.device
     rig.server.wipe = True
     synced = await rig.phone.sync()
     assert synced.ended is Ended.WIPED
@@ -184,6 +185,7 @@ async def test_a_wiped_phone_hands_in_its_work_and_forgets_everything(tmp_path):
     assert rig.phone.records("site") == []
     assert rig.phone.photos() == []
     assert rig.phone.account.person is None
+    assert rig.phone.account.device != wiped
     folder = rig.phone.store.photo_folder
     assert folder is not None
     assert list(folder.iterdir()) == []
