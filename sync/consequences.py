@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from contracts.checklist import Checklist, Finding, Item, findings_of
-from contracts.ids import RecordId, problem_id
+from contracts.ids import DeviceId, RecordId, problem_id
 from contracts.kinds.inspection import Inspection
 from contracts.kinds.problem import Problem
 from contracts.mutation import DELETE, Mutation
@@ -19,7 +19,7 @@ from sync.decision import Change, Refuse, Sender
 from sync.duplicates import is_suspect
 from sync.homes import moved
 from sync.ledger import Ledger
-from sync.merge import Merge, get_field, set_field, written
+from sync.merge import Lost, Merge, get_field, set_field, written
 from sync.places import unit_of
 from sync.state import DELETION, RecordState, Writer
 from sync.transfers import settling
@@ -197,15 +197,19 @@ def settle(mutation: Mutation, sender: Sender, ledger: Ledger, merge: Merge) -> 
     if field == DELETION:
         return _buried(mutation, sender, ledger, record) if choice == "lost" else ()
     value = merge.values.get("lost") if choice == "lost" else mutation.args["value"]
-    return _settled(mutation, sender, ledger, record, field, value)
+    return _settled(mutation, sender, ledger, record, field, value, merge.values.get("kept"))
 
 
 def _settled(
-    mutation: Mutation, sender: Sender, ledger: Ledger, record: RecordState, field: str, value: Any
+    mutation: Mutation, sender: Sender, ledger: Ledger, record: RecordState, field: str, value: Any, kept: Any
 ) -> tuple[Change, ...] | Refuse:
-    """The field takes the value that was decided on, under the same rules as any other writing."""
+    """The field takes the value that was decided on, under the same rules as any other writing.
+
+    `kept` is what the conflict said is in the record.
+    """
     values = record.values
-    if get_field(values, field) == value:
+    current = get_field(values, field)
+    if current == value:
         return ()
     set_field(values, field, value)
     body = msgspec.json.encode(values)
@@ -218,10 +222,19 @@ def _settled(
         if ledger.view.places.county_of(str(value)) is None:
             return Refuse(reason=Reason.UNKNOWN_UNIT, detail={"unit": value})
         after = moved(after, str(value), ledger)
+    # What somebody wrote after the conflict arose was not on the supervisor's screen: it loses visibly, as any other value.
+    unseen = [Lost(field, kept=value, lost=current, kept_by=(sender.device, mutation.n), lost_by=_written_by(record, field))]
+    shown = () if current in (kept, None, "") else unseen
     return (
         Change(after=after, op="settle", patch={"set": {field: value}}),
+        *(ledger.conflict(mutation, sender, after, lost) for lost in shown),
         *consequences_of(mutation, sender, ledger, record, after, (field,)),
     )
+
+
+def _written_by(record: RecordState, field: str) -> tuple[DeviceId, int]:
+    writer = record.writer(field)
+    return (writer.device, writer.n)
 
 
 def _settled_elsewhere(mutation: Mutation, ledger: Ledger, merge: Merge, record: RecordState, field: str, choice: str) -> None:
