@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from typing import Final
 
-
 County = int  # GB/T 2260 code of a county-level unit, a configured zone code, or the city itself
 UnitCode = str  # "610902001001" (village), "610902001" (township), "610902" (county), "610902-sthj" (department)
 StreamName = str  # "<unit>.<audience>"
@@ -23,6 +22,11 @@ _OPENED: Final = uuid.UUID("6f1d2c1e-6c0b-5e0a-9d52-0b6f6a1c9a01")  # fixed for 
 def problem_id(inspection: RecordId, item: str) -> RecordId:
     """The problem that a `no` opens: two phones that open it offline open the same one (design.md section 2)."""
     return uuid.uuid5(_OPENED, f"problem/{inspection}/{item}")
+
+
+def projection_id(source: RecordId, where: str) -> RecordId:
+    """What shows a record in another stream: one per source and unit (or parent, for a photo)."""
+    return uuid.uuid5(_OPENED, f"projection/{source}/{where}")
 
 
 def conflict_id(mutation: MutationId, field: str) -> RecordId:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -43,6 +43,19 @@ class ChecklistRef(msgspec.Struct, frozen=True, kw_only=True):
     version: Annotated[int, Meta(ge=1)]
 
 
+class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One command in a record's story: who did what, when, from which state to which, with which reason."""
+
+    id: str  # of the mutation
+    command: Code
+    by: PersonId | None = None
+    at: datetime  # when the server took it
+    captured_at: datetime | None = None  # when it was done, at the latest; a late one is judged by this
+    source: str = ""
+    to: str = ""
+    args: dict[str, Any] = {}
+
+
 class Kind(msgspec.Struct, frozen=True, kw_only=True):
     """One synced kind: three files make a new one (docs/how-to/add-a-kind.md)."""
 
@@ -52,3 +65,4 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     audience: Audience = Audience.FIELD  # its records live in "<body.unit>.<audience>"
     parent: str | None = None  # field naming the record whose stream this one shares and follows (photos)
     server_made: bool = False  # devices never create it
+    projects: str | None = None  # field naming the source: a projection; commands on it are planned on the source

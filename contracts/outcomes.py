@@ -35,6 +35,7 @@ class Reason(str, Enum):
     NOT_ALLOWED_NOW = "not_allowed_now"  # the state machine; detail: allowed, by
     NOT_YOUR_ROLE = "not_your_role"
     READ_ONLY_FIELD = "read_only_field"
+    INCOMPLETE = "incomplete"  # something the command needs is missing; detail: needs
     RECORD_MISSING = "record_missing"
     RECORD_DELETED = "record_deleted"
     KIND_DIFFERS = "kind_differs"
@@ -67,6 +68,7 @@ TEXT_ZH: dict[Reason, str] = {
     Reason.NOT_ALLOWED_NOW: "当前状态不能这样办理",
     Reason.NOT_YOUR_ROLE: "您的职责不能办理此项",
     Reason.READ_ONLY_FIELD: "该项不能直接修改",
+    Reason.INCOMPLETE: "缺少办理所需内容",
     Reason.RECORD_MISSING: "记录不存在",
     Reason.RECORD_DELETED: "记录已删除",
     Reason.KIND_DIFFERS: "记录类型不符",

@@ -18,6 +18,7 @@ import msgspec
 from contracts.digest import MODULUS, record_crc
 from contracts.ids import County, RecordId
 from storage.pool import Connection, Pool, snapshot
+from sync.machines import PROJECTED
 from sync.replay import Recorded, Replayed, ReplayFault, replay
 
 
@@ -108,7 +109,7 @@ async def _head_differences(conn: Connection, county: County) -> tuple[list[Diff
 # -------------------------------------------------------------------------------------------------- journal
 
 SQL_FETCH_RECORDED: Final[LiteralString] = """
-    SELECT j.record, j.incarnation, j.version, j.stream, j.deleted, j.patch,
+    SELECT j.record, j.kind, j.incarnation, j.version, j.stream, j.deleted, j.patch,
            CASE WHEN j.patch IS NULL THEN (
                SELECT f.raw FROM journal f
                WHERE f.county = j.county AND f.device = j.device AND f.n = j.n AND f.entry = 0) END AS raw
@@ -156,6 +157,7 @@ async def _stories(conn: Connection, county: County) -> AsyncIterator[list[Recor
             deleted=row["deleted"],
             patch=msgspec.json.decode(row["patch"]) if row["patch"] is not None else None,
             raw=row["raw"],
+            projected=row["kind"] in PROJECTED,
         )
         if story and story[0].record != entry.record:
             yield story

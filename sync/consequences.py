@@ -124,7 +124,7 @@ def _problem(
     return Problem(
         unit=unit_of(after.stream),
         subject=inspection.subject,
-        source="inspection",
+        source="patrol",
         inspection=after.id,
         item=item.key,
         checklist=inspection.checklist,

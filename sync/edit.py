@@ -16,11 +16,12 @@ from contracts.kinds import KINDS
 from contracts.meta import Policy, field_rules
 from contracts.mutation import ARCHIVE, CREATE, DELETE, Mutation
 from contracts.outcomes import Outcome, Reason
+from sync.carrying_out import Situation, carried_out
 from sync.consequences import bury, consequences_of, settle
 from sync.decision import Accept, Change, Decision, Hold, Refuse, Sender
 from sync.homes import home_of, moved
 from sync.ledger import Ledger
-from sync.machines import Transition, allowed_from, transition_of
+from sync.machines import BACK, Transition, allowed_from, transition_of
 from sync.merge import Lost, Merge, Sight, has_seen, merge_fields, policy_of, spread, written
 from sync.retention import come_home, plan_archive
 from sync.state import DELETION, EVERY_OTHER, RecordState, Writer
@@ -157,8 +158,10 @@ def _change(mutation: Mutation, state: RecordState, sender: Sender, ledger: Ledg
     if isinstance(step, Refuse):
         return step
     merge = merge_fields(state, values, edits, rules, sight)
-    if transition and step[0] and merge.values.get("state") != step[0]:
-        merge.values["state"] = merge.changed["state"] = step[0]
+    if transition is not None:
+        unmet = carried_out(Situation(transition, state, mutation, sender, ledger), merge, step[0])
+        if unmet is not None:
+            return unmet
     effect = settle(mutation, sender, ledger, merge) if mutation.op == "conflict.settle" else ()
     if isinstance(effect, Refuse):
         return effect
@@ -198,7 +201,7 @@ def _step(transition: Transition, values: dict[str, Any], state: RecordState, si
     default = next((d for name, d in guarded_fields(state.kind) if name == "state"), "")
     now = str(values.get("state", default))
     if transition.accepts(now):
-        return transition.to or "", Reason.OK
+        return (str(values.get("suspended_from", "")) if transition.to == BACK else transition.to or ""), Reason.OK
     unseen = not has_seen(sight, state.writer("state"), now, None)
     if now in transition.late_from and unseen:
         return ("" if transition.late_stays else transition.to or ""), Reason.LATE

@@ -106,6 +106,7 @@ class Ledger:
         self.seen: dict[MutationId, Seen] = dict(view.seen)
         self.held: list[HeldMutation] = list(view.held)
         self.bodies: dict[MutationId, Any] = {}
+        self.captured: Interval | None = None  # of the mutation being decided
         self._flags: dict[str, Any] = {}
         self._changed: dict[RecordId, None] = {}
         self._lacking_records: set[RecordId] = set()

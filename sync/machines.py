@@ -1,8 +1,9 @@
 """The state machines of all kinds, as data (design.md sections 3.1 and 5).
 
-A transition says from which states a command leads where, which command-only fields it may set, and `late_from`: the
-states in which it is still accepted when the phone could not have seen them. A command that is allowed nowhere is
-refused with what would be allowed and who may do it. A new kind with states: one table here.
+A transition says from which states a command leads where, which command-only fields it may set, what it needs, which guards
+it must pass (sync/guards.py), what it stamps on the record (sync/stamps.py), and `late_from`: the states in which it is still
+accepted when the phone could not have seen them. A command that is allowed nowhere is refused with what would be allowed
+and who may do it. A new kind with states: one table here.
 """
 
 from __future__ import annotations
@@ -14,8 +15,15 @@ from sync.permission import who_may
 ANY = "*"  # every state
 
 
+BACK = "<"  # `to`: the state that the record was suspended from
+
+
 class Transition(Struct, frozen=True, kw_only=True):
-    """`to` None: the state stays. `sets`: fields with policy `command` that this command may write."""
+    """`to` None: the state stays. `sets`: fields with policy `command` that this command may write.
+
+    needs    fields or arguments that must be given and not be empty
+    choices  argument -> the words it may be
+    """
 
     command: str
     sources: frozenset[str]
@@ -23,12 +31,28 @@ class Transition(Struct, frozen=True, kw_only=True):
     late_from: frozenset[str] = frozenset()
     late_stays: bool = False  # accepted late, the state stays what it is
     sets: frozenset[str] = frozenset()
+    needs: frozenset[str] = frozenset()
+    choices: dict[str, frozenset[str]] = {}
+    guards: tuple[str, ...] = ()
+    stamps: tuple[str, ...] = ()
 
     def accepts(self, state: str) -> bool:
         return state in self.sources or ANY in self.sources
 
 
-def _t(command: str, sources: str, to: str | None, *, late_from: str = "", late_stays: bool = False, sets: str = "") -> Transition:
+def _t(
+    command: str,
+    sources: str,
+    to: str | None,
+    *,
+    late_from: str = "",
+    late_stays: bool = False,
+    sets: str = "",
+    needs: str = "",
+    choices: dict[str, str] | None = None,
+    guards: str = "",
+    stamps: str = "",
+) -> Transition:
     """Words separated by spaces, so that a machine reads as a table."""
     return Transition(
         command=command,
@@ -37,7 +61,16 @@ def _t(command: str, sources: str, to: str | None, *, late_from: str = "", late_
         late_from=frozenset(late_from.split()),
         late_stays=late_stays,
         sets=frozenset(sets.split()),
+        needs=frozenset(needs.split()),
+        choices={name: frozenset(words.split()) for name, words in (choices or {}).items()},
+        guards=tuple(guards.split()),
+        stamps=tuple(stamps.split()),
     )
+
+
+_OPEN = "reported verified assigned rectifying submitted accepted suspended"
+_UNDER_WAY = "assigned rectifying suspended"
+_DONE = "closed_out look_back_passed"
 
 
 _TABLE: dict[str, tuple[Transition, ...]] = {
@@ -55,6 +88,56 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
     "problem": (
         _t("problem.report", "draft", "reported", late_from="reported", late_stays=True),
         _t("problem.comment", ANY, None),
+        _t("problem.verify", "reported", "verified"),
+        _t("problem.not_true", "reported verified", "not_true", needs="reason"),
+        _t("problem.reopen", "not_true", "reported", needs="reason"),
+        # Rule 1: an assigned problem has a deadline. Two leads are possible (domain.md 2.5).
+        _t("problem.assign", "reported verified assigned rectifying", "assigned", sets="due_on leads supporting", needs="due_on leads"),
+        _t("problem.start", "assigned", "rectifying", late_from="rectifying", late_stays=True),
+        _t("problem.submit_fix", "assigned rectifying", "submitted", late_from="suspended", guards="new_after_photo", stamps="submitter"),
+        # Rule 5: fixed on the spot is still an entry, with before and after photos.
+        _t("problem.fix_on_spot", "draft reported verified assigned", "submitted", guards="before_and_after", stamps="submitter"),
+        # Rule 2: bad rectification goes back, with one of three words, and is counted.
+        _t(
+            "problem.return",
+            "submitted accepted",
+            "rectifying",
+            sets="due_on",
+            needs="reason",
+            choices={"reason": "surface false perfunctory"},
+            stamps="returned",
+        ),
+        # Rule 6: who submits does not accept; acceptance is a check on the place.
+        _t("problem.accept", "submitted", "accepted", guards="not_the_submitter site_checked"),
+        _t("problem.close_out", "accepted", "closed_out", sets="look_back_on", guards="not_the_submitter"),
+        _t("problem.look_back", _DONE, "look_back_passed", sets="look_back_on", guards="site_checked"),
+        # Rule 4: a rebound reopens the same record with its history.
+        _t(
+            "problem.rebound",
+            _DONE,
+            "rectifying",
+            sets="due_on",
+            needs="reason due_on",
+            choices={"reason": "rebound false"},
+            stamps="rebounded",
+        ),
+        _t(
+            "problem.suspend",
+            "assigned rectifying",
+            "suspended",
+            sets="suspended_until",
+            needs="reason suspended_until",
+            stamps="suspended",
+        ),
+        _t("problem.resume", "suspended", BACK),
+        _t("problem.extend", _UNDER_WAY, None, sets="due_on", needs="reason due_on"),
+        # Rule 3: a fine, a stoppage or a talk is noted and changes no state.
+        _t("problem.penalize", f"{_OPEN} {_DONE}", None, needs="measure", choices={"measure": "fine stoppage talk other"}),
+        _t("problem.remind", _UNDER_WAY, None, needs="note"),
+        _t("problem.supervise_on_site", _OPEN, None, needs="note", guards="site_checked"),
+        _t("problem.list", f"{_OPEN} {_DONE}", None, sets="listed_level", needs="listed_level"),
+        _t("problem.unlist", f"{_OPEN} {_DONE}", None, needs="reason", stamps="unlisted"),
+        _t("problem.feed_back", f"{_OPEN} {_DONE} not_true", None, needs="to note"),
     ),
     "notice": (_t("notice.acknowledge", ANY, None),),
     "conflict": (_t("conflict.settle", "open", "settled", sets="choice settled_by"),),
@@ -65,8 +148,12 @@ MACHINES: dict[str, dict[str, Transition]] = {
 }
 
 
+# A projection has the commands of what it shows; they are planned on the source.
+PROJECTED: dict[str, str] = {"assignment": "problem"}
+
+
 def transition_of(kind: str, command: str) -> Transition | None:
-    return MACHINES.get(kind, {}).get(command)
+    return MACHINES.get(PROJECTED.get(kind, kind), {}).get(command)
 
 
 def allowed_from(kind: str, state: str) -> dict[str, list[str]]:

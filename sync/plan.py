@@ -27,6 +27,7 @@ from sync.edit import plan_write, root_of
 from sync.ledger import Ledger, Plan
 from sync.permission import LEAVE, Verdict, may, who_may
 from sync.places import unit_of
+from sync.projections import on_source, projected
 from sync.words import shape_fault, unit_wanted, word_fault
 
 
@@ -35,6 +36,7 @@ def plan_push(batch: Sequence[Incoming], sender: Sender, view: View, said: dict[
     ledger = Ledger(sender, view)
     for incoming in batch:
         ledger.flag(said or {})
+        ledger.captured = incoming.captured
         ledger.enter(incoming, plan_mutation(incoming, sender, ledger))
     return ledger.closed()
 
@@ -56,7 +58,13 @@ def plan_mutation(incoming: Incoming, sender: Sender, ledger: Ledger) -> Decisio
     waits_for = ledger.waits_for(mutation)
     if waits_for is not None:
         return Hold(outcome=Outcome.DEFERRED, reason=Reason.WAITS_FOR, detail={"n": waits_for}, waits_for=waits_for)
-    return strange or _forbidden(incoming, mutation, sender, ledger) or plan_write(mutation, sender, ledger)
+    refused = strange or _forbidden(incoming, mutation, sender, ledger)
+    if refused is not None:
+        return refused
+    meant = on_source(mutation, ledger)
+    if isinstance(meant, Hold):
+        return meant
+    return projected(plan_write(meant, sender, ledger), mutation, sender, ledger)
 
 
 def _known(incoming: Incoming, sender: Sender, ledger: Ledger) -> Decision | None:

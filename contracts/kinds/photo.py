@@ -17,9 +17,7 @@ class Photo(msgspec.Struct, frozen=True, kw_only=True):
     parent: Annotated[RecordId, field("所属记录", Policy.IMMUTABLE)]
     sha256: Annotated[Sha256, field("SHA-256", Policy.IMMUTABLE)]
     bytes: Annotated[int, field("大小", Policy.IMMUTABLE, unit="byte", ge=1, le=64 * 1024 * 1024)]
-    media_type: Annotated[
-        Literal["image/jpeg", "image/png", "image/heic", "image/webp"], field("格式", Policy.IMMUTABLE)
-    ]
+    media_type: Annotated[Literal["image/jpeg", "image/png", "image/heic", "image/webp"], field("格式", Policy.IMMUTABLE)]
     item: Annotated[Code | None, field("检查项", Policy.IMMUTABLE)] = None
     purpose: Annotated[Literal["evidence", "before", "after", "report_in"], field("用途", Policy.IMMUTABLE)] = "evidence"
     taken: Annotated[Capture | None, field("拍摄时钟", Policy.IMMUTABLE)] = None
@@ -32,6 +30,7 @@ class Photo(msgspec.Struct, frozen=True, kw_only=True):
     exif_taken_at: Annotated[str | None, field("EXIF 时间", Policy.SERVER)] = None
     flags: Annotated[list[Code], field("证据提示", Policy.SERVER)] = []
     rendered: Annotated[bool, field("已生成缩略图", Policy.SERVER)] = False
+    mirror_of: Annotated[RecordId | None, field("原照片", Policy.SERVER)] = None  # shown again where its problem is
     refused: Annotated[Code | None, field("拒收原因", Policy.SERVER)] = None
 
 

@@ -1,4 +1,4 @@
-"""A problem (问题): what was found wrong, until it is verified as closed out (销号). Source: domain.md 4.0."""
+"""A problem (问题): what was found wrong, until it is verified as closed out (销号). Source: domain.md 4.0, 4.5 to 4.7."""
 
 from __future__ import annotations
 
@@ -8,16 +8,23 @@ from typing import Annotated
 import msgspec
 
 from contracts.ids import PersonId, RecordId, UnitCode
-from contracts.kind import ChecklistRef, Code, Comment, Kind, Position, ShortText, Text
+from contracts.kind import ChecklistRef, Code, Comment, Kind, Position, ShortText, Step, Text
 from contracts.meta import Policy, field
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
-    """`state` is a word of the problem's state machine (sync/machines.py)."""
+    """`state` is a word of the problem's machine (sync/machines.py); `steps` is its story, one entry per command.
+
+    lead, supporting     units that must fix it (domain.md 2.5: two leads are two units in `leads`)
+    returns, rebounds    how often a submission was returned as bad rectification, and how often it came back after close-out
+    suspended_from       the state to which it resumes
+    related              the same problem from another source: linked, never merged
+    """
 
     unit: Annotated[UnitCode, field("所属单位", Policy.LATEST, max_length=40)]
     subject: Annotated[Code, field("类别", Policy.LATEST)]
-    source: Annotated[Code, field("来源", Policy.IMMUTABLE)] = "inspection"
+    source: Annotated[Code, field("来源", Policy.IMMUTABLE)] = "patrol"
+    source_number: Annotated[ShortText, field("来源编号", Policy.LATEST)] = ""
     inspection: Annotated[RecordId | None, field("检查记录", Policy.IMMUTABLE)] = None
     item: Annotated[Code | None, field("检查项", Policy.IMMUTABLE)] = None
     checklist: Annotated[ChecklistRef | None, field("检查清单版本", Policy.IMMUTABLE)] = None
@@ -28,11 +35,24 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     severity: Annotated[Code | None, field("严重程度", Policy.LATEST)] = None
     position: Annotated[Position | None, field("位置", Policy.COMPOUND)] = None
     found_at: Annotated[datetime | None, field("发现时间", Policy.LATEST)] = None
+    ledgers: Annotated[list[Code], field("所属台账", Policy.UNION, max_length=20)] = []
+    measures: Annotated[Text, field("整改措施", Policy.LATEST)] = ""
     reported_by: Annotated[PersonId | None, field("上报人", Policy.SERVER)] = None
-    departments: Annotated[list[Code], field("责任部门", Policy.SERVER)] = []
+    departments: Annotated[list[Code], field("责任部门建议", Policy.SERVER)] = []
+    leads: Annotated[list[UnitCode], field("牵头单位", Policy.COMMAND, max_length=2)] = []
+    supporting: Annotated[list[UnitCode], field("配合单位", Policy.COMMAND, max_length=20)] = []
     due_on: Annotated[date | None, field("整改期限", Policy.COMMAND)] = None
+    listed_level: Annotated[Code | None, field("挂牌督办级别", Policy.COMMAND)] = None
+    look_back_on: Annotated[date | None, field("回头看日期", Policy.COMMAND)] = None
+    suspended_until: Annotated[date | None, field("中止至", Policy.COMMAND)] = None
+    suspended_from: Annotated[Code | None, field("中止前状态", Policy.SERVER)] = None
+    submitted_by: Annotated[PersonId | None, field("提交人", Policy.SERVER)] = None
+    returns: Annotated[int, field("退回次数", Policy.SERVER)] = 0
+    rebounds: Annotated[int, field("反弹次数", Policy.SERVER)] = 0
     state: Annotated[Code, field("状态", Policy.COMMAND)] = "draft"
+    related: Annotated[list[RecordId], field("关联问题", Policy.UNION, max_length=50)] = []
     suspected_duplicates: Annotated[list[RecordId], field("疑似重复", Policy.SERVER)] = []
+    steps: Annotated[list[Step], field("办理过程", Policy.SERVER)] = []
     comments: Annotated[list[Comment], field("留言", Policy.APPEND)] = []
 
 

@@ -1,0 +1,176 @@
+"""Projections: one record shown in the streams of others who work on it (design.md section 2).
+
+A problem is shown to every unit that must fix it as an `assignment` in that unit's stream, rewritten in the transaction that
+changes the problem. It carries the problem's version, so a command on it is judged by what its author saw. Photos of
+the problem are shown beside each assignment, and photos taken for an assignment beside the problem.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from contracts.ids import RecordId, UnitCode, projection_id
+from contracts.kinds import KINDS
+from contracts.kinds.assignment import Assignment
+from contracts.kinds.photo import Photo
+from contracts.mutation import CREATE, Mutation
+from contracts.outcomes import Outcome, Reason
+from contracts.people import Audience
+from sync.decision import Accept, Change, Decision, Hold, Sender
+from sync.ledger import Ledger
+from sync.machines import PROJECTED
+from sync.places import stream_name, unit_of
+from sync.state import DELETION, EVERY_OTHER, RecordState, Writer
+
+
+def on_source(mutation: Mutation, ledger: Ledger) -> Mutation | Hold:
+    """A command on a projection is planned on its source, which is read if it was not; held where there is none."""
+    kind = PROJECTED.get(mutation.kind)
+    state = ledger.records.get(mutation.record)
+    field = KINDS[mutation.kind].projects
+    if kind is None or field is None or state is None:
+        return mutation
+    source = RecordId(state.values[field])
+    if ledger.is_missing(source) or source not in ledger.records:
+        return Hold(outcome=Outcome.QUARANTINED, reason=Reason.RECORD_MISSING)
+    return msgspec.structs.replace(mutation, kind=kind, record=source)
+
+
+def projected(decision: Decision, mutation: Mutation, sender: Sender, ledger: Ledger) -> Decision:
+    """The decision with what it changes in other streams."""
+    if not isinstance(decision, Accept) or not decision.changes:
+        return decision
+    writer = Writing(mutation, sender, ledger, {change.after.id: change.after for change in decision.changes})
+    more: list[Change] = []
+    for state in list(writer.now.values()):
+        if state.kind == "problem":
+            more += writer.assignments(state)
+    for change in decision.changes:
+        if change.after.kind == "photo" and change.op == CREATE:
+            more += writer.mirrors(change.after)
+    return replace(decision, changes=(*decision.changes, *more)) if more else decision
+
+
+def units_of(values: dict[str, Any]) -> dict[UnitCode, str]:
+    """Unit -> its part, of those that must fix a problem."""
+    supporting = dict.fromkeys(values.get("supporting") or [], "supporting")
+    return supporting | dict.fromkeys(values.get("leads") or [], "lead")
+
+
+class Writing:
+    """Projections of one accepted mutation. `now`: the records as the mutation leaves them."""
+
+    def __init__(self, mutation: Mutation, sender: Sender, ledger: Ledger, now: dict[RecordId, RecordState]) -> None:
+        self.n = mutation.n
+        self.device = sender.device
+        self.ledger = ledger
+        self.now = now
+
+    def _at(self, record: RecordId) -> RecordState | None:
+        return self.now.get(record) or self.ledger.records.get(record)
+
+    def assignments(self, problem: RecordState) -> Iterable[Change]:
+        """The problem as each unit sees it now; gone for units that have nothing more to do with it."""
+        before = self.ledger.records.get(problem.id)
+        was = units_of(before.values) if before else {}
+        wanted = {} if problem.deleted else self._in_county(units_of(problem.values))
+        for unit, part in wanted.items():
+            record = projection_id(problem.id, unit)
+            is_new = self.ledger.is_missing(record)
+            yield self._assignment(problem, unit, part)
+            if is_new or unit not in was:
+                yield from self._photos_to(problem.id, record, stream_name(unit, Audience.FIELD))
+        for unit in was.keys() - wanted.keys():
+            record = projection_id(problem.id, unit)
+            self.ledger.is_missing(record)
+            self.ledger.need_family(record)
+            shown = self._at(record)
+            if shown is not None and not shown.deleted:
+                yield self._withdrawn(shown, problem)
+
+    def _in_county(self, units: dict[UnitCode, str]) -> dict[UnitCode, str]:
+        county = self.ledger.view.county
+        return {unit: part for unit, part in units.items() if self.ledger.view.places.county_of(unit) == county}
+
+    def _assignment(self, problem: RecordState, unit: UnitCode, part: str) -> Change:
+        values = problem.values
+        body = Assignment(
+            unit=unit,
+            problem=problem.id,
+            problem_unit=unit_of(problem.stream),
+            part="lead" if part == "lead" else "supporting",
+            title=str(values.get("title", "")),
+            state=str(values.get("state", "assigned")),
+            due_on=values.get("due_on"),
+            shown=values,
+        )
+        record = projection_id(problem.id, unit)
+        before = self._at(record)
+        after = RecordState(
+            id=record,
+            kind="assignment",
+            stream=stream_name(unit, Audience.FIELD),
+            version=problem.version,
+            fields={EVERY_OTHER: Writer(*problem.version, self.device, self.n)},
+            body=msgspec.json.encode(body),
+            planned_on=before.planned_on if before else (0, 0),
+        )
+        self.now[record] = after
+        return Change(after=after, op="project", patch={"body": msgspec.to_builtins(body)})
+
+    def _withdrawn(self, shown: RecordState, problem: RecordState) -> Change:
+        writer = Writer(*problem.version, self.device, self.n)
+        after = replace(shown, deleted=True, version=problem.version, fields={**shown.fields, DELETION: writer})
+        self.now[shown.id] = after
+        return Change(after=after, op="withdraw", patch={})
+
+    def mirrors(self, photo: RecordState) -> Iterable[Change]:
+        """A new photo, beside every other place where its problem is shown."""
+        parent = self._at(photo.parent) if photo.parent else None
+        if parent is None or photo.values.get("mirror_of"):
+            return
+        source = parent
+        if parent.kind == "assignment":
+            found = RecordId(parent.values["problem"])
+            self.ledger.is_missing(found)
+            known = self._at(found)
+            if known is None:
+                return
+            source = known
+            yield from self._mirror(photo, source.id, source.stream)
+        if source.kind == "problem":
+            for unit in self._in_county(units_of(source.values)):
+                record = projection_id(source.id, unit)
+                if record != parent.id:
+                    yield from self._mirror(photo, record, stream_name(unit, Audience.FIELD))
+
+    def _photos_to(self, source: RecordId, parent: RecordId, stream: str) -> Iterable[Change]:
+        """Photos the problem has already, for a unit that sees it for the first time."""
+        self.ledger.need_family(source)
+        for photo in sorted(self.ledger.records.values(), key=lambda r: r.id):
+            if photo.parent == source and photo.kind == "photo" and not photo.deleted:
+                yield from self._mirror(photo, parent, stream)
+
+    def _mirror(self, photo: RecordState, parent: RecordId, stream: str) -> Iterable[Change]:
+        origin = photo.values.get("mirror_of") or str(photo.id)
+        record = projection_id(RecordId(origin), str(parent))
+        if record == photo.id or not self.ledger.is_missing(record) or record in self.now:
+            return
+        values = photo.values | {"parent": str(parent), "mirror_of": origin}
+        body = msgspec.convert(values, Photo, strict=False)
+        version = (self.ledger.view.incarnation, 1)
+        after = RecordState(
+            id=record,
+            kind="photo",
+            stream=stream,
+            version=version,
+            fields={EVERY_OTHER: Writer(*version, self.device, self.n)},
+            body=msgspec.json.encode(body),
+            parent=parent,
+        )
+        self.now[record] = after
+        yield Change(after=after, op="project", patch={"body": msgspec.to_builtins(body)})
