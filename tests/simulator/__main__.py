@@ -1,0 +1,95 @@
+"""`make simulate SEED=1 PHONES=20 HOURS=8`, or `python -m tests.simulator --help`. Status 1 when a promise was broken."""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from server.embedded.postgres import EmbeddedPostgres
+from server.migrate import migrate
+from tests.simulator.installation import Installation
+from tests.simulator.simulation import Plan, Report, Simulation
+
+TRACE_LINES = 60
+console = Console(highlight=False)
+
+
+def main() -> int:
+    options = arguments()
+    seeds = range(options.seed, options.seed + options.runs)
+    with tempfile.TemporaryDirectory(prefix="xunling-simulator-") as folder:
+        cluster = EmbeddedPostgres(Path(folder) / "postgres")
+        cluster.start()
+        try:
+            migrate(cluster.dsn())
+            reports = [simulate(options, seed, cluster, Path(folder)) for seed in seeds]
+        finally:
+            cluster.stop()
+    failed = [report.plan.seed for report in reports if report.violations]
+    if failed:
+        console.print(f"[bold red]promises were broken; seeds that fail: {', '.join(map(str, failed))}[/]")
+        return 1
+    console.print(f"[bold green]all promises held in {len(reports)} run(s)[/]")
+    return 0
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulator", description=__doc__)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--phones", type=int, default=20)
+    parser.add_argument("--hours", type=float, default=8.0)
+    parser.add_argument("--runs", type=int, default=1, help="so many seeds from --seed on")
+    parser.add_argument("--gentle", action="store_true", help="nothing that stops the whole server")
+    parser.add_argument("--plant", help="a planted bug of tests/simulator/plants.py")
+    return parser.parse_args()
+
+
+def simulate(options: argparse.Namespace, seed: int, cluster: EmbeddedPostgres, folder: Path) -> Report:
+    plan = Plan(seed=seed, phones=options.phones, hours=options.hours, rough=not options.gentle)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not sys.stdout.isatty()) as bar:
+        task = bar.add_task(f"seed {seed}", total=1.0)
+
+        def show(report: Report, share: float) -> None:
+            happened = sum(report.events.values())
+            bar.update(task, completed=share, description=f"seed {seed}: {happened} events, {report.quiet_points} quiet points")
+
+        installation = Installation(cluster, "xunling", f"sim_{seed}", folder / f"seed-{seed}", s3=None, plant=options.plant)
+        report = asyncio.run(Simulation(plan, installation, show).run())
+    tell(report)
+    return report
+
+
+def tell(report: Report) -> None:
+    """A readable account of one run."""
+    plan = report.plan
+    console.print(
+        f"\n[bold]seed {plan.seed}[/]: {plan.phones} phones, {plan.hours:g} hours in {report.seconds:.0f} s; "
+        f"{report.typed} things typed, {report.quiet_points} quiet points judged"
+    )
+    table = Table("events", "", "faults", "", "what became of what was typed", "", box=None, pad_edge=False)
+    columns = [report.events.most_common(), report.faults.most_common(), report.fates.most_common()]
+    for i in range(max(map(len, columns))):
+        table.add_row(*(str(x) for column in columns for x in (column[i] if i < len(column) else ("", ""))))
+    console.print(table)
+    if not report.violations:
+        return
+    for violation in report.violations[:20]:
+        console.print(f"[red]{violation}[/]", markup=True)
+    console.print("\n[bold]its story[/]")
+    for line in report.story:
+        console.print(line, markup=False)
+    console.print(f"\n[bold]the last {TRACE_LINES} events[/]")
+    for line in report.trace[-TRACE_LINES:]:
+        console.print(line, markup=False)
+    rough = "" if plan.rough else " --gentle"
+    console.print(f"\nagain: python -m tests.simulator --seed {plan.seed} --phones {plan.phones} --hours {plan.hours:g}{rough}", markup=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,4 @@
+"""Planted bugs."""
+
+def plant_in_server(name):
+    pass

@@ -1,0 +1,227 @@
+"""One simulation: a seed, some phones, some hours; what happens is drawn from the seed, and judged at quiet points."""
+
+import asyncio
+import copy
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from random import Random
+from uuid import UUID
+
+import asyncpg
+
+from tests.simulator.cast import HOUR_MS, MORNING_MS, Person, Served, administrator, people, settle_in
+from tests.simulator.deeds import Deeds
+from tests.simulator.disasters import Disasters
+from tests.simulator.handset import Handset
+from tests.simulator.installation import Installation
+from tests.simulator.oracle import Oracle
+from tests.simulator.rest import come_to_rest, read_phone, read_server
+from tests.simulator.testimony import Violation
+
+DEEDS_PER_HOUR = 4  # of one phone
+QUIET_EVERY_MS = 2 * HOUR_MS
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to simulate. `rough`: also what stops the whole server (kills, backups, restores)."""
+
+    seed: int = 1
+    phones: int = 8
+    hours: float = 4.0
+    rough: bool = True
+    quiet_every_ms: int = QUIET_EVERY_MS
+
+
+@dataclass
+class Report:
+    plan: Plan
+    violations: list[Violation] = field(default_factory=list)
+    events: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+    fates: Counter[str] = field(default_factory=Counter)
+    typed: int = 0
+    quiet_points: int = 0
+    seconds: float = 0.0
+    trace: list[str] = field(default_factory=list)
+    story: list[str] = field(default_factory=list)
+
+
+class Simulation:
+    """`report` grows while it runs; it ends early at the first quiet point with a violation."""
+
+    def __init__(self, plan: Plan, installation: Installation, progress: Callable[[Report, float], None] | None = None) -> None:
+        self.plan = plan
+        self.installation = installation
+        self.random = Random(plan.seed)
+        self.oracle = Oracle()
+        self.report = Report(plan)
+        self.deeds = Deeds(self.oracle, lambda: installation.time.ms)
+        self.cast = people(plan.phones, self.random)
+        self.admin = administrator(self.random)
+        self.handsets: list[Handset] = []
+        self.disasters = Disasters(self)
+        self._progress = progress or (lambda _report, _share: None)
+        self._handsets_made = 0
+
+    # ------------------------------------------------------------------------------------------ life
+
+    async def run(self) -> Report:
+        began = time.monotonic()
+        self.installation.time.ms = MORNING_MS
+        await self.installation.open()
+        try:
+            await self._begin()
+            await self._live()
+        finally:
+            for handset in [*self.handsets, self.disasters.console]:
+                await handset.close()
+            await self.installation.close()
+            self.report.seconds = time.monotonic() - began
+        return self.report
+
+    async def _begin(self) -> None:
+        conn = await asyncpg.connect(self.installation.cluster.dsn(self.installation.database))
+        try:
+            await settle_in(conn, [*self.cast, self.admin])
+        finally:
+            await conn.close()
+        await self.installation.start_server()
+        for person in self.cast[: self.plan.phones]:
+            await self.new_handset(person)
+        self.disasters.console = self._made(self.admin)
+        await self.disasters.console.enrol()
+
+    def _made(self, person: Person) -> Handset:
+        self._handsets_made += 1
+        name = f"{person.name}/{self._handsets_made}"
+        return Handset(
+            name,
+            person,
+            self.installation.folder / f"phone-{self._handsets_made}.sqlite",
+            self.installation.url,
+            lambda: self.installation.time.ms,
+            f"{self.plan.seed}/{name}",
+            repaired=self.oracle.repaired,
+            faults=self.report.faults,
+        )
+
+    async def new_handset(self, person: Person) -> Handset:
+        handset = self._made(person)
+        await handset.enrol()
+        self.handsets.append(handset)
+        return handset
+
+    async def _live(self) -> None:
+        clock = self.installation.time
+        end_ms = MORNING_MS + int(self.plan.hours * HOUR_MS)
+        next_quiet_ms = clock.ms + self.plan.quiet_every_ms
+        lived_ms = 0
+        while lived_ms < self.plan.hours * HOUR_MS and not self.report.violations:
+            step_ms = int(self.random.expovariate(self.plan.phones * DEEDS_PER_HOUR * 1.5 / HOUR_MS))
+            clock.ms += step_ms
+            lived_ms += step_ms
+            await self._one_event()
+            if clock.ms >= next_quiet_ms:
+                await self.quiet_point()
+                next_quiet_ms = clock.ms + self.plan.quiet_every_ms
+            self._progress(self.report, min(1.0, lived_ms / (end_ms - MORNING_MS)))
+        if not self.report.violations:
+            await self.quiet_point()
+
+    # ------------------------------------------------------------------------------------------ events
+
+    async def _one_event(self) -> None:
+        event = self.random.choices(self._events(), [weight for weight, _ in self._weights()])[0]
+        happened = await event()
+        if happened:
+            self.report.events[happened] += 1
+            self.trace(happened)
+
+    def _weights(self) -> list[tuple[float, Callable[[], Awaitable[str]]]]:
+        d = self.disasters
+        ordinary = [(62.0, self._deed), (16.0, self._sync), (4.0, d.many_at_once), (1.5, d.app_restarts), (1.2, d.clock_jumps)]
+        people_change = [(1.2, d.duty_changes), (1.5, d.desk_decides), (0.7, d.garbles), (0.5, d.poisons), (0.4, d.another_app_version)]
+        rough = [(0.6, d.server_dies), (0.5, d.postgres_dies), (0.8, d.backs_up), (0.5, d.restores), (0.3, d.phone_drowns), (0.2, d.weeks_pass)]
+        return [*ordinary, *people_change, *(rough if self.plan.rough else [])]
+
+    def _events(self) -> list[Callable[[], Awaitable[str]]]:
+        return [event for _, event in self._weights()]
+
+    def anyone(self) -> Handset:
+        return self.random.choice(self.handsets)
+
+    async def _deed(self) -> str:
+        handset = self.anyone()
+        happened = self.deeds.something(handset)
+        self.trace(f"{handset.name}: {happened} (#{len(self.oracle.entries) - 1})")
+        self.look_at_screen(handset)
+        return happened
+
+    async def _sync(self) -> str:
+        handset = self.anyone()
+        kill_after_steps = self.random.choice([0, 1, 2, 3, 5, 8, 13, 21]) if self.random.random() < 0.15 else None
+        return await self.sync(handset, storm=self.random.choice([0.0, 0.0, 0.4, 0.8]), kill_after_steps=kill_after_steps)
+
+    async def sync(self, handset: Handset, *, storm: float, kill_after_steps: int | None = None) -> str:
+        synced = await handset.sync(storm=storm, kill_after_steps=kill_after_steps)
+        self.hear(handset)
+        self.look_at_screen(handset)
+        ended = synced.ended.value if synced else "phone killed"
+        self.trace(f"{handset.name}: sync {ended}" + (f" ({synced.code})" if synced and synced.code else ""))
+        return f"sync {ended}"
+
+    # ------------------------------------------------------------------------------------------ watching
+
+    def hear(self, handset: Handset) -> None:
+        """Note what the phone has a verified receipt for."""
+        for entry in self.oracle.of_store(handset.name):
+            if entry.said is None:
+                row = handset.phone.store.db.execute("SELECT outcome FROM mutation WHERE id = ?", (UUID(entry.mutation).bytes,)).fetchone()
+                if row is not None and row[0] is not None:
+                    entry.said, entry.said_at_ms = row[0], self.installation.time.ms
+
+    def look_at_screen(self, handset: Handset) -> None:
+        records = {entry.record for entry in self.oracle.of_store(handset.name)[-12:]}
+        views = {record: handset.phone.view(UUID(record)) for record in sorted(records)}
+        shown = {record: view.body if view is not None and not view.deleted else None for record, view in views.items()}
+        refused = {str(pending.mutation.id) for pending in handset.phone.refused()}
+        self.complain(self.oracle.judge_screen(handset.name, shown, refused))
+
+    async def quiet_point(self) -> None:
+        """Signal for everybody; then all promises are judged."""
+        self.trace("quiet point")
+        for handset in self.handsets:
+            if handset.contract != 1:
+                handset.contract = 1
+                handset.reopen(reboot=False)
+        ended = await come_to_rest(self.installation, self.handsets)
+        for handset in self.handsets:
+            self.hear(handset)
+            self.look_at_screen(handset)
+        stuck = {name: synced for name, synced in ended.items() if synced.ended.value != "complete"}
+        self.complain([Violation(3, f"{name} does not come to rest: {synced.ended.value} {synced.code or ''}", name) for name, synced in stuck.items()])
+        now = self.installation.time.ms
+        self.oracle.circumstances.scope = {person.id: person.scope(now) for person in self.cast}
+        server = await read_server(self.installation)
+        phones = [read_phone(handset, ended[handset.name].ended.value) for handset in self.handsets]
+        self.complain(self.oracle.judge(server, phones, received=set()))
+        self.report.quiet_points += 1
+        self.report.typed = len(self.oracle.entries)
+        self.report.fates = self.oracle.fates(server)
+        if self.report.violations:
+            self.report.story = self.oracle.story(self.report.violations[0].subject, server)
+
+    def complain(self, violations: list[Violation]) -> None:
+        self.report.violations += [v for v in violations if v not in self.report.violations]
+
+    def trace(self, what: str) -> None:
+        minutes = (self.installation.time.ms - MORNING_MS) / 60_000
+        self.report.trace.append(f"{minutes:9.1f} min  {what}")
+
+    def duties(self) -> dict[str, list[Served]]:
+        """Who serves where, as a backup would keep it."""
+        return {person.id: copy.deepcopy(person.duties) for person in self.cast}
+

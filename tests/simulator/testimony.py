@@ -1,0 +1,180 @@
+"""What was typed, and what phones and server show at a quiet point. Plain values: the oracle judges nothing else."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+Json = Any
+
+ACCEPTED = frozenset({"applied", "merged", "conflict"})
+HELD = frozenset({"quarantined", "deferred"})
+
+
+def canonical(value: Json) -> str:
+    """Equal exactly for equal JSON values."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+@dataclass(frozen=True)
+class Write:
+    """One value that a person gave one field, and what the screen showed there when they did."""
+
+    over: Json
+    value: Json
+
+
+@dataclass
+class Entry:
+    """One thing a person did on a phone.
+
+    number    order in which everything was typed, by true time
+    store     the local store it was typed on; `device` is what that store calls itself (a cloned store has another's name)
+    screen    the whole record as it was shown; {} at a creation
+    unit      the unit of the record as it was shown (at a creation: as it was typed)
+    entitled  the person had, at that moment, a duty over that unit
+    spoilt    what the simulation did to the bytes or the app version: then they may be refused
+    said      the outcome that came back with a verified receipt; None: not heard yet
+    """
+
+    number: int
+    at_ms: int
+    mutation: str
+    n: int
+    store: str
+    device: str
+    person: str
+    county: int
+    record: str
+    kind: str
+    op: str
+    writes: dict[str, Write]
+    args: dict[str, Json]
+    screen: dict[str, Json]
+    unit: str
+    entitled: bool
+    spoilt: str | None = None
+    said: str | None = None
+    said_at_ms: int = 0
+
+
+@dataclass(frozen=True)
+class ServerRecord:
+    """A row of `record`."""
+
+    county: int
+    id: str
+    kind: str
+    stream: str
+    seq: int
+    version: tuple[int, int]
+    crc: int
+    parent: str | None
+    deleted: bool
+    moved_to: int | None
+    body: dict[str, Json]
+
+
+@dataclass(frozen=True)
+class JournalRow:
+    """A row of `journal`; `raw` only for mutations."""
+
+    county: int
+    device: str
+    n: int
+    entry: int
+    what: str
+    mutation: str | None
+    record: str | None
+    op: str | None
+    outcome: str
+    reason: str
+    stream: str | None
+    seq: int | None
+    version: tuple[int, int] | None
+    raw: bytes | None
+
+
+@dataclass(frozen=True)
+class Head:
+    county: int
+    stream: str
+    incarnation: int
+    seq: int
+    count: int
+    digest: int
+
+
+@dataclass(frozen=True)
+class DeviceRow:
+    """A row of `device_county`."""
+
+    n_high: int
+    holes: list[tuple[int, int]]
+
+
+@dataclass
+class ServerView:
+    """The server's tables at a quiet point. `held`: mutations on a desk -> settled or not."""
+
+    incarnations: dict[int, int]
+    records: dict[tuple[int, str], ServerRecord]
+    journal: list[JournalRow]
+    heads: dict[str, Head]
+    markers: dict[str, list[tuple[str, int]]]  # stream -> [(record, seq)]
+    held: dict[tuple[int, str, int], bool]  # (county, device, n) -> settled
+    devices: dict[tuple[int, str], DeviceRow]
+
+
+@dataclass(frozen=True)
+class PhoneRecord:
+    """A record as the person sees it; `own` is work of theirs that waits on a desk and is shown all the same."""
+
+    county: int
+    version: tuple[int, int] | None
+    body: dict[str, Json]
+    own: bool
+
+
+@dataclass
+class PhoneView:
+    """What one phone shows when nothing is left to do. `streams`: name -> (count, digest) of the copies held."""
+
+    store: str
+    device: str
+    person: str
+    unsent: int
+    records: dict[str, PhoneRecord]
+    streams: dict[str, tuple[int, int]]
+    waiting: set[str]  # mutations on a desk
+    refused: set[str]
+    holds: set[str]  # mutations it could hand in again
+    photos: dict[str, str]  # SHA-256 of bytes it no longer has -> state
+    ended: str = "complete"
+
+
+@dataclass
+class Circumstances:
+    """What the simulation did that excuses what would otherwise be a broken promise.
+
+    scope       person -> streams they may have now, computed from the duties that were given
+    restored    true moments (ms) of restores, each with the moment of its backup
+    gone        stores that exist no more (a phone in the river): what only they held is lost with them
+    cloned      devices whose store was copied to a second phone
+    """
+
+    scope: dict[str, set[str]] = field(default_factory=dict)
+    restored: list[tuple[int, int]] = field(default_factory=list)
+    gone: set[str] = field(default_factory=set)
+    cloned: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A promise (1 to 10, design.md section 1) that did not hold, with the record or device it shows on."""
+
+    promise: int
+    text: str
+    subject: str = ""
+
+    def __str__(self) -> str:
+        return f"promise {self.promise}: {self.text}" + (f" [{self.subject}]" if self.subject else "")
