@@ -18,6 +18,7 @@ from api.metrics import CONTENT_TYPE
 from api.resources import Resources
 from contracts.problems import Problem, ProblemCode
 from storage.gauges import fetch_gauges, fetch_migration
+from storage.jobs import fetch_backlog
 
 PART_SECONDS_MAX = 3.0
 
@@ -85,6 +86,7 @@ async def metrics(request: Request[Any, Any, Any], resources: GivenResources) ->
     for outcome in ("quarantined", "deferred"):
         resources.metrics.held.labels(outcome).set(gauges.held.get(outcome, 0))
     resources.metrics.photos_wanted.set(gauges.photos_wanted)
+    resources.metrics.show_backlog(await fetch_backlog(resources.pool))
     resources.metrics.exchanges_running.set(resources.exchanges.running)
     resources.metrics.exchanges_waiting.set(resources.exchanges.waiting)
     return Response(resources.metrics.exposition(), media_type=CONTENT_TYPE)

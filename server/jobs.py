@@ -16,7 +16,7 @@ import msgspec
 
 from storage.cleaning import CleaningRules, clean_county, fetch_counties
 from storage.desk import DeskAction, decide, fetch_deferred
-from storage.jobs import JobRequest, enqueue
+from storage.jobs import JobRequest, enqueue, purge_job_log
 from storage.office_push import SYSTEM_PERSON
 from storage.photo_notes import fetch_unfinished
 from storage.photo_process import PhotoWork, process_photo
@@ -29,6 +29,7 @@ from storage.units import UnitsCache
 
 DEFERRED_TRIES_MAX: Final = 12  # an hour's worth; then only a person tries again
 DEFERRED_BATCH: Final = 200
+JOB_LOG_DAYS: Final = 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,11 +87,17 @@ async def retry_deferred(work: Work) -> None:
         await decide(work.pool, reference, county, device, n, DeskAction.RETRY, SYSTEM_PERSON, work.now())
 
 
-async def clean_tokens(work: Work) -> None:
+async def clean_access(work: Work) -> None:
     """Tokens that nobody can use any more, and rate buckets that are long full again."""
     while await purge_tokens(work.pool, work.now()):
         pass
     while await purge_buckets(work.pool, work.now()):
+        pass
+
+
+async def clean_job_log(work: Work) -> None:
+    """The queue's own log, which nobody else shortens."""
+    while await purge_job_log(work.pool, JOB_LOG_DAYS):
         pass
 
 
@@ -100,5 +107,6 @@ TIMERS: Final = (
     Timer(name="photo.sweep", cron="* * * * *", run=sweep_photos),
     Timer(name="deferred.retry", cron="*/5 * * * *", run=retry_deferred),
     Timer(name="photo.clean", cron="17 18 * * *", run=clean_objects),
-    Timer(name="token.clean", cron="41 * * * *", run=clean_tokens),
+    Timer(name="access.clean", cron="41 * * * *", run=clean_access),
+    Timer(name="job_log.clean", cron="7 19 * * *", run=clean_job_log),
 )

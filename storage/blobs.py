@@ -225,16 +225,5 @@ async def fetch_wanted(
     return [WantedPhoto(**dict(row)) for row in rows]
 
 
-SQL_COUNT_WANTED: Final[LiteralString] = """
-    SELECT county, count(*) AS photos, extract(epoch FROM now() - min(announced_at))::double precision AS oldest_seconds
-    FROM blob WHERE state = 'wanted' GROUP BY county
-"""
-
-
-async def count_wanted(conn: Executor) -> dict[County, tuple[int, float]]:
-    """County -> (photos waited for, age of the oldest in seconds); for the metric."""
-    return {row["county"]: (row["photos"], row["oldest_seconds"]) for row in await conn.fetch(SQL_COUNT_WANTED)}
-
-
 def _blob(row: asyncpg.Record) -> Blob:
     return Blob(**{name: row[name] for name in Blob.__struct_fields__ if name != "state"}, state=BlobState(row["state"]))

@@ -71,3 +71,19 @@ SQL_FETCH_BACKLOG: Final[LiteralString] = """
 async def fetch_backlog(conn: Executor) -> list[Backlog]:
     """What waits for the worker, per job; for metrics and readiness."""
     return [Backlog(**dict(row)) for row in await conn.fetch(SQL_FETCH_BACKLOG)]
+
+
+SQL_PURGE_JOB_LOG: Final[LiteralString] = """
+    DELETE FROM pgqueuer_log WHERE id IN (
+        SELECT id FROM pgqueuer_log WHERE created < now() - $1 * interval '1 day' AND aggregated ORDER BY created LIMIT 5000)
+"""
+SQL_PURGE_JOB_STATISTICS: Final[LiteralString] = """
+    DELETE FROM pgqueuer_statistics WHERE created < now() - $1 * interval '1 day'
+"""
+
+
+async def purge_job_log(conn: Executor, days: float) -> int:
+    """Remove old log lines of jobs that are done; returns how many. To be called until it returns 0."""
+    await conn.execute(SQL_PURGE_JOB_STATISTICS, days)
+    status = await conn.execute(SQL_PURGE_JOB_LOG, days)
+    return int(status.rpartition(" ")[2])

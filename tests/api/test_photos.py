@@ -293,6 +293,15 @@ async def test_the_office_sees_what_is_waited_for(phone, world) -> None:
     assert [photo["sha256"] for photo in answer.json()["photos"]] == [sha256_of(LARGE)]
 
 
+async def test_what_waits_is_counted(phone, world) -> None:
+    await phone.announce(SMALL, await phone.site())
+    await phone.announce(LARGE, await phone.site())
+    await phone.hand_in(LARGE)
+    metrics = (await world.client.get("/metrics")).text.splitlines()
+    assert "xunling_photos_wanted 2.0" in metrics
+    assert 'xunling_jobs{job="photo.process",state="queued"} 1.0' in metrics
+
+
 async def test_nobody_else_does(phone, world) -> None:
     office = await world.person((Role.COUNTY_SUPERVISOR, OTHER_COUNTY), kind="console")
     for someone, unit in ((office, TOWNSHIP), (phone.someone, VILLAGE), (office, "nowhere")):

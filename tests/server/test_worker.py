@@ -17,12 +17,14 @@ import pytest
 from pydantic import SecretStr
 
 import server.worker
+from api.resources import utc_now
 from server.embedded.postgres import EmbeddedPostgres
 from server.jobs import JOBS, TIMERS, Job, Timer, Work, sweep_photos
 from server.parts import environment_of
 from server.settings import PgSettings, Settings
+from server.work import open_work
 from server.worker import run_worker
-from storage.jobs import JobRequest, enqueue, fetch_backlog
+from storage.jobs import JobRequest, enqueue, fetch_backlog, purge_job_log
 from storage.objects import Objects, chunk_key, photo_key
 from storage.photos import PROCESS_JOB, PhotoRef
 from tests.photo_builder import jpeg, noise, sha256_of
@@ -201,6 +203,22 @@ async def test_a_timer_runs_and_one_that_fails_stops_nothing(pool, settings, toy
         await until(lambda: truth(ran.count("timer") >= 2))
         await ask(pool, "job")
         await until(lambda: truth("job" in ran))
+
+
+async def test_the_log_of_done_jobs_is_shortened(pool) -> None:
+    await pool.execute(
+        "INSERT INTO pgqueuer_log (created, job_id, status, priority, entrypoint, aggregated) VALUES "
+        "(now() - interval '40 days', 1, 'successful', 0, 'toy', true), (now() - interval '40 days', 2, 'queued', 0, 'toy', false), "
+        "(now(), 3, 'successful', 0, 'toy', true)"
+    )
+    assert [await purge_job_log(pool, 30), await purge_job_log(pool, 30)] == [1, 0]
+    assert [row[0] for row in await pool.fetch("SELECT job_id FROM pgqueuer_log ORDER BY job_id")] == [2, 3]
+
+
+async def test_every_timer_of_the_product_runs_on_an_empty_installation(settings, pool) -> None:
+    async with open_work(settings, utc_now) as work:
+        for timer in TIMERS:
+            await timer.run(work)
 
 
 def test_every_job_and_timer_has_a_name_of_its_own() -> None:
