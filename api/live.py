@@ -15,7 +15,6 @@ from litestar.response import ServerSentEvent, ServerSentEventMessage
 
 from api.dependencies import GivenCaller, GivenPlaces, GivenResources
 from api.listeners import POLL_S
-from api.dependencies import GivenCaller, GivenPlaces, GivenResources
 from api.resources import Resources
 from contracts.caller import Caller
 from contracts.exchange import LIVE_PATH

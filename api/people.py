@@ -118,6 +118,7 @@ async def create_unit(
             detail={"name": unit.name, "level": unit.level.value, "parent": data.parent},
         )
         await insert_note(conn, note, origin, now)
+    await resources.units.find(unit.code)  # this process knows it at once, the others within seconds
     return unit
 
 

@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 
 from contracts.exchange import EXCHANGE_PATH
 from contracts.people import Role
-from tests.api.office import TOWNSHIP, HANBIN, OTHER_COUNTY, VILLAGE, Someone, World, every_route
+from tests.api.office import HANBIN, OTHER_COUNTY, TOWNSHIP, VILLAGE, Someone, World, every_route
 from tests.api.test_auth import problem_of, refresh, whoami
 
 pytestmark = pytest.mark.anyio

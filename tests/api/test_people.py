@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from contracts.people import Role
-from tests.api.office import TOWNSHIP, HANBIN, OTHER_COUNTY, VILLAGE, Someone, World
+from tests.api.office import HANBIN, OTHER_COUNTY, TOWNSHIP, VILLAGE, Someone, World
 from tests.api.test_auth import problem_of, whoami
 
 pytestmark = pytest.mark.anyio
@@ -283,7 +283,6 @@ async def test_a_grid_is_added_and_a_duty_is_granted_there_at_once(world: World)
     assert made.status_code == 201
     assert made.json()["county"] == 610902
     assert (await post(world, admin, "/people/v1/units", grid)).status_code == 409
-    await asyncio.sleep(3.1)  # the cache asks for the version every three seconds
     assert (await post(world, admin, "/people/v1/persons", new_person(unit=grid["code"]))).status_code == 201
 
 
