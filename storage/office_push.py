@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from contracts.ids import County, DeviceId, MutationId, PersonId, RecordId, Version
+from contracts.ids import County, DeviceId, MutationId, RecordId, Version
 from contracts.mutation import CONTRACT_MAX, Capture, Mutation
 from contracts.people import Duty, Role
 from storage.pool import Connection, Pool
@@ -27,12 +27,12 @@ from sync.plan import plan_push
 
 SYSTEM_PERSON: Final = uuid.UUID("00000000-0000-8000-8000-000000000001")
 _SYSTEM_DEVICE: Final = uuid.UUID("00000000-0000-8000-8000-000000000002")
-_BEFORE_ALL: Final = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
+BEFORE_ALL: Final = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
 
 
 def system_sender(county: County) -> Sender:
     """The server itself: one device per county, which may do what the machines allow."""
-    duty = Duty(person=SYSTEM_PERSON, role=Role.SYSTEM, unit=str(county), starts=_BEFORE_ALL)
+    duty = Duty(person=SYSTEM_PERSON, role=Role.SYSTEM, unit=str(county), starts=BEFORE_ALL)
     device: DeviceId = uuid.uuid5(_SYSTEM_DEVICE, str(county))
     return Sender(device=device, person=SYSTEM_PERSON, duties=(duty,))
 
@@ -67,16 +67,31 @@ def draft(
 
 
 async def office_push(
-    pool: Pool, reference: Reference, county: County, sender: Sender, drafts: Sequence[Mutation], now: datetime
+    pool: Pool,
+    reference: Reference,
+    county: County,
+    sender: Sender,
+    drafts: Sequence[Mutation],
+    now: datetime,
+    *,
+    released: bool = False,
+    captured: Interval | None = None,
+    said: dict[str, Any] | None = None,
 ) -> Pushed:
-    """Number, plan and commit. Atomic: an unexpected failure raises and nothing is written."""
+    """Number, plan and commit. Atomic: an unexpected failure raises and nothing is written.
+
+    released   duty and contract were judged elsewhere
+    captured   when it was captured, if not now
+    said       goes into the detail of each outcome
+    """
     guess = _numbered(drafts, 1, now)
 
     async def attempt(conn: Connection, reach: Reach) -> Pushed | Lack:
         locked = await lock_state(conn, county, sender.device, _unnumbered(guess), reach)
         batch = _numbered(drafts, locked.device.n_high + 1, now)
+        batch = [replace(incoming, released=released, captured=captured or incoming.captured) for incoming in batch]
         view = await fetch_view(conn, reference, county, now, locked, reach, batch)
-        plan = plan_push(batch, sender, view)
+        plan = plan_push(batch, sender, view, said)
         if isinstance(plan, Lack):
             return plan
         after = replace(locked.device, n_high=batch[-1].n, n_made=batch[-1].n)

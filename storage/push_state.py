@@ -15,6 +15,7 @@ from storage.pool import Connection
 from storage.push_rows import write_arguments
 from storage.reference import Reference
 from storage.rows import clock_from_row, head_from_row, held_from_json, known_from_json, record_from_row
+from storage.transfers import write_transfers
 from sync.clock import DeviceClock
 from sync.decision import Home, Incoming, Lack, Seen, Sender, View
 from sync.duplicates import Alike, alike_wanted
@@ -237,3 +238,5 @@ async def write_plan(conn: Connection, county: County, sender: Sender, plan: Pla
         msgspec.json.encode(device.clock.marks).decode(),
         msgspec.json.encode(device.holes).decode(),
     )
+    if plan.transfers:
+        await write_transfers(conn, county, plan.transfers)
