@@ -13,15 +13,16 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
+import structlog
 
 from storage.cleaning import CleaningRules, clean_county, fetch_counties
-from storage.desk import DeskAction, decide, fetch_deferred
+from storage.desk import DeskAction, decide, fetch_deferred, update_tries
 from storage.jobs import JobRequest, enqueue, purge_job_log
 from storage.office_push import SYSTEM_PERSON
 from storage.photo_notes import fetch_unfinished
 from storage.photo_process import PhotoWork, process_photo
 from storage.photos import PROCESS_JOB, PhotoRef
-from storage.pool import Pool
+from storage.pool import Pool, infrastructure_problem
 from storage.rate_limit import purge_buckets
 from storage.reference import reference_of
 from storage.tokens import purge_tokens
@@ -30,6 +31,8 @@ from storage.units import UnitsCache
 DEFERRED_TRIES_MAX: Final = 12  # an hour's worth; then only a person tries again
 DEFERRED_BATCH: Final = 200
 JOB_LOG_DAYS: Final = 30
+
+log = structlog.get_logger("xunling.jobs")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,10 +84,16 @@ async def clean_objects(work: Work) -> None:
 
 
 async def retry_deferred(work: Work) -> None:
-    """What the server itself failed at, judged again; what fails often enough stays for a person."""
+    """What the server itself failed at, judged again, each alone; what fails often enough stays for a person."""
     reference = reference_of(await work.units.places())
     for county, device, n in await fetch_deferred(work.pool, DEFERRED_TRIES_MAX, DEFERRED_BATCH):
-        await decide(work.pool, reference, county, device, n, DeskAction.RETRY, SYSTEM_PERSON, work.now())
+        try:
+            await decide(work.pool, reference, county, device, n, DeskAction.RETRY, SYSTEM_PERSON, work.now())
+        except Exception as error:
+            if infrastructure_problem(error) is not None:
+                raise
+            log.warning("deferred_failed_again", county=county, device=str(device), n=n, error=type(error).__name__)
+            await update_tries(work.pool, county, device, n)
 
 
 async def clean_access(work: Work) -> None:

@@ -18,7 +18,7 @@ import msgspec
 from msgspec.structs import replace
 
 from contracts.desk import DeskAction, HeldItem
-from contracts.ids import County, DeviceId, MutationId, PersonId, RecordId, UnitCode
+from contracts.ids import County, DeviceId, PersonId, UnitCode
 from contracts.mutation import Mutation
 from contracts.outcomes import MutationOutcome, Outcome, Reason
 from contracts.people import Duty
@@ -33,7 +33,6 @@ from sync.desk import plan_discard
 from sync.intake import decode_raw
 from sync.ledger import Plan
 from sync.plan import plan_push
-
 
 SQL_FETCH_HELD: Final[LiteralString] = """
     SELECT h.county, h.device, h.n, h.outcome, h.reason, h.opened_at, h.mutation, h.record, h.kind, j.op, h.unit, h.person,
@@ -226,3 +225,13 @@ SQL_FETCH_DEFERRED: Final[LiteralString] = """
 async def fetch_deferred(executor: Executor, tries_max: int, limit: int) -> list[tuple[County, DeviceId, int]]:
     """What the server itself should try again, oldest first."""
     return [(r[0], r[1], r[2]) for r in await executor.fetch(SQL_FETCH_DEFERRED, tries_max, limit)]
+
+
+SQL_UPDATE_TRIES: Final[LiteralString] = """
+    UPDATE held SET tries = tries + 1 WHERE county = $1 AND device = $2 AND n = $3 AND settled_at IS NULL
+"""
+
+
+async def update_tries(executor: Executor, county: County, device: DeviceId, n: int) -> None:
+    """The server failed at it again, so that nothing of the try was written."""
+    await executor.execute(SQL_UPDATE_TRIES, county, device, n)
