@@ -169,6 +169,7 @@ CREATE TABLE marker (
     seq bigint NOT NULL,
     incarnation integer NOT NULL,
     version bigint NOT NULL,
+    left_at timestamptz NOT NULL DEFAULT now(), -- old ones are purged, and the head's floor rises (storage/floors.py)
     PRIMARY KEY (county, stream, record)
 );
 CREATE UNIQUE INDEX marker_stream ON marker (county, stream, seq);
@@ -244,6 +245,42 @@ CREATE TABLE held (
     PRIMARY KEY (county, device, n)
 );
 CREATE INDEX held_open ON held (county, outcome, opened_at) WHERE settled_at IS NULL;
+
+-- ---------------------------------------------------------------------------------------------- transfers
+
+-- A record that moved to another county, and every late mutation on it: what a job pushes there, a family (a record and its
+-- children) in the order of `step`. Written by the push that planned it, so neither is without the other; kept as history.
+-- `county` is where it left. mutation: what is pushed, as a whole; its id derives from the cause, so twice is once.
+-- device, n, person: whose mutation caused it. by_system: it may write what a person may not. outcome: how it ended there.
+CREATE TABLE transfer (
+    county integer NOT NULL,
+    family uuid NOT NULL,
+    step bigint NOT NULL,
+    target integer NOT NULL,
+    record uuid NOT NULL,
+    is_copy boolean NOT NULL,
+    by_system boolean NOT NULL,
+    device uuid NOT NULL,
+    n bigint NOT NULL,
+    person uuid NOT NULL,
+    mutation json NOT NULL,
+    planned_at timestamptz NOT NULL DEFAULT now(),
+    done_at timestamptz,
+    outcome text,
+    reason text,
+    PRIMARY KEY (county, family, step)
+);
+CREATE INDEX transfer_open ON transfer (county, family, step) WHERE done_at IS NULL;
+
+-- The bytes of a photo that moved: copied once they are here, which may be long after its record left.
+CREATE TABLE transfer_blob (
+    county integer NOT NULL,
+    target integer NOT NULL,
+    sha256 text COLLATE "C" NOT NULL,
+    done_at timestamptz,
+    PRIMARY KEY (county, target, sha256)
+);
+CREATE INDEX transfer_blob_open ON transfer_blob (county, sha256) WHERE done_at IS NULL;
 
 -- ---------------------------------------------------------------------------------------------- photos
 
