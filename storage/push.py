@@ -33,7 +33,8 @@ from sync.plan import plan_push
 from sync.rewind import is_rewound
 
 TRIES_MAX: Final = TRIES_WITH_MORE + 3
-REPLAN: Final = "XL001"  # raised by push_write when a record is not what was planned on
+# Raised by push_write when a record is not what was planned on: it has another version, or meanwhile it exists.
+PLANNED_ON_ANOTHER: Final = frozenset({"XL001", "23505"})
 ROLLED_BACK: Final = "40"  # deadlock, serialization: PostgreSQL chose us as the victim
 
 
@@ -137,7 +138,7 @@ async def until_planned(pool: Pool, reach: Reach, attempt: Callable[[Connection,
             reach = reach.with_lack(again.lack, tries)
         except asyncpg.PostgresError as error:
             sqlstate = error.sqlstate or ""
-            if tries > TRIES_MAX or not (sqlstate == REPLAN or sqlstate.startswith(ROLLED_BACK)):
+            if tries > TRIES_MAX or not (sqlstate in PLANNED_ON_ANOTHER or sqlstate.startswith(ROLLED_BACK)):
                 raise
 
 

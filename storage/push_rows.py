@@ -1,4 +1,4 @@
-"""A plan as the arrays of SQL function push_write, column by column, in the order of its parameters."""
+"""A plan as the arguments of SQL function push_write: arrays of rows, each row in the order of its type (push_record ...)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import msgspec
 
 from contracts.digest import record_crc
 from storage.rows import json_text
-from sync.clock import Interval
 from sync.heads import StreamMarker
 from sync.ledger import Announced, Entry, HeldRow, Plan
 from sync.state import Head, RecordState
@@ -17,21 +16,20 @@ from sync.state import Head, RecordState
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def write_arguments(plan: Plan) -> list[Any]:
-    """From h_stream to b_photo."""
+Rows = list[tuple[Any, ...]]
+
+
+def write_arguments(plan: Plan) -> tuple[Rows, Rows, Rows, Rows, Rows, Rows]:
+    """From p_heads to p_photos."""
     seqs = {record.id: record.seq for record in plan.records}
-    return [
-        *_columns([_head(h) for h in plan.heads], 4),
-        *_columns([_record(r) for r in plan.records], 13),
-        *_columns([_marker(m) for m in plan.markers], 5),
-        *_columns([_entry(e, seqs) for e in plan.entries], 21),
-        *_columns([_held(h) for h in plan.held], 9),
-        *_columns([_announced(a) for a in plan.announced], 5),
-    ]
-
-
-def _columns(rows: list[tuple[Any, ...]], width: int) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
+    return (
+        [_head(h) for h in plan.heads],
+        [_record(r) for r in plan.records],
+        [_marker(m) for m in plan.markers],
+        [_entry(e, seqs) for e in plan.entries],
+        [_held(h) for h in plan.held],
+        [_announced(a) for a in plan.announced],
+    )
 
 
 def _head(head: Head) -> tuple[Any, ...]:
@@ -62,7 +60,9 @@ def _marker(m: StreamMarker) -> tuple[Any, ...]:
 
 
 def _entry(e: Entry, seqs: dict[Any, int]) -> tuple[Any, ...]:
-    after = e.after
+    after, captured = e.after, e.captured
+    start = _moment(captured.start_ms) if captured else None
+    end = start if captured is None or captured.end_ms == captured.start_ms else _moment(captured.end_ms)
     return (
         e.n,
         e.entry,
@@ -71,8 +71,8 @@ def _entry(e: Entry, seqs: dict[Any, int]) -> tuple[Any, ...]:
         e.record,
         e.kind,
         e.op,
-        _moment(e.captured, start=True),
-        _moment(e.captured, start=False),
+        start,
+        end,
         e.outcome.value,
         e.reason.value,
         json_text(e.detail),
@@ -87,10 +87,7 @@ def _entry(e: Entry, seqs: dict[Any, int]) -> tuple[Any, ...]:
     )
 
 
-def _moment(interval: Interval | None, *, start: bool) -> datetime | None:
-    if interval is None:
-        return None
-    milliseconds = interval.start_ms if start else interval.end_ms
+def _moment(milliseconds: int) -> datetime:
     return datetime.fromtimestamp(max(0, min(milliseconds, 253_402_300_799_000)) / 1000, UTC)
 
 
