@@ -46,6 +46,10 @@ class Installation:
         return self.folder / "server.log"
 
     def start(self) -> None:
+        self.start_database()
+        self.start_server()
+
+    def start_database(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.postgres.start()
         migrate(self.dsn)
@@ -53,7 +57,6 @@ class Installation:
             got = self.value(f"SHOW {name}")
             if got != wanted:
                 raise RuntimeError(f"{name} is {got}, not {wanted}")
-        self.start_server()
 
     def start_server(self) -> None:
         self.port = free_port()

@@ -48,9 +48,9 @@ def county_units(county: int, townships: int) -> list[Unit]:
     ]
 
 
-async def insert_counties(conn: Any, counties: int, townships: int) -> list[int]:
-    """So many counties with townships and the heads of their field streams, all empty."""
-    codes = [COUNTY_FIRST + k for k in range(counties)]
+async def insert_counties(conn: Any, counties: int, townships: int, first: int = COUNTY_FIRST) -> list[int]:
+    """So many counties with townships, all empty; returns their codes."""
+    codes = [first + k for k in range(counties)]
     await upsert_counties(conn, {code: f"县{code}" for code in codes})
     units = [unit for code in codes for unit in county_units(code, townships)]
     await upsert_units(conn, units)
