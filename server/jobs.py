@@ -7,7 +7,7 @@ done once when one runs again.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -15,8 +15,11 @@ from typing import Any, Final
 import msgspec
 import structlog
 
+from storage.carrying import carry_family
+from storage.carrying_blobs import carry_blob
 from storage.cleaning import CleaningRules, clean_county, fetch_counties
 from storage.desk import DeskAction, decide, fetch_deferred, update_tries
+from storage.floors import purge_county
 from storage.jobs import JobRequest, enqueue, purge_job_log
 from storage.office_push import SYSTEM_PERSON
 from storage.photo_notes import fetch_unfinished
@@ -25,14 +28,25 @@ from storage.photos import PROCESS_JOB, PhotoRef
 from storage.pool import Pool, infrastructure_problem
 from storage.rate_limit import purge_buckets
 from storage.reference import reference_of
+from storage.retention import archive_county
 from storage.tokens import purge_tokens
+from storage.transfers import CARRY_BLOB_JOB, CARRY_JOB, BlobTransferRef, TransferRef, enqueue_open
 from storage.units import UnitsCache
 
-DEFERRED_TRIES_MAX: Final = 12  # an hour's worth; then only a person tries again
+DEFERRED_TRIES_MAX: Final = 12  # the last after a day and a half; then only a person tries again
 DEFERRED_BATCH: Final = 200
 JOB_LOG_DAYS: Final = 30
 
 log = structlog.get_logger("xunling.jobs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetentionRules:
+    """What leaves the phones: closed records after so many days by kind, at most so many a night; markers after `marker_days`."""
+
+    days: Mapping[str, int]
+    records_max: int
+    marker_days: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +57,7 @@ class Work:
     photos: PhotoWork
     units: UnitsCache
     cleaning: CleaningRules
+    retention: RetentionRules
     now: Callable[[], datetime]
 
 
@@ -86,7 +101,7 @@ async def clean_objects(work: Work) -> None:
 async def retry_deferred(work: Work) -> None:
     """What the server itself failed at, judged again, each alone; what fails often enough stays for a person."""
     reference = reference_of(await work.units.places())
-    for county, device, n in await fetch_deferred(work.pool, DEFERRED_TRIES_MAX, DEFERRED_BATCH):
+    for county, device, n in await fetch_deferred(work.pool, DEFERRED_TRIES_MAX, work.now(), DEFERRED_BATCH):
         try:
             await decide(work.pool, reference, county, device, n, DeskAction.RETRY, SYSTEM_PERSON, work.now())
         except Exception as error:
@@ -94,6 +109,37 @@ async def retry_deferred(work: Work) -> None:
                 raise
             log.warning("deferred_failed_again", county=county, device=str(device), n=n, error=type(error).__name__)
             await update_tries(work.pool, county, device, n)
+
+
+async def carry_one_family(work: Work, ref: TransferRef, _attempt: int) -> None:
+    """A record and its children, and what came late for them, to the county they moved to."""
+    await carry_family(work.pool, reference_of(await work.units.places()), ref, work.now)
+
+
+async def carry_one_blob(work: Work, ref: BlobTransferRef, _attempt: int) -> None:
+    await carry_blob(work.pool, work.photos.objects, ref, work.now)
+
+
+async def sweep_transfers(work: Work) -> None:
+    """Ask again for what a skipped job left behind, and for bytes that have come since their record moved."""
+    for county in await fetch_counties(work.pool):
+        await enqueue_open(work.pool, county)
+
+
+async def archive_records(work: Work) -> None:
+    """Closed, old records leave the phones."""
+    reference, rules = reference_of(await work.units.places()), work.retention
+    for county in await fetch_counties(work.pool):
+        if count := await archive_county(work.pool, reference, county, rules.days, work.now(), rules.records_max):
+            log.info("archived", county=county, records=count)
+
+
+async def purge_markers(work: Work) -> None:
+    """Floors rise: a phone that stayed away for so long reads its streams anew."""
+    left_before = work.now() - timedelta(days=work.retention.marker_days)
+    for county in await fetch_counties(work.pool):
+        if count := await purge_county(work.pool, county, left_before):
+            log.info("markers_purged", county=county, markers=count)
 
 
 async def clean_access(work: Work) -> None:
@@ -110,11 +156,18 @@ async def clean_job_log(work: Work) -> None:
         pass
 
 
-JOBS: Final = (Job(name=PROCESS_JOB, payload=PhotoRef, run=process_one_photo, pause=timedelta(seconds=2)),)
+JOBS: Final = (
+    Job(name=PROCESS_JOB, payload=PhotoRef, run=process_one_photo, pause=timedelta(seconds=2)),
+    Job(name=CARRY_JOB, payload=TransferRef, run=carry_one_family),
+    Job(name=CARRY_BLOB_JOB, payload=BlobTransferRef, run=carry_one_blob),
+)
 
 TIMERS: Final = (
     Timer(name="photo.sweep", cron="* * * * *", run=sweep_photos),
-    Timer(name="deferred.retry", cron="*/5 * * * *", run=retry_deferred),
+    Timer(name="deferred.retry", cron="* * * * *", run=retry_deferred),
+    Timer(name="transfer.sweep", cron="* * * * *", run=sweep_transfers),
+    Timer(name="record.archive", cron="37 17 * * *", run=archive_records),
+    Timer(name="marker.purge", cron="57 17 * * *", run=purge_markers),
     Timer(name="photo.clean", cron="17 18 * * *", run=clean_objects),
     Timer(name="access.clean", cron="41 * * * *", run=clean_access),
     Timer(name="job_log.clean", cron="7 19 * * *", run=clean_job_log),

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from contracts.retention import MARKER_DAYS, RETENTION_DAYS
 from server.trouble import StartError
 
 PREFIX = "XUNLING_"
@@ -121,6 +122,20 @@ class BackupSettings(Group):
     folder: Path | None = Field(None, description="where `backup` writes; must be another disk to be worth anything")
 
 
+class RetentionSettings(Group):
+    """No source states a period, so they are the installation's. 0 keeps records of a kind on phones for ever."""
+
+    site_days: int = Field(RETENTION_DAYS["site"], ge=0, description="a closed site leaves the phones so long after its last change")
+    task_days: int = Field(RETENTION_DAYS["task"], ge=0, description="a finished or cancelled task")
+    inspection_days: int = Field(RETENTION_DAYS["inspection"], ge=0, description="a submitted inspection")
+    problem_days: int = Field(RETENTION_DAYS["problem"], ge=0, description="a problem that is closed out or was not true")
+    notice_days: int = Field(RETENTION_DAYS["notice"], ge=0, description="a notice")
+    conflict_days: int = Field(RETENTION_DAYS["conflict"], ge=0, description="a settled conflict")
+    outcome_days: int = Field(RETENTION_DAYS["outcome"], ge=0, description="word of how a held mutation ended")
+    records_max: int = Field(20_000, ge=1, description="records of one county archived in one night at most; the rest in the next")
+    marker_days: int = Field(MARKER_DAYS, ge=30, description="a phone that was away for longer reads its streams anew")
+
+
 class Settings(BaseSettings):
     """See the module's docstring for where values come from."""
 
@@ -146,6 +161,7 @@ class Settings(BaseSettings):
     auth: AuthSettings = AuthSettings()
     log: LogSettings = LogSettings()
     observe: ObserveSettings = ObserveSettings()
+    retention: RetentionSettings = RetentionSettings()
     backup: BackupSettings = BackupSettings()
 
     @property

@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
-from server.jobs import Work
+from contracts.retention import RETENTION_DAYS
+from server.jobs import RetentionRules, Work
 from server.resources import photo_rules, s3_access
-from server.settings import PhotoSettings, Settings
+from server.settings import PhotoSettings, RetentionSettings, Settings
 from storage.cleaning import CleaningRules
 from storage.image_pool import ImagePool
 from storage.objects import Objects
@@ -29,9 +30,7 @@ async def open_work(settings: Settings, now: Callable[[], datetime]) -> AsyncIte
     )
     async with pool:
         objects = Objects(s3_access(settings.s3))
-        images = ImagePool(
-            processes=settings.photos.decoders, pixels_max=settings.limits.photo_pixels_max, font=settings.cjk_font
-        )
+        images = ImagePool(processes=settings.photos.decoders, pixels_max=settings.limits.photo_pixels_max, font=settings.cjk_font)
         units = UnitsCache(pool)
         try:
             photos = PhotoWork(
@@ -43,7 +42,14 @@ async def open_work(settings: Settings, now: Callable[[], datetime]) -> AsyncIte
                 places=units.places,
                 now=now,
             )
-            yield Work(pool=pool, photos=photos, units=units, cleaning=cleaning_rules(settings.photos), now=now)
+            yield Work(
+                pool=pool,
+                photos=photos,
+                units=units,
+                cleaning=cleaning_rules(settings.photos),
+                retention=retention_rules(settings.retention),
+                now=now,
+            )
         finally:
             images.close()
             await objects.close()
@@ -59,6 +65,12 @@ def evidence_rules(photos: PhotoSettings) -> EvidenceRules:
 
 
 def cleaning_rules(photos: PhotoSettings) -> CleaningRules:
-    return CleaningRules(
-        condemned_for=timedelta(days=photos.condemned_days), chunks_abandoned=timedelta(days=photos.chunks_abandoned_days)
+    return CleaningRules(condemned_for=timedelta(days=photos.condemned_days), chunks_abandoned=timedelta(days=photos.chunks_abandoned_days))
+
+
+def retention_rules(retention: RetentionSettings) -> RetentionRules:
+    return RetentionRules(
+        days={kind: getattr(retention, f"{kind}_days") for kind in RETENTION_DAYS},
+        records_max=retention.records_max,
+        marker_days=retention.marker_days,
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, LiteralString
 
 import msgspec
@@ -215,16 +215,19 @@ def _nothing(county: County, incarnation: int) -> Pushed:
     return Pushed(county=county, incarnation=incarnation, outcomes=[], n_high=0, n_safe=None, holes=[])
 
 
+RETRY_PAUSE: Final = timedelta(minutes=1)
+# The k-th try comes when the mutation has waited 2^k pauses.
 SQL_FETCH_DEFERRED: Final[LiteralString] = """
     SELECT county, device, n FROM held
     WHERE settled_at IS NULL AND outcome = 'deferred' AND reason = 'server_failed' AND tries < $1
-    ORDER BY opened_at LIMIT $2
+      AND opened_at + $2 * power(2, tries) <= $3
+    ORDER BY opened_at, device, n LIMIT $4
 """
 
 
-async def fetch_deferred(executor: Executor, tries_max: int, limit: int) -> list[tuple[County, DeviceId, int]]:
-    """What the server itself should try again, oldest first."""
-    return [(r[0], r[1], r[2]) for r in await executor.fetch(SQL_FETCH_DEFERRED, tries_max, limit)]
+async def fetch_deferred(executor: Executor, tries_max: int, now: datetime, limit: int) -> list[tuple[County, DeviceId, int]]:
+    """What the server itself should try again now, oldest first: later and later, then only a person does."""
+    return [(r[0], r[1], r[2]) for r in await executor.fetch(SQL_FETCH_DEFERRED, tries_max, RETRY_PAUSE, now, limit)]
 
 
 SQL_UPDATE_TRIES: Final[LiteralString] = """
