@@ -25,6 +25,7 @@ from phone.store import Store, fetch_meta
 
 BATCH_MUTATIONS: Final = 200  # per county and request; a server that takes fewer says 413
 BATCH_BYTES: Final = 1024 * 1024  # raw mutations per county and request, uncompressed
+EXCHANGES_MAX: Final = 10_000  # of one sync: a server that never comes to an end must not hold a phone for ever
 RETRY_AFTER_S: Final = 5.0  # when a busy server does not say
 
 
@@ -121,7 +122,7 @@ class Syncer:
                     return self._result(Ended.WIPED, exchanges)
                 if self._is_done():
                     return self._result(Ended.COMPLETE, exchanges)
-                if self._progress() == before:
+                if self._progress() == before or exchanges == EXCHANGES_MAX:
                     return self._result(Ended.STALLED, exchanges)
         except wire.OfflineError as error:
             return self._result(Ended.OFFLINE, exchanges, code=str(error))

@@ -146,7 +146,8 @@ def apply_outcome(db: sqlite3.Connection, county: County, outcome: MutationOutco
 
 
 SQL_APPLY_HELD_OUTCOME: Final[LiteralString] = """
-    UPDATE mutation SET outcome = ?, reason = ?, detail = ?, settled = ?, released = ?
+    UPDATE mutation SET outcome = ?, reason = ?, detail = ?, became_incarnation = NULL, became_version = NULL,
+        settled = ?, released = ?
     WHERE county = ? AND n = ? AND outcome IN ('quarantined', 'deferred')
 """
 
@@ -155,7 +156,8 @@ def apply_held_outcome(db: sqlite3.Connection, county: County, body: HeldOutcome
     """A page of the device's own stream tells how a waiting mutation stands, or ended.
 
     It was settled by a transaction of its own, which other pages of this same exchange may not show yet: so the overlay
-    stays until the streams have been read in the next one.
+    stays until the streams have been read in the next one. What version that made of the record is not told here, and the
+    version in the first answer is older than the settlement.
     """
     settled = exchange + 1 if body.final else None
     gone = body.final and body.outcome is Outcome.REJECTED

@@ -258,6 +258,7 @@ async def test_a_restored_server_is_noticed_and_gets_back_what_it_lost():
     assert len({m.id for m in rig.server.world.applied}) == len(rig.server.world.applied) == 3
     assert rig.server.incarnation == 2
     rig.assert_agrees()
+    rig.assert_never_repaired()
     assert rig.seen(made).body["note"] == "three"
 
 
@@ -275,6 +276,7 @@ async def test_an_older_version_is_the_newer_truth_after_a_restore():
     assert rig.seen(record).body["name"] == "site 1"
     assert own in rig.server.bodies()
     rig.assert_agrees()
+    rig.assert_never_repaired()
 
 
 async def test_a_stream_younger_than_the_backup_is_emptied_and_own_work_on_it_is_handed_in_again():

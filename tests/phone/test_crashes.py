@@ -223,6 +223,21 @@ async def test_an_answer_cut_after_any_byte_keeps_its_whole_frames(encoding):
         raise AssertionError("the answer was never read to its end")
 
 
+async def test_frames_that_had_arrived_count_also_when_there_is_no_signal_after_the_restart(tmp_path):
+    rig = await Rig(tmp_path / "store").enrolled()
+    (record,) = others_records(rig.server, 1)
+
+    def after_storing(name: str) -> None:
+        if name == "frames stored: after commit":
+            raise Killed(name)
+
+    rig.reopen(after_storing)
+    with pytest.raises(Killed):
+        await rig.phone.sync()
+    rig.reopen()
+    assert rig.seen(record).body["name"] == "site 1"
+
+
 CHILD = """
     import asyncio, os, signal, sys, httpx
     from pathlib import Path

@@ -70,6 +70,8 @@ async def test_a_new_key_is_fetched_once_and_a_pinned_one_is_never_replaced():
     rig.server.key = Ed25519PrivateKey.generate()  # the same name, another key: an impostor
     rig.site()
     assert (await rig.phone.sync()).ended is Ended.UNBELIEVABLE
+    await rig.phone.enrol("13800000001", "secret")
+    assert (await rig.phone.sync()).ended is Ended.UNBELIEVABLE
     assert rig.phone.unsent() == 1
 
 

@@ -4,9 +4,10 @@ import json
 
 import pytest
 
+from contracts.exchange import Page
 from contracts.outcomes import Outcome, Reason
-from phone.outbox import KEPT_WITHOUT_BACKUP_MS
-from tests.phone.pretend_server import COUNTY, UNKNOWN_FRAME, VILLAGE
+from phone.outbox import KEPT_WITHOUT_BACKUP_MS, fetch_unsent, offer_again
+from tests.phone.pretend_server import COUNTY, NEXT_VILLAGE, UNKNOWN_FRAME, VILLAGE
 from tests.phone.rig import NEXT_UNIT, UNIT, Rig, others_records
 
 pytestmark = pytest.mark.anyio
@@ -101,6 +102,21 @@ async def test_own_work_stays_visible_until_a_page_shows_it_also_when_only_its_r
     assert rig.seen(record).body["note"] == "mine"
 
 
+async def test_own_work_stays_visible_until_the_slowest_stream_is_read():
+    rig = await Rig().enrolled()
+    (record,) = others_records(rig.server, 1)
+    rig.server.scope = [NEXT_VILLAGE, VILLAGE]
+    await rig.sync()
+    rig.phone.edit(record, {"note": "mine"})
+    rig.server.spoil = lambda f: UNKNOWN_FRAME if isinstance(f, Page) and f.stream == VILLAGE else f
+    await rig.phone.sync()  # the other stream's head is reached, this one's page got lost
+    assert rig.phone.unsent() == 0
+    assert rig.seen(record).body["note"] == "mine"
+    rig.server.spoil = lambda frame: frame
+    await rig.sync()
+    assert rig.seen(record).base == (1, 2)
+
+
 async def test_a_later_value_of_somebody_else_replaces_own_work_once_pages_show_both():
     rig = await Rig().enrolled()
     (record,) = others_records(rig.server, 1)
@@ -134,9 +150,10 @@ async def test_work_on_a_desk_stays_visible_as_waiting_and_its_end_is_learnt_by_
     assert rig.seen(record).waiting == (1,)
     assert rig.seen(record).body["note"] == "seen at night"
     rig.server.settle(rig.phone.account.device, 1, Outcome.APPLIED, Reason.RELEASED)
+    await rig.sync()  # its end is known, but this village's page may have been read before it
+    assert rig.seen(record).body["note"] == "seen at night"
     rig.server.put(record, VILLAGE, "site", {"unit": UNIT, "name": "site 1", "note": "seen at night", "subjects": []})
     await rig.sync()
-    await rig.sync()  # the settlement is believed shown by pages read after it
     assert rig.phone.waiting() == []
     assert rig.seen(record).base == (1, 2)
 
@@ -205,6 +222,19 @@ async def test_with_a_backup_mutations_are_kept_until_they_are_inside_it_and_onl
     await rig.sync()
     assert rig.phone.store.db.execute(held).fetchall() == [(2,), (3,)]  # 2 still waits on its desk
     assert rig.server.requests[-1].counties[COUNTY].n_oldest_held == 1
+
+
+async def test_a_batch_is_an_unbroken_run_of_numbers():
+    rig = await Rig().enrolled()
+    for k in range(5):
+        rig.site(str(k))
+    await rig.sync()
+    offer_again(rig.phone.store.db, COUNTY, 2, 3)
+    offer_again(rig.phone.store.db, COUNTY, 5, 5)
+    first_n, batch = fetch_unsent(rig.phone.store.db, COUNTY, 50, 10**6)
+    assert (first_n, [json.loads(bytes(raw))["n"] for raw in batch]) == (2, [2, 3])
+    await rig.sync()
+    assert rig.phone.unsent() == 0
 
 
 async def test_a_batch_too_large_is_halved_until_it_passes():

@@ -30,6 +30,7 @@ def held(rig: Rig) -> list[bool]:
 async def test_the_record_goes_first_the_bytes_follow_and_then_they_may_go(rig):
     assert (await rig.phone.upload_photos()).ended is Ended.STALLED  # not announced yet: nothing is asked
     assert rig.server.world.parts == {}
+    assert rig.phone.photos()[0].reason is None
     await rig.sync()
     uploaded = await rig.phone.upload_photos()
     assert (uploaded.ended, uploaded.sent_bytes, uploaded.received) == (Ended.COMPLETE, len(PICTURE), 1)
@@ -64,18 +65,24 @@ async def test_a_lost_last_answer_costs_no_byte(rig):
     assert (again.ended, again.sent_bytes) == (Ended.COMPLETE, 0)
 
 
-def _for_another(answer):
-    return msgspec.structs.replace(answer, sha256="0" * 64) if isinstance(answer, PhotoReceipt) else answer
+def _signed(server, receipt, **changes):
+    """A receipt that the server really signed, for something else."""
+    changed = msgspec.structs.replace(receipt, **changes)
+    return msgspec.structs.replace(changed, sig=server.key.sign(changed.signed_bytes()).hex())
 
 
-def _unsigned(answer):
-    return msgspec.structs.replace(answer, sig="00" * 64) if isinstance(answer, PhotoReceipt) else answer
+WORTHLESS = {
+    "unsigned": lambda server, receipt: msgspec.structs.replace(receipt, sig="00" * 64),
+    "another picture": lambda server, receipt: _signed(server, receipt, sha256="0" * 64),
+    "another size": lambda server, receipt: _signed(server, receipt, bytes=1),
+    "another county": lambda server, receipt: _signed(server, receipt, county=610921),
+}
 
 
-@pytest.mark.parametrize("spoil", [_for_another, _unsigned])
-async def test_no_byte_is_deleted_on_a_receipt_that_proves_nothing(rig, spoil):
+@pytest.mark.parametrize("change", WORTHLESS.values(), ids=WORTHLESS.keys())
+async def test_no_byte_is_deleted_on_a_receipt_that_proves_nothing(rig, change):
     await rig.sync()
-    rig.server.spoil = spoil
+    rig.server.spoil = lambda answer: change(rig.server, answer) if isinstance(answer, PhotoReceipt) else answer
     assert (await rig.phone.upload_photos()).ended is Ended.UNBELIEVABLE
     assert held(rig) == [True]
 
