@@ -37,7 +37,6 @@ from storage import conflicts, desk
 from storage.audit_log import Note, insert_note
 from storage.office_push import draft, office_push
 from storage.pool import transaction
-from storage.reference import reference_of
 from sync.decision import Sender
 from sync.permission import OFFICE
 from sync.places import Places, stream_name
@@ -120,7 +119,7 @@ async def decide_held(
     held = await desk.fetch_one(resources.pool, county, device, n)
     if held is None or held.unit not in units:
         raise Problem(ProblemCode.NOT_FOUND)
-    reference = reference_of(places)
+    reference = await resources.units.reference()
     outcomes = await desk.decide(resources.pool, reference, county, device, n, action, caller.person, now, data.note)
     if not outcomes:
         raise Problem(ProblemCode.CONFLICTING_STATE, "settled")
@@ -191,7 +190,7 @@ async def settle_conflict(
     if data.choice == "other":
         args["value"] = data.value
     mutation = draft(kind="conflict", record=conflict, op="conflict.settle", now=now, mutation=uuid7(), base=found[0], args=args)
-    pushed = await office_push(resources.pool, reference_of(places), county, sender_of(caller), [mutation], now)
+    pushed = await office_push(resources.pool, await resources.units.reference(), county, sender_of(caller), [mutation], now)
     async with transaction(resources.pool) as conn:
         note = Note(
             action=Action.CONFLICT_SETTLED,
@@ -221,7 +220,7 @@ async def push_office_mutations(
     if places.county_of(str(data.county)) is None and not any(u.county == data.county for u in places.units.values()):
         raise Problem(ProblemCode.NOT_FOUND)
     drafts = [office_draft(m, now) for m in data.mutations]
-    pushed = await office_push(resources.pool, reference_of(places), data.county, sender_of(caller), drafts, now)
+    pushed = await office_push(resources.pool, await resources.units.reference(), data.county, sender_of(caller), drafts, now)
     resources.live.moved((data.county, stream) for stream in pushed.streams)
     return Decided(outcomes=pushed.outcomes)
 

@@ -44,7 +44,7 @@ from storage.contact import fetch_contact, fetch_wanted_of_device, needs_push
 from storage.pool import infrastructure_problem, retrying
 from storage.pull import PageRows, fetch_buckets, fetch_heads, fetch_pages, fetch_repair
 from storage.push import Pushed, PushRequest, push, to_ms
-from storage.reference import Reference, reference_of
+from storage.reference import Reference
 from sync.cursor import Start, start_of
 from sync.decision import Sender
 from sync.scope import streams_of
@@ -91,7 +91,7 @@ class Exchange:
 
     async def run(self) -> list[bytes]:
         """All frames. Infrastructure faults raise before anything is answered."""
-        reference = reference_of(await self.resources.units.places())
+        reference = await self.resources.units.reference()
         outcomes = [await self._county(reference, county, part) for county, part in sorted(self.request.counties.items())]
         hello = self._hello()
         more = False

@@ -48,6 +48,7 @@ class Audience(str, Enum):
     OFFICE = "office"
     COUNTY = "county"
     TEAM = "team"
+    CASE = "case"  # clues and cases under transfer: supervisors only (domain.md 4.12)
     ARCHIVE = "archive"  # closed and old: on no phone (design.md 3.2)
     DEVICE = "device"  # one phone's own: how its held mutations ended
 

@@ -27,7 +27,6 @@ from storage.photo_process import PhotoWork, process_photo
 from storage.photos import PROCESS_JOB, PhotoRef
 from storage.pool import Pool, infrastructure_problem
 from storage.rate_limit import purge_buckets
-from storage.reference import reference_of
 from storage.retention import archive_county
 from storage.tokens import purge_tokens
 from storage.transfers import CARRY_BLOB_JOB, CARRY_JOB, BlobTransferRef, TransferRef, enqueue_open
@@ -100,7 +99,7 @@ async def clean_objects(work: Work) -> None:
 
 async def retry_deferred(work: Work) -> None:
     """What the server itself failed at, judged again, each alone; what fails often enough stays for a person."""
-    reference = reference_of(await work.units.places())
+    reference = await work.units.reference()
     for county, device, n in await fetch_deferred(work.pool, DEFERRED_TRIES_MAX, work.now(), DEFERRED_BATCH):
         try:
             await decide(work.pool, reference, county, device, n, DeskAction.RETRY, SYSTEM_PERSON, work.now())
@@ -113,7 +112,7 @@ async def retry_deferred(work: Work) -> None:
 
 async def carry_one_family(work: Work, ref: TransferRef, _attempt: int) -> None:
     """A record and its children, and what came late for them, to the county they moved to."""
-    await carry_family(work.pool, reference_of(await work.units.places()), ref, work.now)
+    await carry_family(work.pool, await work.units.reference(), ref, work.now)
 
 
 async def carry_one_blob(work: Work, ref: BlobTransferRef, _attempt: int) -> None:
@@ -128,7 +127,7 @@ async def sweep_transfers(work: Work) -> None:
 
 async def archive_records(work: Work) -> None:
     """Closed, old records leave the phones."""
-    reference, rules = reference_of(await work.units.places()), work.retention
+    reference, rules = await work.units.reference(), work.retention
     for county in await fetch_counties(work.pool):
         if count := await archive_county(work.pool, reference, county, rules.days, work.now(), rules.records_max):
             log.info("archived", county=county, records=count)

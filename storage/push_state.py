@@ -152,6 +152,7 @@ async def fetch_view(
         places=reference.places,
         checklists=reference.checklists,
         responsibility=reference.responsibility,
+        rules=reference.rules,
         heads=locked.heads,
         records=records,
         known=known_from_json(row["known"]),

@@ -9,6 +9,7 @@ import msgspec
 from contracts.checklist import Checklist, load_checklists
 from contracts.responsibility import ResponsibilityTable, load_responsibility
 from sync.places import Places
+from sync.rules import RuleBook
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,8 +18,14 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
     places: Places
     checklists: Mapping[tuple[str, int], Checklist]
     responsibility: ResponsibilityTable
+    rules: RuleBook = RuleBook()
 
 
-def reference_of(places: Places) -> Reference:
+def reference_of(places: Places, rules: RuleBook | None = None) -> Reference:
     """With the definitions that ship with this release (both loaders are cached)."""
-    return Reference(places=places, checklists=load_checklists(), responsibility=load_responsibility())
+    return Reference(
+        places=places,
+        checklists=load_checklists(),
+        responsibility=load_responsibility(),
+        rules=rules or RuleBook(),
+    )

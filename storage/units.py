@@ -10,7 +10,10 @@ from typing import Final, LiteralString
 from contracts.ids import County, UnitCode
 from contracts.people import Level, Unit
 from storage.pool import Connection, Executor, Pool
+from storage.reference import Reference, reference_of
+from storage.rules import load_rules
 from sync.places import Places
+from sync.rules import RuleBook
 
 CHECK_SECONDS: Final = 3.0
 
@@ -84,6 +87,7 @@ class UnitsCache:
         self._checked = float("-inf")
         self._version = -1
         self._places = Places(())
+        self._rules = RuleBook()
         self._asking = asyncio.Lock()
 
     async def places(self) -> Places:
@@ -91,6 +95,11 @@ class UnitsCache:
         if time.monotonic() - self._checked >= self._check_seconds and (self._version < 0 or not self._asking.locked()):
             await self._check(due_since=self._checked)
         return self._places
+
+    async def reference(self) -> Reference:
+        """Everything planning may know besides the records, of one moment."""
+        places = await self.places()
+        return reference_of(places, self._rules)
 
     async def find(self, code: UnitCode) -> Unit | None:
         """One unit; a miss asks the database, because the unit may be a second old."""
@@ -108,6 +117,7 @@ class UnitsCache:
             version = await fetch_units_version(self._pool)
             if version != self._version:
                 self._places = Places((await load_units(self._pool)).values())
+                self._rules = await load_rules(self._pool)
                 self._version = version
             self._checked = asked
 

@@ -22,6 +22,7 @@ from sync.machines import Transition
 from sync.merge import Merge
 from sync.state import RecordState
 
+REFUSALS_MAX = 1
 STORIED = "steps"  # the field of a kind that tells its story
 
 
@@ -46,7 +47,7 @@ def carried_out(situation: Situation, merge: Merge, to: str) -> Refuse | None:
     if to and before != to:
         _set(merge, {"state": to})
     if _has_story(situation):
-        step = _step(situation, before, to or before)
+        step = step_of(situation, situation.mutation.op, before, to or before)
         _set(merge, {STORIED: [*merge.values.get(STORIED, []), msgspec.to_builtins(step)]})
     return None
 
@@ -71,15 +72,15 @@ def _needs(situation: Situation, merge: Merge) -> set[str]:
     return missing
 
 
-def _step(situation: Situation, source: str, to: str) -> Step:
+def step_of(situation: Situation, command: str, source: str, to: str) -> Step:
+    """What the story of a record says of one command."""
     mutation, ledger = situation.mutation, situation.ledger
-    captured = ledger.captured
     return Step(
         id=str(mutation.id),
-        command=mutation.op,
+        command=command,
         by=situation.sender.person,
         at=ledger.view.now,
-        captured_at=datetime.fromtimestamp(captured.end_ms / 1000, UTC) if captured else None,
+        captured_at=_captured_at(situation),
         source=source,
         to=to,
         args=mutation.args,
@@ -138,14 +139,37 @@ def _is_id(value: object) -> bool:
     return True
 
 
+def refused_at_most_once(situation: Situation, values: dict[str, Any]) -> bool:
+    """退回 is limited: once, with a legal basis."""
+    del situation
+    return int(values.get("refusals") or 0) < REFUSALS_MAX
+
+
+def all_confirmed(situation: Situation, values: dict[str, Any]) -> bool:
+    """Every required department's result has been confirmed by the township, and who raised it has been told."""
+    del situation
+    shown = values.get("summons", {}).values()
+    confirmed = all(one.get("state") in ("confirmed", "cancelled") for one in shown if one.get("required"))
+    return confirmed and not values.get("feedback_owed")
+
+
 GUARDS: dict[str, Callable[[Situation, dict[str, Any]], bool]] = {
     "new_after_photo": new_after_photo,
     "before_and_after": before_and_after,
     "not_the_submitter": not_the_submitter,
     "site_checked": site_checked,
+    "refused_at_most_once": refused_at_most_once,
+    "all_confirmed": all_confirmed,
 }
 
 # ------------------------------------------------------------------------------------------------ stamps
+
+
+def _captured_at(situation: Situation) -> datetime:
+    """When it was done, at the latest: an offline report-in counts from its capture, not from its arrival."""
+    captured = situation.ledger.captured
+    return datetime.fromtimestamp(captured.end_ms / 1000, UTC) if captured else situation.ledger.view.now
+
 
 STAMPS: dict[str, Callable[[Situation, dict[str, Any]], dict[str, Any]]] = {
     "submitter": lambda s, _: {"submitted_by": str(s.sender.person)},
@@ -153,4 +177,10 @@ STAMPS: dict[str, Callable[[Situation, dict[str, Any]], dict[str, Any]]] = {
     "rebounded": lambda _, values: {"rebounds": values.get("rebounds", 0) + 1},
     "suspended": lambda _, values: {"suspended_from": values.get("state")},
     "unlisted": lambda _s, _v: {"listed_level": None},
+    "refused": lambda _, values: {"refusals": int(values.get("refusals") or 0) + 1},
+    "reported_in": lambda s, _: {
+        "reported_in_at": _captured_at(s).isoformat(),
+        "reported_in_position": s.mutation.args.get("position"),
+    },
+    "fed_back": lambda _s, _v: {"feedback_owed": False},
 }

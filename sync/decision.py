@@ -16,6 +16,7 @@ from contracts.people import Duty, Role
 from contracts.responsibility import ResponsibilityTable
 from sync.clock import Interval
 from sync.places import Places
+from sync.rules import RuleBook
 from sync.state import Head, RecordState
 
 
@@ -85,6 +86,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     places: Places
     checklists: Mapping[tuple[str, int], Checklist]
     responsibility: ResponsibilityTable
+    rules: RuleBook = RuleBook()
     heads: Mapping[StreamName, Head]
     records: Mapping[RecordId, RecordState] = {}
     known: Mapping[int, MutationOutcome] = {}

@@ -17,8 +17,9 @@ from contracts.meta import Policy, field_rules
 from contracts.mutation import ARCHIVE, CREATE, DELETE, Mutation
 from contracts.outcomes import Outcome, Reason
 from sync.carrying_out import Situation, carried_out
-from sync.consequences import bury, consequences_of, settle
+from sync.consequences import bury, consequences_of
 from sync.decision import Accept, Change, Decision, Hold, Refuse, Sender
+from sync.effects import EFFECTS
 from sync.homes import home_of, moved
 from sync.ledger import Ledger
 from sync.machines import BACK, Transition, allowed_from, transition_of
@@ -162,9 +163,12 @@ def _change(mutation: Mutation, state: RecordState, sender: Sender, ledger: Ledg
         unmet = carried_out(Situation(transition, state, mutation, sender, ledger), merge, step[0])
         if unmet is not None:
             return unmet
-    effect = settle(mutation, sender, ledger, merge) if mutation.op == "conflict.settle" else ()
-    if isinstance(effect, Refuse):
-        return effect
+    effect: tuple[Change, ...] = ()
+    for name in transition.effects if transition else ():
+        done = EFFECTS[name](Situation(transition, state, mutation, sender, ledger), merge)
+        if isinstance(done, Refuse):
+            return done
+        effect += done
     return _accepted(mutation, state, sender, ledger, merge, step[1], effect, sight)
 
 

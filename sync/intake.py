@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -15,6 +16,8 @@ from sync.clock import DeviceClock, Interval, captured, certain
 from sync.decision import Incoming
 
 NUL: Final = b"\\u0000"  # PostgreSQL has no such character; nobody can have typed it
+DEPTH_MAX: Final = 64  # so that what is read here can be read everywhere: decoders follow nesting down the stack
+_STRUCTURE: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
 _mutation: Final = msgspec.json.Decoder(Mutation)
 _envelope: Final = msgspec.json.Decoder(Envelope)
@@ -55,7 +58,7 @@ def decode_raw(raw: bytes) -> tuple[Mutation | None, Envelope]:
 
 
 def _decoded(raw: bytes) -> Mutation | None:
-    if NUL in raw:
+    if NUL in raw or is_deep(raw):
         return None
     try:
         return _mutation.decode(raw)
@@ -63,8 +66,21 @@ def _decoded(raw: bytes) -> Mutation | None:
         return None
 
 
+def is_deep(raw: bytes) -> bool:
+    """Whether JSON nests deeper than DEPTH_MAX. Looks only where there are brackets enough for it."""
+    if raw.count(b"{") + raw.count(b"[") <= DEPTH_MAX:
+        return False
+    depth = 0
+    for token in _STRUCTURE.finditer(raw):
+        first = raw[token.start()]
+        depth += (first in b"[{") - (first in b"]}")
+        if depth > DEPTH_MAX:
+            return True
+    return False
+
+
 def _envelope_of(raw: bytes) -> Envelope:
-    if NUL in raw:
+    if NUL in raw or is_deep(raw):
         return Envelope()
     try:
         return _envelope.decode(raw)
@@ -103,7 +119,7 @@ def wanted_of(batch: Sequence[Incoming]) -> Wanted:
         if mutation.op == CREATE and mutation.body is not msgspec.UNSET:
             try:
                 homed = _homed.decode(mutation.body)
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, UnicodeDecodeError):
                 continue
             unit = homed.unit
             if homed.parent is not None:

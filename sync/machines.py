@@ -1,8 +1,8 @@
 """The state machines of all kinds, as data (design.md sections 3.1 and 5).
 
 A transition says from which states a command leads where, which command-only fields it may set, what it needs, which guards
-it must pass (sync/guards.py), what it stamps on the record (sync/stamps.py), and `late_from`: the states in which it is still
-accepted when the phone could not have seen them. A command that is allowed nowhere is refused with what would be allowed
+it must pass and what it stamps on the record (sync/carrying_out.py), what it does to other records (sync/effects.py), and
+`late_from`: the states in which it is still accepted when the phone could not have seen them. A command that is allowed nowhere is refused with what would be allowed
 and who may do it. A new kind with states: one table here.
 """
 
@@ -35,6 +35,7 @@ class Transition(Struct, frozen=True, kw_only=True):
     choices: dict[str, frozenset[str]] = {}
     guards: tuple[str, ...] = ()
     stamps: tuple[str, ...] = ()
+    effects: tuple[str, ...] = ()
 
     def accepts(self, state: str) -> bool:
         return state in self.sources or ANY in self.sources
@@ -52,6 +53,7 @@ def _t(
     choices: dict[str, str] | None = None,
     guards: str = "",
     stamps: str = "",
+    effects: str = "",
 ) -> Transition:
     """Words separated by spaces, so that a machine reads as a table."""
     return Transition(
@@ -65,6 +67,7 @@ def _t(
         choices={name: frozenset(words.split()) for name, words in (choices or {}).items()},
         guards=tuple(guards.split()),
         stamps=tuple(stamps.split()),
+        effects=tuple(effects.split()),
     )
 
 
@@ -140,7 +143,72 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
         _t("problem.feed_back", f"{_OPEN} {_DONE} not_true", None, needs="to note"),
     ),
     "notice": (_t("notice.acknowledge", ANY, None),),
-    "conflict": (_t("conflict.settle", "open", "settled", sets="choice settled_by"),),
+    "conflict": (_t("conflict.settle", "open", "settled", sets="choice settled_by", effects="settle_conflict"),),
+    "whistle": (
+        _t("whistle.blow", "proposed", "blown", sets="called optional", needs="called", effects="summon"),
+        _t("whistle.decline", "proposed", "declined", needs="reason"),
+        _t("whistle.withdraw", "blown answered", "withdrawn", needs="reason", effects="withdraw_all"),
+        _t("whistle.confirm", "blown answered", None, needs="unit rating", effects="act_on_summons"),
+        _t("whistle.send_back", "blown answered", None, needs="unit reason", effects="act_on_summons"),
+        _t("whistle.insist", "blown", None, needs="unit reason", effects="act_on_summons"),
+        _t("whistle.release", "blown", None, needs="unit reason", effects="act_on_summons"),
+        _t("whistle.reroute", "blown", None, needs="unit to reason", effects="reroute"),
+        # 信息反馈 is obligatory: a whistle is not closed before whoever raised it has been told.
+        _t("whistle.feed_back", "answered withdrawn declined", None, needs="to note", stamps="fed_back"),
+        _t("whistle.close", "answered", "closed", guards="all_confirmed"),
+        _t("whistle.comment", ANY, None),
+    ),
+    "summons": (
+        _t("summons.sign", "called", "signed", late_from="signed", late_stays=True, effects="tell_whistle"),
+        _t("summons.contact", "called signed reported_in", None, sets="contact", needs="contact", effects="tell_whistle"),
+        _t(
+            "summons.report_in",
+            "called signed",
+            "reported_in",
+            late_from="reported_in",
+            late_stays=True,
+            needs="position",
+            stamps="reported_in",
+            effects="tell_whistle",
+        ),
+        _t(
+            "summons.result",
+            "reported_in",
+            "resulted",
+            late_from="resulted",
+            late_stays=True,
+            sets="result",
+            needs="result",
+            effects="tell_whistle",
+        ),
+        _t(
+            "summons.refuse",
+            "called signed",
+            "refused",
+            sets="legal_basis",
+            needs="legal_basis",
+            guards="refused_at_most_once",
+            stamps="refused",
+            effects="tell_whistle",
+        ),
+        _t("summons.comment", ANY, None),
+    ),
+    "supervision": (
+        _t("supervision.acknowledge", "issued", "acknowledged", late_from="acknowledged", late_stays=True),
+        _t("supervision.answer", "issued acknowledged", "answered", sets="answer", needs="answer"),
+        _t("supervision.reject_answer", "answered", "acknowledged", needs="reason"),
+        # answered and accepted, or overturned by evidence that came late: lifted with that reason, never erased
+        _t("supervision.lift", "issued acknowledged answered", "lifted", sets="lifted_because", needs="lifted_because"),
+        _t("supervision.comment", ANY, None),
+    ),
+    "transfer": (
+        _t("transfer.approve", "proposed", "approved"),
+        _t("transfer.decline", "proposed", "declined", needs="reason"),
+        _t("transfer.send", "approved", "sent"),
+        _t("transfer.receive", "sent", "received", sets="receipt_number", needs="receipt_number"),
+        _t("transfer.return_result", "received", "result_returned", sets="result", needs="result"),
+        _t("transfer.comment", ANY, None),
+    ),
 }
 
 MACHINES: dict[str, dict[str, Transition]] = {

@@ -3,8 +3,39 @@
 from __future__ import annotations
 
 from contracts.kind import Kind
-from contracts.kinds import assignment, checklist, conflict, inspection, notice, outcome, photo, problem, site, task
+from contracts.kinds import (
+    assignment,
+    checklist,
+    conflict,
+    inspection,
+    notice,
+    outcome,
+    photo,
+    problem,
+    site,
+    summons,
+    supervision,
+    task,
+    transfer,
+    whistle,
+)
 
 KINDS: dict[str, Kind] = {
-    module.KIND.name: module.KIND for module in (assignment, site, task, inspection, problem, photo, notice, checklist, conflict, outcome)
+    module.KIND.name: module.KIND
+    for module in (
+        site,
+        task,
+        inspection,
+        problem,
+        assignment,
+        whistle,
+        summons,
+        supervision,
+        transfer,
+        photo,
+        notice,
+        checklist,
+        conflict,
+        outcome,
+    )
 }

@@ -1,0 +1,42 @@
+"""A supervision letter (督办单): white, yellow or red, by rule or by hand. Source: domain.md 4.3, 4.4."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+
+from contracts.ids import RecordId, UnitCode
+from contracts.kind import Code, Comment, Kind, ShortText, Step, Text
+from contracts.meta import Policy, field
+from contracts.rules import Colour
+
+
+class Supervision(msgspec.Struct, frozen=True, kw_only=True):
+    """It lives in the stream of the unit that must answer. "Why is this red?" is answered by `grounds`.
+
+    subject_record   the problem or summons it is about
+    grounds          rule version, trigger, facts and moments as they were when it was issued; by hand: the reason
+    lifted_because   answered: accepted by the issuer; overturned: evidence that came late shows there was no ground
+    """
+
+    unit: Annotated[UnitCode, field("被督办单位", Policy.IMMUTABLE, max_length=40)]
+    colour: Annotated[Colour, field("颜色", Policy.IMMUTABLE)]
+    title: Annotated[ShortText, field("事由", Policy.LATEST)]
+    text: Annotated[Text, field("要求", Policy.LATEST)] = ""
+    issued_by_unit: Annotated[UnitCode, field("督办单位", Policy.IMMUTABLE, max_length=40)]
+    subject_record: Annotated[RecordId | None, field("督办事项", Policy.IMMUTABLE)] = None
+    subject_kind: Annotated[Code | None, field("事项类型", Policy.IMMUTABLE)] = None
+    previous: Annotated[RecordId | None, field("前一督办单", Policy.IMMUTABLE)] = None
+    issued_at: Annotated[datetime | None, field("发出时间", Policy.IMMUTABLE)] = None
+    due_at: Annotated[datetime | None, field("答复时限", Policy.IMMUTABLE)] = None
+    grounds: Annotated[dict[str, Any], field("依据", Policy.IMMUTABLE)] = {}
+    answer: Annotated[Text, field("答复", Policy.COMMAND)] = ""
+    lifted_because: Annotated[Code | None, field("解除原因", Policy.COMMAND)] = None
+    state: Annotated[Code, field("状态", Policy.COMMAND)] = "issued"
+    steps: Annotated[list[Step], field("办理过程", Policy.SERVER)] = []
+    comments: Annotated[list[Comment], field("留言", Policy.APPEND)] = []
+
+
+KIND = Kind(name="supervision", title="督办单", body=Supervision)
