@@ -1,6 +1,7 @@
 """What a person enters: numbered, durable, based on what they saw, and deleted only when the server has it for good."""
 
 import json
+import uuid
 
 import pytest
 
@@ -150,6 +151,8 @@ async def test_work_on_a_desk_stays_visible_as_waiting_and_its_end_is_learnt_by_
     assert rig.seen(record).waiting == (1,)
     assert rig.seen(record).body["note"] == "seen at night"
     rig.server.settle(rig.phone.account.device, 1, Outcome.APPLIED, Reason.RELEASED)
+    rig.server.scope.reverse()  # the device's own stream is read first, then a village with other news
+    rig.server.put(uuid.uuid4(), VILLAGE, "site", {"unit": UNIT, "name": "news"})
     await rig.sync()  # its end is known, but this village's page may have been read before it
     assert rig.seen(record).body["note"] == "seen at night"
     rig.server.put(record, VILLAGE, "site", {"unit": UNIT, "name": "site 1", "note": "seen at night", "subjects": []})
