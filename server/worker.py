@@ -8,12 +8,14 @@ with its traceback, for a person (`python -m pgqueuer failed`).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
+import asyncpg
 import msgspec
 import pgqueuer
 import structlog
@@ -35,7 +37,6 @@ POLL: Final = timedelta(seconds=10)  # NOTIFY wakes it earlier
 RESTART_PAUSE: Final = timedelta(seconds=2)
 PAUSE_MAX: Final = timedelta(minutes=5)
 PASSING: Final = (ProblemCode.STORAGE_UNAVAILABLE, ProblemCode.BUSY)
-QUEUE_CONNECTIONS_MAX: Final = 4
 
 log = structlog.get_logger("xunling.worker")
 
@@ -56,10 +57,9 @@ async def run_worker(
 
     @asynccontextmanager
     async def manager() -> AsyncIterator[pgqueuer.PgQueuer]:
-        dsn = settings.pg.full_dsn()
-        async with open_work(settings, now) as opened, await open_pool(dsn, size_max=QUEUE_CONNECTIONS_MAX) as pool:
+        async with open_work(settings, now) as opened, queue_connection(settings.pg.full_dsn()) as conn:
             log.info("worker_ready", jobs=[job.name for job in JOBS], timers=[timer.name for timer in TIMERS])
-            yield registered(pgqueuer.PgQueuer.from_asyncpg_pool(pool), opened)
+            yield registered(pgqueuer.PgQueuer.from_asyncpg_connection(conn), opened)
         log.info("worker_stopped")
 
     await pgqueuer.run(
@@ -73,6 +73,21 @@ async def run_worker(
         restart_delay=RESTART_PAUSE,
         shutdown=shutdown,
     )
+
+
+@asynccontextmanager
+async def queue_connection(dsn: str) -> AsyncIterator[Any]:
+    """The one connection of the queue, listening included.
+
+    With a pool, pgqueuer's first probe of its listener (NOTIFY) may overtake the LISTEN on another connection, and the
+    worker starts anew after ten seconds for nothing.
+    """
+    async with await open_pool(dsn, size_max=1) as pool, pool.acquire() as conn:
+        try:
+            yield conn
+        finally:
+            with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                await conn.reset()  # its listener must not be met by the pool
 
 
 def registered(queue: pgqueuer.PgQueuer, work: Work) -> pgqueuer.PgQueuer:

@@ -14,6 +14,7 @@ from pathlib import Path
 import asyncpg
 import msgspec
 import pytest
+from pgqueuer.qm import QueueManager
 from pydantic import SecretStr
 
 import server.worker
@@ -186,6 +187,22 @@ async def test_the_worker_outlives_a_crash_of_postgresql(private_cluster: Embedd
         await asyncio.to_thread(private_cluster.start)
         await ask_there("after")
         await until(lambda: truth("after" in done), 60)
+
+
+async def test_the_worker_does_not_start_anew_for_nothing(settings, pool, toy, monkeypatch) -> None:
+    """Its queue is probed at once: the probe must not overtake the listener."""
+
+    async def run(_work: Work, _said: Said, _attempt: int) -> None: ...
+
+    toy(run)
+    starts = []
+    real = server.worker.registered
+    monkeypatch.setattr(server.worker, "registered", lambda *arguments: starts.append(1) or real(*arguments))
+    monkeypatch.setattr(QueueManager._run_periodic_health_check, "__defaults__", (timedelta(seconds=0.3),))
+    for _ in range(3):
+        async with working(settings):
+            await asyncio.sleep(1.5)
+    assert len(starts) == 3
 
 
 async def test_a_timer_runs_and_one_that_fails_stops_nothing(pool, settings, toy) -> None:
