@@ -220,7 +220,7 @@ RETRY_PAUSE: Final = timedelta(minutes=1)
 SQL_FETCH_DEFERRED: Final[LiteralString] = """
     SELECT county, device, n FROM held
     WHERE settled_at IS NULL AND outcome = 'deferred' AND reason = 'server_failed' AND tries < $1
-      AND opened_at + $2 * power(2, tries) <= $3
+      AND opened_at + $2::interval * power(2, tries) <= $3
     ORDER BY opened_at, device, n LIMIT $4
 """
 

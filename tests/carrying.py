@@ -1,11 +1,15 @@
 """The worker's part in stories about transfers: everything that waits is carried, until nothing does."""
 
+import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from contracts.mutation import EDIT
+from contracts.outcomes import MutationOutcome
 from storage.carrying import FaultPoint, carry_family, no_fault
 from storage.carrying_blobs import carry_blob
 from storage.objects import Objects
+from storage.office_push import draft, system_push
 from storage.reference import Reference, reference_of
 from storage.transfers import SQL_FETCH_OPEN, SQL_FETCH_OPEN_BLOBS, BlobTransferRef, TransferRef
 from storage.units import load_units
@@ -53,3 +57,9 @@ async def carry_blobs(world: World, objects: Objects, at: FaultPoint = no_fault)
 
 def clock(world: World) -> Callable[[], datetime]:
     return lambda: world.time.astimezone(UTC)
+
+
+async def system_edit(world: World, county: int, kind: str, record: uuid.UUID, fields: dict[str, tuple[object, object]]) -> MutationOutcome:
+    """What a job of the server writes."""
+    note = draft(kind=kind, record=record, op=EDIT, now=world.time, mutation=uuid.uuid4(), fields=fields)
+    return (await system_push(world.pool, await reference(world), county, [note], world.time)).outcomes[0]
