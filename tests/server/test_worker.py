@@ -206,6 +206,7 @@ async def test_the_worker_does_not_start_anew_for_nothing(settings, pool, toy, m
         await listen(conn, *arguments)
 
     monkeypatch.setattr(asyncpg.Connection, "add_listener", listen_late)
+    monkeypatch.setattr(server.worker, "RESTART_PAUSE", timedelta(seconds=0.1))
     async with working(settings):
         await asyncio.sleep(4)
     assert len(starts) == 1
