@@ -6,6 +6,7 @@ are read; every frame is a line of JSON, packed and flushed on its own, so that 
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 import zlib
@@ -41,7 +42,7 @@ from contracts.outcomes import TEXT_ZH, Reason
 from contracts.problems import Problem, ProblemCode
 from contracts.receipt import Receipt, outcomes_digest
 from storage.contact import fetch_contact, fetch_wanted_of_device, needs_push
-from storage.pool import infrastructure_problem, retrying
+from storage.pool import Connection, infrastructure_problem, retrying
 from storage.pull import PageRows, fetch_buckets, fetch_heads, fetch_pages, fetch_repair
 from storage.push import Pushed, PushRequest, push, to_ms
 from storage.reference import Reference
@@ -67,6 +68,7 @@ ZSTD_OPTIONS: Final = {
     zstd.CompressionParameter.chain_log: 17,
     zstd.CompressionParameter.target_length: 8,
 }
+PACK_ASIDE_BYTES: Final = 64 * 1024
 FLUSH_BYTES: Final = 2048  # a cut costs at most what was not flushed; smaller frames share a block with the next
 
 _request: Final = msgspec.json.Decoder(ExchangeRequest)
@@ -94,11 +96,7 @@ class Exchange:
         reference = await self.resources.units.reference()
         outcomes = [await self._county(reference, county, part) for county, part in sorted(self.request.counties.items())]
         hello = self._hello()
-        more = False
-        if self.barred is None and not self.cloned:
-            more = await self._down(reference)
-        wanted = await self._wanted()
-        end = End(more=more, photos_wanted=wanted)
+        end = await retrying(lambda: self._read(reference))
         return [_line(hello), *(_line(o) for o in outcomes if o is not None), *self.frames, _line(end)]
 
     # ---------------------------------------------------------------------------------------------- up
@@ -189,19 +187,25 @@ class Exchange:
             wipe=self.barred is Reason.DEVICE_WIPED,
         )
 
-    async def _wanted(self) -> list[str]:
-        if not self.request.counties:
-            return []
-        return await fetch_wanted_of_device(self.resources.pool, list(self.request.counties), self.caller.device)
-
     # ---------------------------------------------------------------------------------------------- down
 
-    async def _down(self, reference: Reference) -> bool:
+    async def _read(self, reference: Reference) -> End:
+        """All that goes down, over one connection; as a whole it can be done again on another one."""
+        self.frames.clear()
+        more, wanted = False, list[str]()
+        async with self.resources.pool.acquire() as conn:
+            if self.barred is None and not self.cloned:
+                more = await self._down(conn, reference)
+            if self.request.counties:
+                wanted = await fetch_wanted_of_device(conn, list(self.request.counties), self.caller.device)
+        return End(more=more, photos_wanted=wanted)
+
+    async def _down(self, conn: Connection, reference: Reference) -> bool:
         """Scope, pages, buckets and repairs; whether the phone should come again at once."""
         scope = streams_of(self.caller.duties, self.caller.device, reference.places, self.now)
         heads = {}
         for county, streams in by_county(scope).items():
-            heads |= await self._fetched_heads(county, streams)
+            heads |= await fetch_heads(conn, county, streams)
         held = self.request.cursor
         known = {stream: heads[stream] for stream in scope if stream in heads}
         self.frames.append(_line(Scope(streams=known, drop=sorted(stream for stream in held if stream not in scope))))
@@ -209,15 +213,11 @@ class Exchange:
         behind = {stream: start for stream, start in starts.items() if start.is_behind(known[stream])}
         for stream, start in behind.items():
             self.resources.metrics.stream_lag.observe(max(0, known[stream].seq - start.seq))
-        more = await self._pages(scope, behind)
-        await self._digests(scope)
+        more = await self._pages(conn, scope, behind)
+        await self._digests(conn, scope)
         return more
 
-    async def _fetched_heads(self, county: County, streams: list[StreamName]) -> dict[StreamName, Any]:
-        pool = self.resources.pool
-        return await retrying(lambda: fetch_heads(pool, county, streams))
-
-    async def _pages(self, scope: dict[StreamName, County], behind: dict[StreamName, Start]) -> bool:
+    async def _pages(self, conn: Connection, scope: dict[StreamName, County], behind: dict[StreamName, Start]) -> bool:
         """Pages until every stream is at its head or the phone's limits are reached."""
         left = self.request.limits.records
         bytes_left = min(self.request.limits.bytes, self.resources.sync.exchange_bytes_max)
@@ -227,7 +227,7 @@ class Exchange:
                 return True
             county, group = next_group(queue, scope)
             limit = min(self.resources.sync.page_records_max, left)
-            for page in await self._fetched_pages(county, {s: queue[s].seq for s in group}, limit):
+            for page in await fetch_pages(conn, county, {s: queue[s].seq for s in group}, limit):
                 is_last = page.size < limit
                 self.frames.append(page_line(page, last=is_last, replace=queue[page.stream].replace))
                 self.resources.metrics.records_sent.inc(page.size)
@@ -240,18 +240,14 @@ class Exchange:
                     break
         return False
 
-    async def _fetched_pages(self, county: County, cursor: dict[StreamName, int], limit: int) -> list[PageRows]:
-        pool = self.resources.pool
-        return await retrying(lambda: fetch_pages(pool, county, cursor, limit))
-
-    async def _digests(self, scope: dict[StreamName, County]) -> None:
+    async def _digests(self, conn: Connection, scope: dict[StreamName, County]) -> None:
         for stream in self.request.buckets:
-            found = await fetch_buckets(self.resources.pool, scope[stream], stream) if stream in scope else None
+            found = await fetch_buckets(conn, scope[stream], stream) if stream in scope else None
             if found is not None:
                 head, sums = found
                 self.frames.append(_line(Buckets(stream=stream, head=head, sums=[sums.get(b, 0) % 2**32 for b in range(BUCKETS)])))
         for stream, buckets in self.request.repair.items():
-            repaired = await fetch_repair(self.resources.pool, scope[stream], stream, buckets) if stream in scope else None
+            repaired = await fetch_repair(conn, scope[stream], stream, buckets) if stream in scope else None
             if repaired is not None:
                 head, records = repaired
                 self.frames.append(
@@ -284,11 +280,16 @@ def next_group(queue: dict[StreamName, Start], scope: dict[StreamName, County]) 
 
 def page_line(page: PageRows, *, last: bool, replace: bool) -> bytes:
     """A `Page` frame around the JSON that PostgreSQL made."""
-    return (
-        f'{{"frame":"page","stream":"{page.stream}","records":[{page.records}],"markers":[{page.markers}],'
-        f'"cursor":[{page.head.incarnation},{page.seq}],"last":{"true" if last else "false"},'
-        f'"head":{_frame.encode(page.head).decode()},"replace":{"true" if replace else "false"}}}\n'
-    ).encode()
+    return b'{"frame":"page","stream":%s,"records":[%s],"markers":[%s],"cursor":[%d,%d],"last":%s,"head":%s,"replace":%s}\n' % (
+        _frame.encode(page.stream),
+        page.records,
+        page.markers,
+        page.head.incarnation,
+        page.seq,
+        _frame.encode(last),
+        _frame.encode(page.head),
+        _frame.encode(replace),
+    )
 
 
 def _line(frame: msgspec.Struct) -> bytes:
@@ -309,10 +310,17 @@ class FrameResponse:
         headers = [(b"content-type", MEDIA_TYPE), (b"cache-control", b"no-store")]
         if self.encoding:
             headers.append((b"content-encoding", self.encoding.encode()))
-        body = b"".join(packed(self.frames, self.encoding))
+        body = await pack(self.frames, self.encoding)
         headers.append((b"content-length", str(len(body)).encode()))
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+async def pack(frames: list[bytes], encoding: str) -> bytes:
+    """What is small is packed at once; longer work leaves the event loop to others (both libraries let go of the lock)."""
+    if sum(map(len, frames)) < PACK_ASIDE_BYTES:
+        return b"".join(packed(frames, encoding))
+    return await asyncio.to_thread(lambda: b"".join(packed(frames, encoding)))
 
 
 def packed(frames: Iterable[bytes], encoding: str) -> Iterable[bytes]:

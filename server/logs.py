@@ -9,6 +9,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -31,6 +32,7 @@ SECRET_LOOKS: Final = (
     (re.compile(r"(?<!\d)(1[3-9]\d)\d{4}(\d{4})(?!\d)"), r"\1****\2"),  # a mobile number
     (re.compile(r"(?<!\d)(\d{6})\d{8}(\d{3}[\dXx])(?!\d)"), r"\1********\2"),  # a citizen's number
 )
+SUSPICIOUS: Final = re.compile(r"\d{9}|://|(?i:bearer|basic|x-amz-)")  # whatever a look of the above matches has one of these
 NESTING_MAX: Final = 8
 
 
@@ -93,6 +95,7 @@ def drop_duplicates(_logger: WrappedLogger, _method: str, event: EventDict) -> E
     return event
 
 
+@lru_cache(maxsize=1024)
 def is_secret(name: str) -> bool:
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).replace("-", "_").lower()
     return not SECRET_WORDS.isdisjoint(words.split("_")) or any(pair in words for pair in SECRET_PAIRS)
@@ -117,6 +120,8 @@ def _struck(name: str, value: Any, depth: int) -> Any:
 
 
 def without_secret_looks(text: str) -> str:
+    if not SUSPICIOUS.search(text):  # nearly every text: one search in place of five
+        return text
     for look, replacement in SECRET_LOOKS:
         text = look.sub(replacement, text)
     return text

@@ -27,23 +27,25 @@ async def fetch_heads(executor: Executor, county: County, streams: Collection[St
 
 
 class PageRows(msgspec.Struct, frozen=True):
-    """One page of one stream: JSON texts of its records and markers, and how far it reaches.
+    """One page of one stream: its records and markers as UTF-8 JSON without brackets, and how far it reaches.
 
     `seq` is the cursor after it; `size` counts rows; `head` is of the same snapshot.
     """
 
     stream: StreamName
     head: StreamHead
-    records: str
-    markers: str
+    records: bytes
+    markers: bytes
     seq: int
     size: int
 
 
+# As bytes, because text would be decoded and encoded again on its way through Python.
 # Rows of the two indexes are merged by seq; each branch stops at the limit, so history never matters.
 SQL_FETCH_PAGES: Final[LiteralString] = """
     SELECT c.stream, h.incarnation, h.seq, h.count, h.digest, h.floor,
-           coalesce(p.records, ''), coalesce(p.markers, ''), coalesce(p.seq, c.seq), coalesce(p.size, 0)
+           coalesce(convert_to(p.records, 'UTF8'), ''), coalesce(convert_to(p.markers, 'UTF8'), ''),
+           coalesce(p.seq, c.seq), coalesce(p.size, 0)
     FROM unnest($2::text[], $3::bigint[]) c (stream, seq)
     CROSS JOIN LATERAL (SELECT * FROM stream_head h WHERE h.county = $1 AND h.stream = c.stream) h
     CROSS JOIN LATERAL (
