@@ -458,7 +458,7 @@ def test_a_device_cannot_write_a_state_past_its_machine() -> None:
 
 
 def _other_state(kind: str) -> str:
-    return sorted(states_of(kind) - {_default(kind)})[0]
+    return min(states_of(kind) - {_default(kind)})
 
 
 # ---------------------------------------------------------------------------------------------- children
