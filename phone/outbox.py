@@ -148,12 +148,12 @@ def apply_outcome(db: sqlite3.Connection, county: County, outcome: MutationOutco
 SQL_APPLY_HELD_OUTCOME: Final[LiteralString] = """
     UPDATE mutation SET outcome = ?, reason = ?, detail = ?, became_incarnation = NULL, became_version = NULL,
         settled = ?, released = ?
-    WHERE county = ? AND n = ? AND outcome IN ('quarantined', 'deferred')
+    WHERE county = ? AND n = ? AND outcome IS NOT NULL
 """
 
 
 def apply_held_outcome(db: sqlite3.Connection, county: County, body: HeldOutcome, exchange: int) -> None:
-    """A page of the device's own stream tells how a waiting mutation stands, or ended.
+    """A page of the device's own stream tells how a waiting mutation stands, or ended; after a restore it may wait again.
 
     It was settled by a transaction of its own, which other pages of this same exchange may not show yet: so the overlay
     stays until the streams have been read in the next one. What version that made of the record is not told here, and the
@@ -200,11 +200,16 @@ SQL_RELEASE_CAUGHT_UP: Final[LiteralString] = """
     UPDATE mutation SET released = 1
     WHERE county = ?1 AND released = 0
         AND settled <= coalesce((SELECT min(reached) FROM stream WHERE county = ?1 AND state = 'have'), ?2)
+        AND NOT EXISTS (SELECT 1 FROM confirmed c JOIN stream s ON s.name = c.stream
+            WHERE c.county = mutation.county AND c.record = mutation.record AND s.state = 'leaving')
 """
 
 
 def release_caught_up(db: sqlite3.Connection, county: County, exchange: int) -> None:
-    """All streams were read to their heads after the outcome: what they do not show is not in this person's scope."""
+    """All streams were read to their heads after the outcome: what they do not show is not in this person's scope.
+
+    A stream behind the drop barrier is read no more: what is shown of it stays overlaid until it goes.
+    """
     db.execute(SQL_RELEASE_CAUGHT_UP, (county, exchange))
 
 

@@ -206,7 +206,7 @@ async def test_a_stream_is_left_only_when_the_own_work_on_its_records_has_its_re
     await rig.phone.sync()
     assert {s.name: s.state for s in rig.phone.streams()} == {NEXT_VILLAGE: "have", VILLAGE: "leaving"}
     assert len(rig.phone.records("site")) == 4
-    assert rig.seen(records[2]).body["note"] == "before I go"
+    assert [rig.seen(r).body["note"] for r in records[:3]] == ["before I go"] * 3  # found by the simulator: not the older copy
     await rig.sync()
     assert [s.name for s in rig.phone.streams()] == [NEXT_VILLAGE]
     assert rig.phone.records("site") == []
@@ -260,6 +260,25 @@ async def test_a_restored_server_is_noticed_and_gets_back_what_it_lost():
     rig.assert_agrees()
     rig.assert_never_repaired()
     assert rig.seen(made).body["note"] == "three"
+
+
+async def test_a_decision_that_a_restore_undid_is_open_again_on_the_phone():
+    """Found by the simulator: the phone went on to say `discarded` of what waited on the desk again."""
+    rig, (record,) = await a_phone_with(1)
+    rig.server.judge = lambda m: (Outcome.QUARANTINED, Reason.NO_DUTY)
+    rig.phone.edit(record, {"note": "waits"})
+    await rig.sync()
+    backup = rig.server.backup()
+    rig.server.settle(rig.phone.account.device, 1, Outcome.REJECTED, Reason.DISCARDED)
+    rig.server.judge = lambda m: (Outcome.APPLIED, Reason.OK)
+    rig.site("shows the server what it lost")
+    await rig.sync()
+    assert [p.n for p in rig.phone.refused()] == [1]
+    rig.server.restore(backup)
+    await rig.sync()
+    assert [p.n for p in rig.phone.waiting()] == [1]
+    assert rig.phone.refused() == []
+    assert rig.seen(record).body["note"] == "waits"
 
 
 async def test_an_older_version_is_the_newer_truth_after_a_restore():
