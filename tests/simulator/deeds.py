@@ -241,9 +241,7 @@ class Deeds:
             return ""
         word = self.word()
         comment = {"id": word, "text": f"{word} {POISON}"}
-        done = self._edit(handset, view, {"comments": [*(view.body.get("comments") or []), comment]})
-        self.oracle.entries[-1].spoilt = "poisoned"
-        return done
+        return self._edit(handset, view, {"comments": [*(view.body.get("comments") or []), comment]})
 
     def garble(self, handset: Handset) -> str:
         """An app from another time: an unsent mutation travels in words that no server of ours understands."""
@@ -354,7 +352,7 @@ class Deeds:
                 screen=screen,
                 unit=unit,
                 entitled=handset.person.is_entitled(unit, ms),
-                spoilt="another app version" if handset.contract != 1 else None,
+                spoilt="another app version" if handset.contract != 1 else "poisoned" if POISON in repr(writes) else None,
             )
         )
 

@@ -187,6 +187,7 @@ class Disasters:
         name, ms, duties = self.random.choice(self._backups)
         await self.installation.restore(name)
         s.oracle.circumstances.restored.append((self.installation.time.ms, ms))
+        s.oracle.circumstances.rewinding = True
         for person in s.cast:
             person.duties = [Served(d.role, d.unit, d.starts_ms, d.ends_ms, d.id) for d in duties[person.id]]
         self._backups = [kept for kept in self._backups if kept[1] <= ms]

@@ -41,8 +41,11 @@ def judge_heads(server: ServerView) -> Iterator[Violation]:
             yield Violation(6, f"{record.kind} stayed in {record.stream} when its {parent.kind} went to {parent.stream}", record.id)
 
 
-def judge_phone(phone: PhoneView, server: ServerView, circumstances: Circumstances) -> Iterator[Violation]:
-    """A phone at rest shows exactly the live records of its person's streams, and can prove it."""
+def judge_phone(phone: PhoneView, server: ServerView, circumstances: Circumstances, hidden: set[str]) -> Iterator[Violation]:
+    """A phone at rest shows exactly the live records of its person's streams, and can prove it.
+
+    `hidden`: records with own work on a desk. A deletion that waits there is shown, too: the record is away.
+    """
     scope = circumstances.scope[phone.person]
     own = {f"{county}-{phone.device}.device" for county in server.incarnations}
     for stream in phone.streams.keys() - scope - own:
@@ -54,6 +57,8 @@ def judge_phone(phone: PhoneView, server: ServerView, circumstances: Circumstanc
     due = {r.id: r for r in server.records.values() if not r.deleted and (r.stream in scope or r.stream in own)}
     for record_id, record in due.items():
         shown = phone.records.get(record_id)
+        if shown is None and record_id in hidden:
+            continue
         if shown is None or shown.version is None:
             yield Violation(5, f"{phone.store} lacks the {record.kind} of {record.stream}", record_id)
         elif shown.version != record.version:

@@ -153,7 +153,10 @@ def _judge_field(
             yield Violation(3, f"{name}: {node.value} (#{node.entry.number} of {node.entry.store}) vanished; it is {now}", record.id)
     if rewound:
         return
+    put_back = {node.value for node in nodes if node.tapped}
     for kept, value in known:
+        if kept in put_back or value in put_back:
+            continue
         typed = [node for node in nodes if not node.tapped]
         winners, losers = [n for n in typed if n.value == kept], [n for n in typed if n.value == value]
         if any(w.saw(l) or l.saw(w) for w in winners for l in losers):

@@ -29,7 +29,13 @@ class Oracle:
         return [entry for entry in self.entries if entry.store == store]
 
     def repaired(self, store: str, streams: Iterable[str]) -> None:
-        """A phone found that its copies differ from the server's. It mends that; that it had to is the fault."""
+        """A phone found that its copies differ from the server's. It mends that; that it had to is the fault.
+
+        But for one time: after a restore, until somebody has shown the server a receipt it does not know, phones that lost
+        nothing go on with cursors of a history that is no more.
+        """
+        if self.circumstances.rewinding:
+            return
         self.repairs += [Violation(5, f"{store} had to repair {stream}: pages had left it with other records", store) for stream in streams]
 
     def judge(self, server: ServerView, phones: list[PhoneView], received: set[str]) -> list[Violation]:
@@ -43,7 +49,8 @@ class Oracle:
             *judge_heads(server),
         ]
         for phone in phones:
-            found += judge_phone(phone, server, self.circumstances)
+            hidden = {entry.record for entry in self.entries if entry.mutation in phone.waiting}
+            found += judge_phone(phone, server, self.circumstances, hidden)
             found += judge_photos(phone, received)
         self.judged += 1
         return sorted({*found, *self.repairs}, key=lambda v: (v.promise, v.text))

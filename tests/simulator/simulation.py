@@ -208,6 +208,7 @@ class Simulation:
         server = await read_server(self.installation)
         phones = [read_phone(handset, ended[handset.name].ended.value) for handset in self.handsets]
         self.complain(self.oracle.judge(server, phones, received=set()))
+        self.oracle.circumstances.rewinding = False
         self.report.quiet_points += 1
         self.report.typed = len(self.oracle.entries)
         self.report.fates = self.oracle.fates(server)

@@ -158,12 +158,14 @@ class Circumstances:
 
     scope       person -> streams they may have now, computed from the duties that were given
     restored    true moments (ms) of restores, each with the moment of its backup
+    rewinding   a restore has happened since the last quiet point
     gone        stores that exist no more (a phone in the river): what only they held is lost with them
     cloned      devices whose store was copied to a second phone
     """
 
     scope: dict[str, set[str]] = field(default_factory=dict)
     restored: list[tuple[int, int]] = field(default_factory=list)
+    rewinding: bool = False
     gone: set[str] = field(default_factory=set)
     cloned: set[str] = field(default_factory=set)
 
