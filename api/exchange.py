@@ -171,7 +171,7 @@ class Exchange:
             outcomes=pushed.outcomes,
             receipt=receipt,
             n_high=pushed.n_high,
-            n_safe=pushed.n_safe,
+            n_safe=(pushed.n_safe or 0) if self.resources.sync.backup_configured else None,
             holes=pushed.holes,
         )
 
@@ -228,6 +228,10 @@ class Exchange:
             county, group = next_group(queue, scope)
             limit = min(self.resources.sync.page_records_max, left)
             for page in await fetch_pages(conn, county, {s: queue[s].seq for s in group}, limit):
+                start = start_of((page.head.incarnation, queue[page.stream].seq), page.head, replacing=queue[page.stream].replace)
+                if start != queue[page.stream]:  # the floor rose since the heads were read: the markers are gone
+                    queue[page.stream] = start
+                    continue
                 is_last = page.size < limit
                 self.frames.append(page_line(page, last=is_last, replace=queue[page.stream].replace))
                 self.resources.metrics.records_sent.inc(page.size)

@@ -42,6 +42,7 @@ class SyncRules:
     mutation_bytes_max: int
     page_records_max: int
     exchange_bytes_max: int
+    backup_configured: bool = False  # then phones hold what no verified backup has (design.md 3.3)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from api import exchange
 from contracts.ids import RecordId
 from contracts.people import Role
 from phone.phone import Phone
@@ -163,3 +165,20 @@ async def test_phones_that_read_and_write_while_markers_are_purged_agree_afterwa
     assert len(a.records("site")) == 10
     assert a.digest(STREAM) == lead.digest(STREAM)
     assert (await fetch_heads(world.pool, COUNTY, [STREAM]))[STREAM].count == 10
+
+
+async def test_a_floor_that_rises_between_heads_and_pages_is_noticed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exchange has decided to go on from the cursor; before it reads, the markers above it are purged."""
+    a, lead = await people(world)
+    sites = await deleted_sites(a, lead, 3)
+    read, purged = exchange.fetch_pages, []
+
+    async def after_a_purge(*arguments: Any) -> Any:
+        if not purged:
+            purged.append(await purge_county(world.pool, COUNTY, await now(world) + timedelta(days=1)))
+        return await read(*arguments)
+
+    monkeypatch.setattr(exchange, "fetch_pages", after_a_purge)
+    await a.sync()
+    assert purged == [3]
+    assert {view.id for view in a.records("site")} == set(sites[3:])
