@@ -20,7 +20,7 @@ from storage.carrying_blobs import carry_blob
 from storage.cleaning import CleaningRules, clean_county, fetch_counties
 from storage.desk import DeskAction, decide, fetch_deferred, update_tries
 from storage.floors import purge_county
-from storage.jobs import JobRequest, enqueue, purge_job_log
+from storage.jobs import JobRequest, enqueue, fetch_given_up, purge_job_log
 from storage.office_push import SYSTEM_PERSON
 from storage.photo_notes import fetch_unfinished
 from storage.photo_process import PhotoWork, process_photo
@@ -86,9 +86,11 @@ async def process_one_photo(work: Work, ref: PhotoRef, attempt: int) -> None:
 
 async def sweep_photos(work: Work) -> None:
     """Ask again for what a skipped job left behind, such as a record released from the desk after its photo came."""
+    given_up = await fetch_given_up(work.pool, PROCESS_JOB)
     for county in await fetch_counties(work.pool):
         refs = [PhotoRef(county=county, sha256=sha256) for sha256 in await fetch_unfinished(work.pool, county)]
-        await enqueue(work.pool, [JobRequest(job=PROCESS_JOB, key=f"{r.county}/{r.sha256}", payload=r) for r in refs])
+        requests = [JobRequest(job=PROCESS_JOB, key=f"{r.county}/{r.sha256}", payload=r) for r in refs]
+        await enqueue(work.pool, [request for request in requests if request.key not in given_up])
 
 
 async def clean_objects(work: Work) -> None:

@@ -6,7 +6,8 @@
 
 An original without a row is not rubbish yet: after a restore from a backup the phones announce again what the database
 has lost, but may have deleted the picture, for which they had a receipt. So it stays condemned for half a year, and an
-announcement reprieves it (storage/photos.py) without another upload. Receipt and deletion lock the same row.
+announcement reprieves it (storage/photos.py) without another upload. One that is wanted though it is here is received, even
+if no phone asks. Receipt and deletion lock the same row.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from contracts.ids import County
 from storage import blobs
 from storage.blobs import BlobState
 from storage.objects import Objects, StoredObject, photo_key
+from storage.photos import is_kept, receive
 from storage.pool import Connection, Executor, Pool, transaction
 
 SHA256_CHARACTERS: Final = 64
@@ -60,6 +62,7 @@ async def clean_county(pool: Pool, objects: Objects, county: County, rules: Clea
     """Look at every object of a county once. Safe to stop and repeat anywhere."""
     photos = chunks = renderings = 0
     async for page in pages(objects, f"{county}/photos/", now - rules.grace):
+        await receive_kept(pool, objects, county, page, now)
         photos += await clean_photos(pool, objects, county, page, now - rules.condemned_for)
     async for page in pages(objects, f"{county}/chunks/", now - rules.grace):
         chunks += await clean_chunks(pool, objects, county, page, now - rules.chunks_abandoned)
@@ -82,6 +85,17 @@ async def pages(objects: Objects, prefix: str, older_than: datetime) -> AsyncIte
             if each.modified < older_than and len(sha256) == SHA256_CHARACTERS:
                 found.setdefault(sha256, []).append(each)
         yield found
+
+
+async def receive_kept(
+    pool: Pool, objects: Objects, county: County, page: dict[str, list[StoredObject]], now: datetime
+) -> None:
+    """Originals that are waited for and yet are here, whole: nobody needs to send them again."""
+    states = await blobs.fetch_states(pool, county, list(page))
+    for sha256 in (sha256 for sha256, (state, _) in states.items() if state is BlobState.WANTED):
+        blob, size = await blobs.fetch_blob(pool, county, sha256), page[sha256][0].bytes
+        if blob is not None and await is_kept(objects, blob, size):
+            await receive(pool, objects, blob, size, now)
 
 
 async def clean_photos(

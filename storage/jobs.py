@@ -47,6 +47,16 @@ async def enqueue(conn: Executor, requests: Sequence[JobRequest]) -> None:
         )
 
 
+SQL_FETCH_GIVEN_UP: Final[LiteralString] = """
+    SELECT DISTINCT dedupe_key FROM pgqueuer WHERE entrypoint = $1 AND status = 'failed'
+"""
+
+
+async def fetch_given_up(conn: Executor, job: str) -> set[str]:
+    """Keys of jobs that are held for a person: what looks for unfinished work must not ask for them again."""
+    return {row["dedupe_key"].removeprefix(f"{job}/") for row in await conn.fetch(SQL_FETCH_GIVEN_UP, job)}
+
+
 class Backlog(msgspec.Struct, frozen=True, kw_only=True):
     """Jobs of one name: waiting (due or not), under way, and given up (held for a person)."""
 

@@ -68,6 +68,8 @@ async def plan_upload(
     said = await settle_announced(pool, objects, rules, county, device, sha256, now)
     if plan := settled_plan(said.blob):
         return plan
+    if await is_kept(objects, said.blob, said.bytes):  # `complete` was lost, or the database has forgotten it
+        return await receive(pool, objects, said.blob, said.bytes, now)
     parts = planned_parts(county, device, sha256, said.bytes, rules)
     present = await find_present(objects, county, device, sha256, parts)
     parts = [msgspec.structs.replace(part, have=part.put.key in present) for part in parts]

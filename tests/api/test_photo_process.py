@@ -217,3 +217,13 @@ async def test_a_received_photo_that_s3_lost_is_an_alarm_not_a_refusal(phone, po
     with pytest.raises(FileNotFoundError):
         await work_off(pool, work)
     assert await pool.fetchval("SELECT state FROM blob") == "received"
+
+
+async def test_the_sweep_leaves_alone_what_was_given_up(phone, pool, work) -> None:
+    await handed_in(phone, jpeg(picture(1)), await phone.site())
+    await pool.execute("UPDATE pgqueuer SET status = 'failed'")
+    await sweep_photos(work)
+    assert [row["status"] for row in await pool.fetch("SELECT status FROM pgqueuer")] == ["failed"]
+    await pool.execute("DELETE FROM pgqueuer")
+    await sweep_photos(work)
+    assert [row["status"] for row in await pool.fetch("SELECT status FROM pgqueuer")] == ["queued"]

@@ -121,6 +121,16 @@ async def test_a_large_photo_goes_up_in_chunks_and_goes_on_where_the_signal_ende
     assert await jobs_of(pool) == [f"photo.process/{COUNTY}/{sha256_of(LARGE)}"]
 
 
+@pytest.mark.parametrize("data", [SMALL, LARGE], ids=["single", "chunks"])
+async def test_a_photo_that_is_here_already_has_its_receipt_whatever_was_lost(phone, world, objects, data) -> None:
+    """The answer to `complete`, or in a restored database the whole photo: the phone only asks where to send it."""
+    await phone.announce(data, await phone.site())
+    await objects.put(photo_key(COUNTY, sha256_of(data)), data)
+    answer = (await phone.ask(sha256_of(data))).json()
+    assert answer["state"] == "received"
+    await check_receipt(world, answer["receipt"], data)
+
+
 async def test_complete_before_all_chunks_are_there_names_the_missing(phone) -> None:
     await phone.announce(LARGE, await phone.site())
     parts = (await phone.ask(sha256_of(LARGE))).json()["parts"]

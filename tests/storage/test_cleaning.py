@@ -106,6 +106,17 @@ async def test_after_a_restore_an_announcement_alone_brings_the_photo_back(pool,
     assert (plan.state.value, plan.received_at) == ("received", TOMORROW)
 
 
+async def test_what_is_wanted_but_here_is_received_without_anybody_asking(pool, objects) -> None:
+    """After a restore: the phone announced again, but has deleted the picture long ago."""
+    await announce(pool)
+    await objects.put(photo_key(COUNTY, SHA256), BODY[:-1])
+    await clean(pool, objects)
+    assert (await blobs.fetch_blob(pool, COUNTY, SHA256)).state is BlobState.WANTED  # these are not the bytes
+    await objects.put(photo_key(COUNTY, SHA256), BODY)
+    await clean(pool, objects)
+    assert (await blobs.fetch_blob(pool, COUNTY, SHA256)).received_at == TOMORROW
+
+
 async def test_receipt_and_cleaning_meet_at_the_row(pool, objects) -> None:
     """Both at once, many times: a receipt is given for bytes that are there afterwards, or none is given."""
     for _ in range(15):
