@@ -28,6 +28,7 @@ from storage.photos import PROCESS_JOB, PhotoRef
 from storage.pool import Pool, infrastructure_problem
 from storage.rate_limit import purge_buckets
 from storage.retention import archive_county
+from storage.timers import run_timers
 from storage.tokens import purge_tokens
 from storage.transfers import CARRY_BLOB_JOB, CARRY_JOB, BlobTransferRef, TransferRef, enqueue_open
 from storage.units import UnitsCache
@@ -143,6 +144,14 @@ async def purge_markers(work: Work) -> None:
             log.info("markers_purged", county=county, markers=count)
 
 
+async def run_casework_timers(work: Work) -> None:
+    """Colours, reminders and look-backs that have fallen due, also while nobody was running (storage/timers.py)."""
+    reference = await work.units.reference()
+    for county in await fetch_counties(work.pool):
+        if count := await run_timers(work.pool, reference, county, work.now()):
+            log.info("casework_due", county=county, issued=count)
+
+
 async def clean_access(work: Work) -> None:
     """Tokens that nobody can use any more, and rate buckets that are long full again."""
     while await purge_tokens(work.pool, work.now()):
@@ -167,6 +176,7 @@ TIMERS: Final = (
     Timer(name="photo.sweep", cron="* * * * *", run=sweep_photos),
     Timer(name="deferred.retry", cron="* * * * *", run=retry_deferred),
     Timer(name="transfer.sweep", cron="* * * * *", run=sweep_transfers),
+    Timer(name="casework.due", cron="* * * * *", run=run_casework_timers),
     Timer(name="record.archive", cron="37 17 * * *", run=archive_records),
     Timer(name="marker.purge", cron="57 17 * * *", run=purge_markers),
     Timer(name="photo.clean", cron="17 18 * * *", run=clean_objects),

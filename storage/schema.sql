@@ -389,7 +389,7 @@ BEGIN
         END IF;
         IF inserts < cardinality(p_records) OR cardinality(p_markers) > 0 THEN
             DELETE FROM marker m USING unnest(p_records) u
-            WHERE m.county = p_county AND m.stream = u.stream AND m.record = u.id;
+            WHERE m.county = p_county AND m.stream = u.stream AND m.record = u.id AND NOT u.deleted;
             INSERT INTO marker (county, stream, record, seq, incarnation, version)
             SELECT p_county, u.* FROM unnest(p_markers) u
             ON CONFLICT (county, stream, record) DO UPDATE
@@ -619,3 +619,13 @@ CREATE TABLE rule_version (
     note text NOT NULL DEFAULT '',
     PRIMARY KEY (county, name, version)
 );
+
+-- How far the timers of a county have run (storage/timers.py): after downtime they go on from here.
+CREATE TABLE timer_run (
+    county integer PRIMARY KEY,
+    done_until timestamptz NOT NULL
+);
+CREATE INDEX record_problem_due ON record (county, (body ->> 'due_on')) WHERE kind = 'problem' AND NOT deleted;
+CREATE INDEX record_problem_changed ON record (county, changed_at) WHERE kind = 'problem' AND NOT deleted;
+CREATE INDEX record_problem_closed ON record (county, id) WHERE kind = 'problem' AND NOT deleted AND (body ->> 'state') = 'closed_out';
+CREATE INDEX record_letter ON record (county, kind, changed_at) WHERE kind IN ('supervision', 'summons') AND NOT deleted;
