@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
+import asyncpg
 import msgspec
 
 from contracts.ids import MutationId, RecordId
@@ -52,7 +52,7 @@ _known: Final = msgspec.json.Decoder(list[KnownRow])
 _held: Final = msgspec.json.Decoder(list[_HeldRow])
 
 
-def record_from_row(row: Mapping[str, Any]) -> RecordState:
+def record_from_row(row: asyncpg.Record) -> RecordState:
     version = (row["incarnation"], row["version"])
     return RecordState(
         id=row["id"],
@@ -69,7 +69,7 @@ def record_from_row(row: Mapping[str, Any]) -> RecordState:
     )
 
 
-def head_from_row(row: Mapping[str, Any]) -> Head:
+def head_from_row(row: asyncpg.Record) -> Head:
     return Head(
         stream=row["stream"],
         incarnation=row["incarnation"],
@@ -79,7 +79,7 @@ def head_from_row(row: Mapping[str, Any]) -> Head:
     )
 
 
-def clock_from_row(row: Mapping[str, Any]) -> DeviceClock:
+def clock_from_row(row: asyncpg.Record) -> DeviceClock:
     return DeviceClock(_clocks.decode(row["clocks"]), _marks.decode(row["marks"]))
 
 

@@ -159,17 +159,26 @@ def _change(mutation: Mutation, state: RecordState, sender: Sender, ledger: Ledg
     if isinstance(step, Refuse):
         return step
     merge = merge_fields(state, values, edits, rules, sight)
+    effect: tuple[Change, ...] | Refuse = ()
     if transition is not None:
-        unmet = carried_out(Situation(transition, state, mutation, sender, ledger), merge, step[0])
-        if unmet is not None:
-            return unmet
-    effect: tuple[Change, ...] = ()
-    for name in transition.effects if transition else ():
-        done = EFFECTS[name](Situation(transition, state, mutation, sender, ledger), merge)
+        effect = _carried_out(Situation(transition, state, mutation, sender, ledger), merge, step[0])
+    if isinstance(effect, Refuse):
+        return effect
+    return _accepted(mutation, state, sender, ledger, merge, step[1], effect, sight)
+
+
+def _carried_out(situation: Situation, merge: Merge, to: str) -> tuple[Change, ...] | Refuse:
+    """The command on its own record, in `merge`, and what it does to others."""
+    unmet = carried_out(situation, merge, to)
+    if unmet is not None:
+        return unmet
+    changes: tuple[Change, ...] = ()
+    for name in situation.transition.effects:
+        done = EFFECTS[name](situation, merge)
         if isinstance(done, Refuse):
             return done
-        effect += done
-    return _accepted(mutation, state, sender, ledger, merge, step[1], effect, sight)
+        changes += done
+    return changes
 
 
 def _knew_deletion(sight: Sight, state: RecordState) -> bool:
