@@ -308,18 +308,18 @@ BEGIN
         SELECT r.stream FROM record r WHERE r.county = p_county AND r.id = ANY (p_records)
         UNION
         SELECT h.stream FROM stream_head h WHERE p_all AND h.county = p_county) w;
-    SELECT array_agg(l.h) INTO heads FROM (
-        SELECT h FROM stream_head h WHERE h.county = p_county AND h.stream = ANY (wanted) ORDER BY h.stream FOR UPDATE) l;
-    IF cardinality(wanted) > coalesce(cardinality(heads), 0) THEN
-        -- a stream's first record: the county row keeps a bump of the incarnation out meanwhile
+    IF EXISTS (SELECT FROM unnest(wanted) s
+               WHERE NOT EXISTS (SELECT FROM stream_head h WHERE h.county = p_county AND h.stream = s)) THEN
+        -- A stream's first record. Before any head is locked: whoever waits here for another's new head holds none that the
+        -- other may want. The county row keeps a bump of the incarnation out meanwhile.
         INSERT INTO stream_head (county, stream, incarnation)
         SELECT c.county, s, c.incarnation FROM county c, unnest(wanted) s
         WHERE c.county = p_county
         ORDER BY s FOR KEY SHARE OF c
         ON CONFLICT DO NOTHING;
-        SELECT array_agg(l.h) INTO heads FROM (
-            SELECT h FROM stream_head h WHERE h.county = p_county AND h.stream = ANY (wanted) ORDER BY h.stream FOR UPDATE) l;
     END IF;
+    SELECT array_agg(l.h) INTO heads FROM (
+        SELECT h FROM stream_head h WHERE h.county = p_county AND h.stream = ANY (wanted) ORDER BY h.stream FOR UPDATE) l;
     IF cardinality(p_records) > 0 THEN
         SELECT array_agg(r) INTO records FROM record r WHERE r.county = p_county AND r.id = ANY (p_records);
         SELECT json_agg(json_build_array(h.n, h.record, h.mutation)) INTO held FROM held h

@@ -269,7 +269,7 @@ def _delete(mutation: Mutation, state: RecordState, sender: Sender, ledger: Ledg
     if state.deleted:
         return Accept(outcome=Outcome.APPLIED, reason=Reason.ALREADY_SO, root=root)
     sight = Sight(sender.device, mutation.n, root, ledger.view.incarnation)
-    unseen = [name for name, w in state.fields.items() if not has_seen(sight, w, None, w)]
+    unseen = [name for name, w in state.fields.items() if name != DELETION and not has_seen(sight, w, None, w)]
     if unseen:
         writer = state.writer(unseen[0])
         author = (sender.device, mutation.n)

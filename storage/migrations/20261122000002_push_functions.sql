@@ -24,18 +24,18 @@ BEGIN
         SELECT r.stream FROM record r WHERE r.county = p_county AND r.id = ANY (p_records)
         UNION
         SELECT h.stream FROM stream_head h WHERE p_all AND h.county = p_county) w;
-    SELECT array_agg(l.h) INTO heads FROM (
-        SELECT h FROM stream_head h WHERE h.county = p_county AND h.stream = ANY (wanted) ORDER BY h.stream FOR UPDATE) l;
-    IF cardinality(wanted) > coalesce(cardinality(heads), 0) THEN
-        -- a stream's first record: the county row keeps a bump of the incarnation out meanwhile
+    IF EXISTS (SELECT FROM unnest(wanted) s
+               WHERE NOT EXISTS (SELECT FROM stream_head h WHERE h.county = p_county AND h.stream = s)) THEN
+        -- A stream's first record. Before any head is locked: whoever waits here for another's new head holds none that the
+        -- other may want. The county row keeps a bump of the incarnation out meanwhile.
         INSERT INTO stream_head (county, stream, incarnation)
         SELECT c.county, s, c.incarnation FROM county c, unnest(wanted) s
         WHERE c.county = p_county
         ORDER BY s FOR KEY SHARE OF c
         ON CONFLICT DO NOTHING;
-        SELECT array_agg(l.h) INTO heads FROM (
-            SELECT h FROM stream_head h WHERE h.county = p_county AND h.stream = ANY (wanted) ORDER BY h.stream FOR UPDATE) l;
     END IF;
+    SELECT array_agg(l.h) INTO heads FROM (
+        SELECT h FROM stream_head h WHERE h.county = p_county AND h.stream = ANY (wanted) ORDER BY h.stream FOR UPDATE) l;
     IF cardinality(p_records) > 0 THEN
         SELECT array_agg(r) INTO records FROM record r WHERE r.county = p_county AND r.id = ANY (p_records);
         SELECT json_agg(json_build_array(h.n, h.record, h.mutation)) INTO held FROM held h
@@ -105,7 +105,7 @@ BEGIN
         END IF;
         IF inserts < cardinality(p_records) OR cardinality(p_markers) > 0 THEN
             DELETE FROM marker m USING unnest(p_records) u
-            WHERE m.county = p_county AND m.stream = u.stream AND m.record = u.id;
+            WHERE m.county = p_county AND m.stream = u.stream AND m.record = u.id AND NOT u.deleted;
             INSERT INTO marker (county, stream, record, seq, incarnation, version)
             SELECT p_county, u.* FROM unnest(p_markers) u
             ON CONFLICT (county, stream, record) DO UPDATE

@@ -103,8 +103,8 @@ class PretendCounty:
             before = self.records.get(record.id)
             assert record.planned_on == (before.version if before else (0, 0)), "planned on another state"
             self.records[record.id] = msgspec.structs.replace(record, planned_on=record.version)
-            self.markers.pop((record.stream, record.id), None)
             if not record.deleted:
+                self.markers.pop((record.stream, record.id), None)
                 self.seqs.setdefault(record.stream, []).append(record.seq)
         for marker in plan.markers:
             self.markers[marker.stream, marker.marker.id] = (marker.marker.seq, marker.marker.v)

@@ -42,8 +42,8 @@ def test_heads_equal_a_recomputation(batches: list[list[tuple[int, str, bool]]])
         heads |= {head.stream: head for head in placed.heads}
         stored |= {record.id: record for record in placed.records}
         for record in placed.records:
-            markers.pop((record.stream, record.id), None)
             if not record.deleted:
+                markers.pop((record.stream, record.id), None)
                 given_seqs[record.stream].append(record.seq)
                 ever.add((record.stream, record.id))
         for one in placed.markers:
