@@ -10,6 +10,7 @@ import asyncio
 import sys
 import time
 import zlib
+from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final
@@ -128,8 +129,8 @@ class Exchange:
         started = time.perf_counter()
         pushed = await self._pushed(reference, county, part, proven)
         self.resources.metrics.exchange_seconds.labels("push").observe(time.perf_counter() - started)
-        for outcome in pushed.outcomes:
-            self.resources.metrics.mutations.labels(outcome.outcome.value).inc()
+        for outcome, times in Counter(outcome.outcome for outcome in pushed.outcomes).items():
+            self.resources.metrics.mutations.labels(outcome.value).inc(times)
         self.cloned |= pushed.cloned
         self.moved |= {(county, stream) for stream in pushed.streams}
         return self._answer(pushed)

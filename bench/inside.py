@@ -1,6 +1,6 @@
 """Where the app's time goes: one phone after the other inside this process, with a stopwatch around each step.
 
-Processor time of the thread, so that neighbours on the machine matter little; waiting for PostgreSQL is told apart by the
+Processor time of this process, so that neighbours on the machine matter little; waiting for PostgreSQL is told apart by the
 wall clock. No HTTP server is in it (uvicorn's share is in the main measurement). The stopwatches cost about a microsecond
 each; steps inside other steps are subtracted from them.
 """
@@ -72,11 +72,11 @@ class Stopwatches:
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         self._inner.append([0.0, 0.0])
-        cpu, wall = time.thread_time(), time.perf_counter()
+        cpu, wall = time.process_time(), time.perf_counter()
         try:
             yield
         finally:
-            cpu, wall = time.thread_time() - cpu, time.perf_counter() - wall
+            cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
             inner_cpu, inner_wall = self._inner.pop()
             self.cpu[name] += cpu - inner_cpu
             self.wall[name] += wall - inner_wall

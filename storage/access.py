@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Final, LiteralString
 
 import msgspec
@@ -47,6 +48,7 @@ async def fetch_caller(executor: Executor, token_hash: bytes, now: datetime, wip
 _DUTIES: Final = msgspec.json.Decoder(list[tuple[Role, UnitCode, datetime, datetime | None]])
 
 
+@lru_cache(maxsize=4096)  # a phone comes several times within a minute, and its duties change a few times a year
 def duties_from(person: PersonId, rows: str | None) -> tuple[Duty, ...]:
     """The duties of a `json_agg` of [role, unit, starts, ends]."""
     if rows is None:
