@@ -11,6 +11,7 @@ import msgspec
 
 from contracts.ids import County, DeviceId, MutationId, RecordId, StreamName
 from contracts.outcomes import Outcome
+from storage.ledger_rows import ledger_arguments
 from storage.pool import Connection
 from storage.push_rows import write_arguments
 from storage.reference import Reference
@@ -218,13 +219,13 @@ def _seen_from_json(text: str | None) -> dict[MutationId, Seen]:
 
 
 SQL_PUSH_WRITE: Final[LiteralString] = """
-    SELECT push_write($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+    SELECT push_write($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14), ledger_write($1, $15, $16)
 """
 
 
 async def write_plan(conn: Connection, county: County, sender: Sender, plan: Plan, device: DeviceState) -> None:
     """Write everything the plan says; `device` is the device's state afterwards. Raises sqlstate XL001 to plan again."""
-    await conn.fetchval(
+    await conn.fetchrow(
         SQL_PUSH_WRITE,
         county,
         sender.device,
@@ -235,6 +236,7 @@ async def write_plan(conn: Connection, county: County, sender: Sender, plan: Pla
         msgspec.json.encode(device.clock.clocks).decode(),
         msgspec.json.encode(device.clock.marks).decode(),
         msgspec.json.encode(device.holes).decode(),
+        *ledger_arguments(plan.records),
     )
     if plan.transfers:
         await write_transfers(conn, county, plan.transfers)

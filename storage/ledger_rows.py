@@ -1,0 +1,214 @@
+"""What a record is in its ledger: the row of the read model, computed from the body alone (table ledger_entry).
+
+A kind that shall be listed has one line in `LISTED`; what is not named there is in no ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from storage.ledger_words import folded, words_of
+from sync.rules import end_of
+from sync.state import RecordState
+
+NEVER: Final = datetime(9999, 1, 1, tzinfo=UTC)  # where there is no deadline; `due` then sorts last
+INTEGER_MAX: Final = 2**31 - 1
+
+
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """How one kind is listed. Names are fields of its body.
+
+    shown     the field that holds the values, for a projection; None: the body itself
+    closed    words of `state` that need nobody any more; empty: it is never open
+    due       deadlines by state: the first that is set counts; a state that is not named has the deadlines of "*"
+    about     the record it belongs to
+    tagged    fields whose values can be filtered by; a list gives a tag for each
+    searched  fields that text is looked for in
+    """
+
+    shown: str | None = None
+    state: str = "state"
+    closed: frozenset[str] = frozenset()
+    due: Mapping[str, tuple[str, ...]] = {}
+    found: tuple[str, ...] = ()
+    about: str | None = None
+    tagged: tuple[str, ...] = ()
+    title: str = "title"
+    searched: tuple[str, ...] = ()
+
+
+_PROBLEM: Final = Listed(
+    closed=frozenset({"not_true", "closed_out", "look_back_passed"}),
+    due={"*": ("due_on",)},
+    found=("found_at",),
+    tagged=("subject", "source", "finding", "severity", "ledgers", "leads", "supporting", "departments", "site", "item", "listed_level"),
+    searched=("title", "description", "source_number", "measures"),
+)
+
+LISTED: Final[Mapping[str, Listed]] = {
+    "problem": _PROBLEM,
+    "assignment": msgspec.structs.replace(_PROBLEM, shown="shown", about="problem"),
+    "whistle": Listed(
+        closed=frozenset({"closed", "declined", "withdrawn"}),
+        found=("blown_at",),
+        about="problem",
+        tagged=("subject", "site", "called", "optional"),
+        searched=("title", "text"),
+    ),
+    "summons": Listed(
+        closed=frozenset({"resulted", "confirmed", "cancelled"}),
+        due={
+            "called": ("sign_due_at", "report_in_due_at", "result_due_at"),
+            "signed": ("report_in_due_at", "result_due_at"),
+            "reported_in": ("result_due_at",),
+        },
+        found=("called_at",),
+        about="whistle",
+        tagged=("site", "problem"),
+        searched=("title", "text"),
+    ),
+    "supervision": Listed(
+        closed=frozenset({"lifted"}),
+        due={"*": ("due_at",)},
+        found=("issued_at",),
+        about="subject_record",
+        tagged=("colour", "subject_kind", "issued_by_unit", "lifted_because"),
+        searched=("title", "text"),
+    ),
+    "task": Listed(
+        closed=frozenset({"finished", "cancelled"}),
+        due={"*": ("due_on",)},
+        tagged=("subject", "sites", "assignee"),
+        searched=("title", "note", "result"),
+    ),
+    "inspection": Listed(
+        closed=frozenset({"submitted", "amended"}),
+        found=("started_at",),
+        about="task",
+        tagged=("subject", "site", "visit_mode", "inspectors"),
+        title="subject",
+        searched=("note",),
+    ),
+    "site": Listed(
+        state="status",
+        closed=frozenset({"closed"}),
+        tagged=("subjects", "protection_zone", "tags"),
+        title="name",
+        searched=("name", "address", "contact", "note"),
+    ),
+    "transfer": Listed(
+        closed=frozenset({"declined", "result_returned"}),
+        about="problem",
+        tagged=("flow", "receiver"),
+        searched=("title", "text"),
+    ),
+    "conflict": Listed(closed=frozenset({"settled"}), found=("opened_at",), about="record", title="record_title"),
+}
+# A filter's word, where the field has another: one filter serves several kinds.
+TAG_NAMES: Final[Mapping[str, str]] = {
+    "subjects": "subject",
+    "ledgers": "ledger",
+    "sites": "site",
+    "leads": "lead",
+    "called": "lead",
+    "optional": "supporting",
+    "tags": "tag",
+    "inspectors": "inspector",
+    "departments": "suggested",
+}
+
+
+def ledger_arguments(records: Iterable[RecordState]) -> tuple[list[tuple[Any, ...]], list[UUID]]:
+    """(p_rows, p_gone) of SQL function ledger_write, for the records of one push."""
+    rows, gone = [], []
+    for record in records:
+        if record.kind in LISTED:
+            if record.deleted:
+                gone.append(record.id)
+            else:
+                rows.append(ledger_row(record.id, record.kind, record.stream, record.values))
+    return rows, gone
+
+
+def ledger_row(record: UUID, kind: str, stream: str, body: Mapping[str, Any], changed_at: datetime | None = None) -> tuple[Any, ...]:
+    """One row, in the order of type ledger_row. Total: whatever a newer app put into a field makes no row impossible."""
+    listed = LISTED[kind]
+    values = body.get(listed.shown) if listed.shown else body
+    values = values if isinstance(values, Mapping) else {}
+    state = _text(values.get(listed.state))
+    text = folded(" ".join(_text(values.get(name)) for name in listed.searched))
+    return (
+        record,
+        kind,
+        stream,
+        state not in listed.closed,
+        _due(listed, state, values),
+        next((moment for name in listed.found if (moment := _moment(values.get(name)))), None),
+        changed_at,
+        _id(body.get(listed.about)) if listed.about else None,
+        _id(values.get("site")),
+        _text(values.get("colour")) or None,
+        _count(values.get("returns")),
+        _count(values.get("rebounds")),
+        _text(values.get(listed.title))[:200],
+        _tags(listed, state, values),
+        words_of(kind, text),
+        text,
+    )
+
+
+def tag(name: str, value: Any) -> str:
+    return f"{name}:{value}"
+
+
+def _tags(listed: Listed, state: str, values: Mapping[str, Any]) -> list[str]:
+    tags = {tag("state", state)}
+    for name in listed.tagged:
+        value = values.get(name)
+        words = value if isinstance(value, list) else [value]
+        tags |= {tag(TAG_NAMES.get(name, name), _text(word)) for word in words if _text(word)}
+    return sorted(tags)
+
+
+def _due(listed: Listed, state: str, values: Mapping[str, Any]) -> datetime:
+    for name in listed.due.get(state, listed.due.get("*", ())):
+        moment = _moment(values.get(name))
+        if moment is not None:
+            return moment
+    return NEVER
+
+
+def _moment(value: Any) -> datetime | None:
+    """A moment; of a day, when it has passed. None for whatever is neither."""
+    if not isinstance(value, str):
+        return None
+    try:
+        if len(value) == len("2026-01-01"):
+            return end_of(date.fromisoformat(value))
+        moment = datetime.fromisoformat(value)
+        return min(moment.astimezone(UTC), NEVER) if moment.tzinfo else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _id(value: Any) -> UUID | None:
+    try:
+        return UUID(value)
+    except (ValueError, TypeError, AttributeError):
+        return None
+
+
+def _count(value: Any) -> int:
+    return min(max(value, 0), INTEGER_MAX) if isinstance(value, int) else 0
+
+
+def _text(value: Any) -> str:
+    """What PostgreSQL takes as text: no NUL, no half of a surrogate pair."""
+    if not isinstance(value, (str, int, float)):
+        return ""
+    return str(value).replace("\x00", "").encode(errors="replace").decode()
