@@ -9,6 +9,7 @@ from pathlib import Path
 
 import rich_click as click
 
+from server.backup_commands import backup
 from server.logs import configure_logs
 from server.settings import Settings, load_settings, settings_in_force, settings_table
 from server.trouble import StartError
@@ -106,12 +107,13 @@ def config(markdown: bool) -> None:
 
 
 @cli.command()
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("contracts/openapi.json"), show_default=True)
-def openapi(out: Path) -> None:
-    """Write the HTTP contract."""
-    from server.contract import write_contract
+@click.option("--root", type=click.Path(file_okay=False, path_type=Path), default=Path(), help="Where contracts/ is.")
+def openapi(root: Path) -> None:
+    """Write the HTTP contract and the sync protocol's JSON Schema."""
+    from server.contract import write_contracts
 
-    write_contract(load_settings(), out)
+    for path in write_contracts(load_settings(), root):
+        click.echo(path)
 
 
 @cli.command()
@@ -123,6 +125,9 @@ def audit() -> None:
     require(settings, "pg")
     if not run_audit(settings):
         sys.exit(1)
+
+
+cli.add_command(backup)
 
 
 @cli.command()

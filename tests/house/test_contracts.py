@@ -1,0 +1,49 @@
+"""The written contracts are those of the code, and are valid documents."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from contracts.exchange import Hello
+from contracts.kinds import KINDS
+from server.contract import OPENAPI, PROTOCOL, contract, protocol_schema
+from server.settings import Settings
+from tests.house.tree import ROOT
+
+
+def written(path: Path) -> bytes:
+    return (ROOT / path).read_bytes()
+
+
+def test_the_http_contract_is_current() -> None:
+    assert written(OPENAPI) == contract(Settings()), "run: make openapi"
+
+
+def test_the_protocol_schema_is_current() -> None:
+    assert written(PROTOCOL) == protocol_schema(), "run: make openapi"
+
+
+def test_the_protocol_schema_is_one_and_names_every_kind() -> None:
+    schema = json.loads(protocol_schema())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert schema["x-kinds"].keys() == KINDS.keys()
+    assert all(kind["body"].removeprefix("#/$defs/") in schema["$defs"] for kind in schema["x-kinds"].values())
+
+
+def test_the_schema_refuses_what_the_code_refuses() -> None:
+    schema = json.loads(protocol_schema())
+    hello = {"frame": "hello", "exchange": "x", "server_ms": 1, "contract_min": 1, "contract_max": 1}
+    one = {"$ref": f"#/$defs/{Hello.__name__}", "$defs": schema["$defs"]}
+    jsonschema.validate(hello, one)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(hello | {"server_ms": "noon"}, one)
+
+
+def test_every_field_of_every_kind_shows_its_label_and_policy() -> None:
+    schema = json.loads(protocol_schema())
+    for name, kind in KINDS.items():
+        for field, shape in schema["$defs"][kind.body.__name__]["properties"].items():
+            assert shape.get("title") or "$ref" in shape or "anyOf" in shape, f"{name}.{field}"
+            assert "x-policy" in json.dumps(shape), f"{name}.{field}"
