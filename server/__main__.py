@@ -82,7 +82,9 @@ def create_admin(phone: str, name: str, unit: str) -> None:
     settings = prepared()
     require(settings, "pg")
     password = create_admin(settings, phone, name, unit)
-    click.echo(f"密码 password: {password}" if password else "该手机号已有账号，已授予职责。 The number had an account; the duty was granted.")
+    click.echo(
+        f"密码 password: {password}" if password else "该手机号已有账号，已授予职责。 The number had an account; the duty was granted."
+    )
 
 
 @cli.command()
@@ -109,10 +111,11 @@ def config(markdown: bool) -> None:
 @cli.command()
 @click.option("--root", type=click.Path(file_okay=False, path_type=Path), default=Path(), help="Where contracts/ is.")
 def openapi(root: Path) -> None:
-    """Write the HTTP contract and the sync protocol's JSON Schema."""
+    """Write what is made from the code: HTTP contract, the sync protocol's JSON Schema, workflow pages."""
     from server.contract import write_contracts
+    from server.workflows import write_pages
 
-    for path in write_contracts(load_settings(), root):
+    for path in (*write_contracts(load_settings(), root), *write_pages(root)):
         click.echo(path)
 
 

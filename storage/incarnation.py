@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Final, LiteralString
 
 from contracts.ids import County
@@ -30,3 +31,20 @@ async def bump_incarnation(pool: Pool, county: County, above: int) -> int:
         await conn.execute(SQL_BUMP_COUNTY, county, incarnation)
         await conn.execute(SQL_BUMP_HEADS, county, incarnation)
         return incarnation
+
+
+SQL_FETCH_INCARNATIONS: Final[LiteralString] = "SELECT county, incarnation FROM county ORDER BY county"
+_FIRST_MINUTE: Final = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+async def begin_incarnations(pool: Pool, now: datetime) -> dict[County, int]:
+    """After a restore every county begins a new incarnation, each in a transaction of its own.
+
+    Its number is the minute, so that it is new also when the backup is older than an earlier restore and does not know
+    of the incarnation that began with that one.
+    """
+    minute = int((now - _FIRST_MINUTE) / timedelta(minutes=1))
+    return {
+        row["county"]: await bump_incarnation(pool, row["county"], max(row["incarnation"], minute - 1))
+        for row in await pool.fetch(SQL_FETCH_INCARNATIONS)
+    }

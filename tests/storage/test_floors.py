@@ -179,6 +179,7 @@ async def test_a_floor_that_rises_between_heads_and_pages_is_noticed(world: Worl
         return await read(*arguments)
 
     monkeypatch.setattr(exchange, "fetch_pages", after_a_purge)
-    await a.sync()
+    synced = await a.sync()
     assert purged == [3]
+    assert synced.exchanges == 1  # not only repaired afterwards, because the digests differ
     assert {view.id for view in a.records("site")} == set(sites[3:])

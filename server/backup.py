@@ -1,0 +1,226 @@
+"""Backups: made, verified by restoring them, restored in earnest (docs/operations.md has the drill).
+
+create     database and photos into a folder, complete or not there at all
+verify     restored into a throw-away PostgreSQL and audited; only then phones are told that it has their work (n_safe)
+restore    into an empty database; every county begins a new incarnation, and phones hand in what the backup lacks
+restored   the same last step after a restore by other means (a base backup, point-in-time recovery)
+"""
+
+import asyncio
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+from pydantic import SecretStr
+
+from api.resources import utc_now
+from server import dumps
+from server.backup_store import (
+    DUMP,
+    VERIFIED,
+    Bucket,
+    Manifest,
+    backup_name,
+    begun,
+    check_dump,
+    finish,
+    object_path,
+    read_manifest,
+    sha256_of,
+    write_synced,
+)
+from server.bucket import ensure_bucket
+from server.embedded import EmbeddedPostgres, EmbeddedS3
+from server.installation import locked, prepared_folder, url
+from server.migrate import migrate, migration_files
+from server.parts import parts
+from server.settings import Settings
+from server.trouble import StartError
+from storage.audit import audit
+from storage.backups import CountyMarks, KeptBlob, fetch_kept, fetch_marks, is_empty, raise_safe
+from storage.incarnation import begin_incarnations
+from storage.objects import photo_key
+from storage.pool import Pool, open_pool
+
+FaultPoint = Callable[[str], None]  # named places between two steps, where a test raises
+SECONDS_MAX = 3600.0
+
+
+def no_fault(_point: str) -> None:
+    """Nothing happens."""
+
+
+@contextmanager
+def reached(settings: Settings) -> Iterator[Settings]:
+    """Settings that name a database and an S3 that run: those of the settings, those of a running `run`, or our own."""
+    postgres, s3 = EmbeddedPostgres(settings.data_dir / "pg"), EmbeddedS3(settings.data_dir / "s3")
+    with ExitStack() as held:
+        if not settings.pg.dsn.get_secret_value() and postgres.pid is not None:
+            settings = settings.model_copy(update={"pg": settings.pg.model_copy(update={"dsn": SecretStr(postgres.dsn())})})
+        if not settings.s3.endpoint and s3.pid is not None:
+            keys = {"access_key": SecretStr(s3.access_key), "secret_key": SecretStr(s3.secret_key)}
+            settings = settings.model_copy(update={"s3": settings.s3.model_copy(update={"endpoint": s3.endpoint, **keys})})
+        if not settings.pg.dsn.get_secret_value() or not settings.s3.endpoint:
+            folder = prepared_folder(settings.data_dir, settings.disk_free_bytes_min)
+            held.enter_context(locked(folder / "lock", url(settings)))
+        yield held.enter_context(parts(settings))
+
+
+# -------------------------------------------------------------------------------------------------------- create
+
+
+def create(
+    settings: Settings, folder: Path, *, with_objects: bool, now: Callable[[], datetime] = utc_now, at: FaultPoint = no_fault
+) -> Path:
+    """Make a backup and return its folder. The dump comes first: whatever it has a receipt for is in S3 afterwards."""
+    moment = now()
+    if (folder / backup_name(moment)).exists():
+        raise StartError("这一秒已有一个备份。", "There is a backup of this very second already.")
+    path = begun(folder, backup_name(moment))
+    dumps.dump(settings.pg.full_dsn(), path / DUMP)
+    at("dumped")
+    bucket = Bucket(settings.s3)
+    objects = bucket.originals()
+    for key in objects if with_objects else ():
+        bucket.fetch(key, object_path(folder, key))
+        at("object")
+    manifest = Manifest(
+        made_at=moment,
+        migration=max(migration_files()),
+        dump_bytes=(path / DUMP).stat().st_size,
+        dump_sha256=sha256_of(path / DUMP),
+        has_objects=with_objects,
+        objects=objects,
+    )
+    at("copied")
+    return finish(path, manifest)
+
+
+# -------------------------------------------------------------------------------------------------------- verify
+
+
+class Verified(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found out: how many records and photos the copy has, and how many devices may let go."""
+
+    at: datetime
+    records: int
+    photos: int
+    devices: int
+
+
+def verify(settings: Settings, backup: Path, *, now: Callable[[], datetime] = utc_now, at: FaultPoint = no_fault) -> Verified:
+    """Restore it into a PostgreSQL of its own and audit it. StartError, and nothing is said to phones, when anything is wrong."""
+    manifest = read_manifest(backup)
+    path = check_dump(backup, manifest)
+    with tempfile.TemporaryDirectory(prefix="xunling-verify-") as scratch, running(EmbeddedPostgres(Path(scratch) / "pg")) as server:
+        dsn = server.dsn()
+        dumps.restore(dsn, path)
+        migrate(dsn)
+        at("restored")
+        records, kept, marks = asyncio.run(inspect(dsn))
+    check_objects(backup, manifest, kept)
+    at("audited")
+    devices = asyncio.run(tell(settings, marks))
+    at("told")
+    verified = Verified(at=now(), records=records, photos=len(kept), devices=devices)
+    write_synced(backup / VERIFIED, msgspec.json.encode(verified))
+    return verified
+
+
+@contextmanager
+def running(server: EmbeddedPostgres) -> Iterator[EmbeddedPostgres]:
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+async def inspect(dsn: str) -> tuple[int, list[KeptBlob], list[CountyMarks]]:
+    """(records, photos with a receipt, how far every device's work is in it) of a copy that the audit finds sound."""
+    async with await open_pool(dsn, statement_seconds_max=SECONDS_MAX) as pool:
+        reports = [report async for report in audit(pool)]
+        differences = [f"{d.county} {d.what} {d.where}: {d.says}" for report in reports for d in report.differences]
+        if differences:
+            raise StartError("备份未通过审计：", "The backup does not pass the audit:\n" + "\n".join(differences[:20]))
+        return sum(report.records for report in reports), list(await fetch_kept(pool)), await fetch_marks(pool)
+
+
+def check_objects(backup: Path, manifest: Manifest, kept: list[KeptBlob]) -> None:
+    """Every photo with a receipt was in S3 when the backup was made, and is in the folder if they were copied."""
+    for blob in kept:
+        key = photo_key(blob.county, blob.sha256)
+        path = object_path(backup.parent, key)
+        is_listed = manifest.objects.get(key) == blob.bytes
+        if not is_listed or (manifest.has_objects and not (path.exists() and path.stat().st_size == blob.bytes)):
+            raise StartError(f"备份缺少照片：{key}", f"The backup lacks a photo for which there is a receipt: {key}")
+
+
+async def tell(settings: Settings, marks: list[CountyMarks]) -> int:
+    """n_safe rises in the live database."""
+    async with await open_pool(settings.pg.full_dsn(), statement_seconds_max=SECONDS_MAX) as pool:
+        return sum([await raise_safe(pool, county) for county in marks])
+
+
+# ------------------------------------------------------------------------------------------------------- restore
+
+
+class Restored(msgspec.Struct, frozen=True, kw_only=True):
+    """`incarnations`: county -> the one that begins now. `photos`: put back into S3."""
+
+    photos: int
+    incarnations: dict[int, int]
+
+
+def restore(settings: Settings, backup: Path, *, now: Callable[[], datetime] = utc_now, at: FaultPoint = no_fault) -> Restored:
+    """Photos first, which may be repeated; then the database, all of it or nothing; then the incarnations."""
+    manifest = read_manifest(backup)
+    path = check_dump(backup, manifest)
+    dsn = settings.pg.full_dsn()
+    asyncio.run(require_empty(dsn))
+    ensure_bucket(settings.s3)
+    photos = put_back(settings, backup, manifest, at) if manifest.has_objects else 0
+    at("photos")
+    dumps.restore(dsn, path)
+    at("database")
+    migrate(dsn)
+    return Restored(photos=photos, incarnations=asyncio.run(begin(dsn, now())))
+
+
+async def require_empty(dsn: str) -> None:
+    async with await open_pool(dsn, size_min=0) as pool:
+        if not await is_empty(pool):
+            raise StartError(
+                "数据库不是空的。请先另建一个空数据库（内置数据库：停止后把数据目录中的 pg 移走）。",
+                "The database is not empty. Make an empty one first (the embedded one: stop, and move `pg` out of the data folder). "
+                "If an earlier restore was interrupted after its data was in, only this step is missing: xunling backup restored",
+            )
+
+
+def put_back(settings: Settings, backup: Path, manifest: Manifest, at: FaultPoint) -> int:
+    bucket, count = Bucket(settings.s3), 0
+    present = bucket.originals()
+    for key in manifest.objects:
+        path = object_path(backup.parent, key)
+        if not path.exists():
+            raise StartError(f"备份缺少照片：{path}", f"The backup lacks a photo: {path}")
+        count += bucket.put_back(key, path, present)
+        at("object")
+    return count
+
+
+async def begin(dsn: str, now: datetime) -> dict[int, int]:
+    """Phones read their streams anew and offer what this database lacks (design.md 3.3)."""
+    pool: Pool = await open_pool(dsn, statement_seconds_max=SECONDS_MAX)
+    async with pool:
+        return await begin_incarnations(pool, now)
+
+
+def backup_folder(settings: Settings, given: Path | None) -> Path:
+    folder = given or settings.backup.folder
+    if folder is None:
+        raise StartError("请用 --to 或 XUNLING_BACKUP__FOLDER 指定备份目录。", "Name the folder: --to or XUNLING_BACKUP__FOLDER.")
+    return folder.absolute()
