@@ -21,6 +21,7 @@ from contracts.rules import Duration, RuleName, WhistleRule
 from sync.carrying_out import Situation, step_of
 from sync.consequences import settle
 from sync.decision import Change, Refuse
+from sync.machines import MOVED
 from sync.merge import Merge, written
 from sync.places import stream_name, unit_of
 from sync.state import RecordState, Writer
@@ -138,7 +139,8 @@ def _whistle_after(s: Situation, whistle: RecordState, news: dict[UnitCode, dict
 def act_on_summons(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
     """`args.unit` names the department: its result is confirmed and rated, sent back, insisted on, or the call is withdrawn."""
     unit = str(s.mutation.args.get("unit", ""))
-    sources, to = TOWNSHIP_ACTS[s.mutation.op]
+    moved = [m for m in MOVED["summons"] if m.by == s.mutation.op]
+    sources, to = {m.source for m in moved}, moved[0].to
     record = projection_id(s.state.id, unit)
     if s.ledger.is_missing(record):
         return Refuse(reason=Reason.RECORD_MISSING, detail={"unit": unit})
@@ -155,14 +157,6 @@ def act_on_summons(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
     set_in(merge, "summons", {**merge.values.get("summons", {}), **news})
     _settle_state(merge)
     return (change,)
-
-
-TOWNSHIP_ACTS: dict[str, tuple[frozenset[str], str]] = {
-    "whistle.confirm": (frozenset({"resulted"}), "confirmed"),
-    "whistle.send_back": (frozenset({"resulted"}), "reported_in"),
-    "whistle.insist": (frozenset({"refused"}), "called"),
-    "whistle.release": (frozenset({"called", "signed", "refused"}), "cancelled"),
-}
 
 
 def reroute(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:

@@ -211,6 +211,32 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
     ),
 }
 
+
+class Moved(Struct, frozen=True):
+    """A step that a record takes because of a command on another one (sync/effects.py)."""
+
+    source: str
+    to: str
+    by: str
+
+
+MOVED: dict[str, tuple[Moved, ...]] = {
+    "whistle": (
+        Moved("blown", "answered", "the last required summons was answered"),
+        Moved("answered", "blown", "a required summons is open again"),
+    ),
+    "summons": (
+        Moved("resulted", "confirmed", "whistle.confirm"),
+        Moved("resulted", "reported_in", "whistle.send_back"),
+        Moved("refused", "called", "whistle.insist"),
+        Moved("called", "cancelled", "whistle.release"),
+        Moved("signed", "cancelled", "whistle.release"),
+        Moved("refused", "cancelled", "whistle.release"),
+        Moved("refused", "cancelled", "whistle.reroute"),
+        *(Moved(state, "cancelled", "whistle.withdraw") for state in ("called", "signed", "reported_in", "refused")),
+    ),
+}
+
 MACHINES: dict[str, dict[str, Transition]] = {
     kind: {transition.command: transition for transition in table} for kind, table in _TABLE.items()
 }

@@ -10,6 +10,10 @@ from contracts.exchange import Hello
 from contracts.kinds import KINDS
 from server.contract import OPENAPI, PROTOCOL, contract, protocol_schema
 from server.settings import Settings
+from server.workflows import FOLDER, pages, states_of
+from sync.machines import MACHINES, MOVED
+from sync.permission import who_may
+from sync.words import guarded_fields
 from tests.house.tree import ROOT
 
 
@@ -47,3 +51,18 @@ def test_every_field_of_every_kind_shows_its_label_and_policy() -> None:
         for field, shape in schema["$defs"][kind.body.__name__]["properties"].items():
             assert shape.get("title") or "$ref" in shape or "anyOf" in shape, f"{name}.{field}"
             assert "x-policy" in json.dumps(shape), f"{name}.{field}"
+
+
+def test_the_workflow_pages_are_current() -> None:
+    folder = ROOT / FOLDER
+    made = pages()
+    assert {path.name for path in folder.glob("*.md")} == made.keys(), "run: make openapi"
+    assert all((folder / name).read_text(encoding="utf-8") == content for name, content in made.items()), "run: make openapi"
+
+
+def test_every_state_of_a_machine_can_be_reached_and_every_command_may_be_given() -> None:
+    for kind, machine in MACHINES.items():
+        default = next((default for name, default in guarded_fields(kind) if name == "state"), None)
+        reached = {default, *(t.to for t in machine.values()), *(moved.to for moved in MOVED.get(kind, ()))}
+        assert set(states_of(kind)) <= reached, kind
+        assert all(who_may(kind, command) for command in machine), kind

@@ -1,0 +1,92 @@
+"""One page per workflow, with its state picture, made from the tables that the server runs by (sync/machines.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from contracts.kinds import KINDS
+from contracts.meta import field_rules
+from sync.machines import ANY, BACK, MACHINES, MOVED, PROJECTED, Transition
+from sync.permission import who_may
+
+FOLDER: Final = Path("docs/workflows")
+HEADING: Final = "<!-- Made from sync/machines.py by `make openapi`. Do not edit. -->"
+
+
+def states_of(kind: str) -> list[str]:
+    """Every state of a machine, in the order of its table."""
+    named = [state for t in MACHINES[kind].values() for state in (*sorted(t.sources), t.to or "") if state not in ("", ANY, BACK)]
+    named += [state for moved in MOVED.get(kind, ()) for state in (moved.source, moved.to)]
+    return list(dict.fromkeys(named))
+
+
+def picture(kind: str) -> Iterator[str]:
+    """A Mermaid state diagram of the commands that change the state, and of what other records' commands do to it."""
+    yield "```mermaid"
+    yield "stateDiagram-v2"
+    for t in MACHINES[kind].values():
+        for source in sorted(t.sources):
+            if t.to is not None and source != ANY:
+                target = "suspended_from" if t.to == BACK else t.to
+                yield f"    {source} --> {target}: {t.command.partition('.')[2]}"
+        for late in sorted(t.late_from):
+            if t.to is not None and not t.late_stays:
+                yield f"    {late} --> {t.to}: {t.command.partition('.')[2]} (late)"
+    for moved in MOVED.get(kind, ()):
+        yield f"    {moved.source} --> {moved.to}: by {moved.by}"
+    yield "```"
+
+
+def row(kind: str, t: Transition) -> str:
+    sources = "any" if ANY in t.sources else ", ".join(sorted(t.sources))
+    target = "as before" if t.to is None else "where it was suspended" if t.to == BACK else t.to
+    late = ", ".join(sorted(t.late_from)) or ""
+    words = [f"{name}: {' / '.join(sorted(choice))}" for name, choice in sorted(t.choices.items())]
+    needs = "; ".join([*sorted(t.needs), *words, *t.guards])
+    roles = ", ".join(who_may(kind, t.command)) or "the server"
+    return f"| `{t.command}` | {sources} | {target} | {late} | {needs} | {', '.join(t.effects)} | {roles} |"
+
+
+def page(kind: str) -> str:
+    """The page of one kind's workflow."""
+    spec = KINDS[kind]
+    label = field_rules(spec.body)["state"].label if "state" in field_rules(spec.body) else ""
+    also = [shown for shown, source in PROJECTED.items() if source == kind]
+    lines = [
+        HEADING,
+        f"# {spec.title} `{kind}`",
+        "",
+        (spec.body.__doc__ or "").strip(),
+        "",
+        f"Field `state` ({label}). States: {', '.join(f'`{s}`' for s in states_of(kind)) or 'none'}.",
+        "",
+        *picture(kind),
+        "",
+        "| command | from | to | also late from | needs | does to others | who may |",
+        "|---|---|---|---|---|---|---|",
+        *(row(kind, t) for t in MACHINES[kind].values()),
+        "",
+        *(f"Commands may also be given on `{shown}`, which shows it to the units that work on it.\n" for shown in also),
+        "*Late*: accepted in these states, too, when the phone could not have seen them. Whatever is refused says what would be",
+        "allowed and who may do it, and stays in the record's history.",
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def pages() -> dict[str, str]:
+    """File name -> content, with an index."""
+    made = {f"{kind}.md": page(kind) for kind in MACHINES}
+    index = [HEADING, "# Workflows", "", "One page each, made from the tables the server runs by.", ""]
+    index += [f"- [{KINDS[kind].title} `{kind}`]({kind}.md)" for kind in MACHINES]
+    return {"README.md": "\n".join(index) + "\n", **made}
+
+
+def write_pages(root: Path) -> list[Path]:
+    """Write all pages below `root`; returns them."""
+    folder = root / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in pages().items():
+        (folder / name).write_text(content, encoding="utf-8")
+    return [folder / name for name in pages()]
