@@ -30,8 +30,8 @@ format: .dev-packages ## format the code and mend what linters can mend
 	@$(PY) -m ruff check --fix --quiet . || true
 	@$(PY) -m ruff format .
 
-demo: .dev-packages ## a phone without signal, an office, one exchange: watch what happens
-	@$(PY) -m server demo
+demo: .run-packages ## watch a patrol day: 16 phones without signal, a killed server, and the proof that nothing was lost
+	@$(PY) -m demo $(ARGS)
 
 simulate: .dev-packages ## many phones through bad networks and crashes: SEED=1 PHONES=20 HOURS=8
 	@$(PY) -m tests.simulator --seed $(SEED) --phones $(PHONES) --hours $(HOURS)

@@ -51,7 +51,7 @@ def test_every_package_at_the_root_is_a_floor_and_is_shipped() -> None:
     shipped = {name for name in project["tool"]["setuptools"]["packages"]["find"]["include"] if "." not in name}
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
     assert shipped == set(FLOORS)
-    assert packages - {"bench"} <= set(FLOORS)
+    assert packages - {"bench", "demo"} <= set(FLOORS)
 
 
 def test_no_folder_of_tests_is_a_package() -> None:

@@ -1,0 +1,93 @@
+"""The proof, told: values, photos, streams, audit."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rich.text import Text
+
+from demo.proof import IN_CONFLICT, IN_HISTORY, IN_RECORD, ON_DESK, REFUSED, REPLACED, Proof
+from demo.stage import Stage, short_name
+from demo.tables import Tables
+from demo.wording import plain_table
+from storage.audit import CountyAudit
+
+PLACE_NAMES: Final = {
+    IN_RECORD: ("在记录里", "in its record"),
+    IN_CONFLICT: ("在冲突收件箱", "in the conflict inbox"),
+    ON_DESK: ("在核定台（原样保存）", "on the desk, as it came"),
+    REFUSED: ("被拒绝，理由可见", "refused, with the reason"),
+    REPLACED: ("被后来者改过，日志可查", "replaced by somebody who had seen it"),
+    IN_HISTORY: ("是一次操作，日志可查", "a command, in the journal"),
+}
+SHOWN_MAX: Final = 20
+
+
+def show(stage: Stage, tables: Tables, proof: Proof, audits: list[CountyAudit]) -> None:
+    stage.teller.chapter("证明 · 有没有丢东西", "The proof: was anything lost?")
+    _values(stage, proof)
+    _streams(stage, tables, proof)
+    for holds, zh, en in _checks(stage, proof, audits):
+        stage.teller.check(holds, zh, en)
+    for wrong in [*proof.missing, *proof.photos_missing, *proof.disagreements][:SHOWN_MAX]:
+        stage.teller.wrong(wrong)
+    for report in audits:
+        for difference in report.differences[:SHOWN_MAX]:
+            stage.teller.wrong(f"audit {difference.what} {difference.where}: {difference.says}")
+
+
+def _values(stage: Stage, proof: Proof) -> None:
+    table = plain_table((f"{len(stage.notebook.typed)} 个填写值现在何处", "where the typed values are now"), ("个", "n"), numbers=1)
+    for place, (zh, en) in PLACE_NAMES.items():
+        if proof.places[place]:
+            table.add_row(Text.assemble(zh, "  ", (en, "dim")), str(proof.places[place]))
+    table.add_row(
+        Text.assemble("不知去向", "  ", ("nowhere", "dim")), str(len(proof.missing)), style="green" if not proof.missing else "bold red"
+    )
+    stage.teller.show(table)
+
+
+def _streams(stage: Stage, tables: Tables, proof: Proof) -> None:
+    """One line a stream that anybody holds and that is not empty."""
+    table = plain_table(("记录流", "stream"), ("记录", "records"), ("摘要", "digest"), ("手机", "phones that agree"))
+    own = 0
+    for stream, names in sorted(proof.streams.items()):
+        unit, _, audience = stream.rpartition(".")
+        if unit not in stage.units:
+            own += 1
+            continue
+        count, digest = tables.heads[stream]
+        title = Text.assemble(short_name(stage.units[unit].name), (f" {audience}", "dim"))
+        table.add_row(title, str(count), f"{digest:08x}", Text(f"✓ {len(names)}  {_some(names)}", "green"))
+    stage.teller.show(table)
+    if own:
+        stage.teller.note(f"另有 {own} 条手机自己的流（待定结果）", f"and {own} of single phones: how their held work ended")
+
+
+def _some(names: list[str]) -> str:
+    return "、".join(names[:3]) + ("…" if len(names) > 3 else "")
+
+
+def _checks(stage: Stage, proof: Proof, audits: list[CountyAudit]) -> list[tuple[bool, str, str]]:
+    photos = stage.notebook.taken
+    entries, records = sum(one.entries for one in audits), sum(one.records for one in audits)
+    differences = sum(len(one.differences) for one in audits)
+    return [
+        (not proof.missing, f"{len(stage.notebook.typed)} 个填写值，逐个找到", "every value typed was found again"),
+        (
+            not proof.photos_missing,
+            f"{len(photos)} 张照片，S3 里的原始字节 SHA-256 与拍摄时一致",
+            "original bytes in S3 hash as they did at the camera",
+        ),
+        (
+            not proof.disagreements,
+            f"{len(stage.hands)} 部手机上 {proof.copies} 份副本与服务器逐字相同",
+            "every copy on every phone is the server's record",
+        ),
+        (not proof.twice, "没有一条操作入库两次", "nothing was journaled twice"),
+        (
+            differences == 0,
+            f"审计：重放 {entries} 条变更，{records} 条记录、所有摘要相符",
+            "audit: the journal replayed gives the records",
+        ),
+    ]
