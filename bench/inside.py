@@ -242,24 +242,17 @@ async def _timed(one: Callable[[int], Any], exchanges: int) -> dict[str, tuple[f
     return table
 
 
-def rendered(table: dict[str, tuple[float, float]]) -> list[str]:
-    """Lines, the dearest step first."""
-    whole = table[""][0]
-    lines = [f"  {'step':28} {'CPU us':>8} {'share':>6} {'wall us':>8}"]
-    for name, (cpu, wall) in sorted(table.items(), key=lambda item: -item[1][0]):
-        lines.append(f"  {name or 'in all':28} {cpu:8.0f} {100 * cpu / whole:5.1f}% {wall:8.0f}")
-    return lines
-
-
 if __name__ == "__main__":
     import sys
     import tempfile
+
+    from bench.report import step_lines
 
     with tempfile.TemporaryDirectory(prefix="xunling-bench-") as name:
         place = Installation(Path(name))
         place.start_database()
         try:
             for what, got in measure(place, int(sys.argv[1]) if len(sys.argv) > 1 else 300).items():
-                print(what, *rendered(got), sep="\n")
+                print(what, *step_lines(got), sep="\n")
         finally:
             place.stop()

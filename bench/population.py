@@ -41,10 +41,7 @@ def county_units(county: int, townships: int) -> list[Unit]:
     top = Unit(code=str(county), county=county, parent=None, level=Level.COUNTY, name=f"县{county}")
     return [
         top,
-        *(
-            Unit(code=township(county, t), county=county, parent=top.code, level=Level.TOWNSHIP, name=f"镇{t}")
-            for t in range(townships)
-        ),
+        *(Unit(code=township(county, t), county=county, parent=top.code, level=Level.TOWNSHIP, name=f"镇{t}") for t in range(townships)),
     ]
 
 

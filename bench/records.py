@@ -41,9 +41,10 @@ async def copy_records(conn: Any, home: Phone, records: Iterable[tuple[str, byte
 # crc32() is of PostgreSQL 18, which is what is embedded. uuidv7() keeps the primary key's index warm, as phones' ids do.
 GENERATE: Final = """
     INSERT INTO record (county, id, kind, stream, seq, incarnation, version, crc, fields, body)
-    SELECT $1, g.id, s.kind, $2, g.seq, 1, 1, crc32(uuid_send(g.id) || int4send(1) || int8send(1)), s.fields, s.body
+    SELECT $1, g.id, s.kind, $2, g.seq, 1, 1, crc32(uuid_send(g.id) || int4send(1) || int8send(1)), s.fields,
+           replace(s.body::text, $8, $9)::json
     FROM (SELECT seq, uuidv7() AS id FROM generate_series($4::bigint + 1, $5::bigint) seq) g
-    JOIN record s ON s.county = $1 AND s.stream = $3 AND s.seq = 1 + g.seq % $6
+    JOIN record s ON s.county = $7 AND s.stream = $3 AND s.seq = 1 + g.seq % $6
 """
 SUM_DIGEST: Final = "SELECT (sum(crc) % 4294967296)::bigint FROM record WHERE county = $1 AND stream = $2 AND NOT deleted"
 SLICE: Final = 250_000
@@ -53,7 +54,9 @@ async def generate_records(conn: Any, home: Phone, model: Phone, count: int) -> 
     """`count` records with the bodies of `model`'s stream over and over, each with an id of its own."""
     models = await conn.fetchval("SELECT count FROM stream_head WHERE county = $1 AND stream = $2", model.county, model.stream)
     for first in range(0, count, SLICE):
-        await conn.execute(GENERATE, home.county, home.stream, model.stream, first, min(count, first + SLICE), models, timeout=600)
+        last = min(count, first + SLICE)
+        places = (home.county, home.stream, model.stream, first, last, models, model.county, model.unit, home.unit)
+        await conn.execute(GENERATE, *places, timeout=600)
     digest = await conn.fetchval(SUM_DIGEST, home.county, home.stream)
     await conn.execute(INSERT_HEAD, home.county, home.stream, count, digest)
     await conn.execute("VACUUM ANALYZE record, stream_head", timeout=600)

@@ -74,7 +74,12 @@ class Talk:
         return b'{"wall_ms":%d,"mono_ms":%d,"session":"%s"}' % (time.time() * 1000, time.monotonic() * 1000, self.session.encode())
 
     async def exchange(
-        self, mutations: Sequence[bytes] = (), first_n: int = 0, *, cursor: bytes = b"{}", limits: bytes = b'{"records":2000,"bytes":4194304}'
+        self,
+        mutations: Sequence[bytes] = (),
+        first_n: int = 0,
+        *,
+        cursor: bytes = b"{}",
+        limits: bytes = b'{"records":2000,"bytes":4194304}',
     ) -> Answer | Refused:
         """One exchange. HttpError for anything but an answer or an honest refusal."""
         body = (
