@@ -181,7 +181,7 @@ async def _decide_one(
             streams=frozenset(head.stream for head in plan.heads),
         )
 
-    pushed = await until_planned(pool, reach_of([guess]), attempt)
+    pushed = await until_planned(pool, reach_of([guess], reference, county), attempt)
     return pushed.outcomes[0] if pushed.outcomes else None
 
 

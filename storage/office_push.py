@@ -106,7 +106,7 @@ async def office_push(
             streams=frozenset(head.stream for head in plan.heads),
         )
 
-    return await until_planned(pool, reach_of(guess), attempt)
+    return await until_planned(pool, reach_of(guess, reference, county), attempt)
 
 
 async def system_push(pool: Pool, reference: Reference, county: County, drafts: Sequence[Mutation], now: datetime) -> Pushed:

@@ -118,7 +118,7 @@ async def _push_at_once(pool: Pool, reference: Reference, request: PushRequest, 
     async def attempt(conn: Connection, reach: Reach) -> Pushed | Lack:
         return await _attempt(conn, reference, request, batch, reach, fault)
 
-    return await until_planned(pool, reach_of(batch), attempt)
+    return await until_planned(pool, reach_of(batch, reference, request.county), attempt)
 
 
 async def until_planned(pool: Pool, reach: Reach, attempt: Callable[[Connection, Reach], Awaitable[Pushed | Lack]]) -> Pushed:

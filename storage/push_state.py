@@ -22,6 +22,7 @@ from sync.decision import Home, Incoming, Lack, Seen, Sender, View
 from sync.duplicates import Alike, alike_wanted
 from sync.intake import wanted_of
 from sync.ledger import Plan
+from sync.places import unit_of
 from sync.state import Head, RecordState
 
 TRIES_WITH_MORE: Final = 3  # after that all heads of the county are locked (design.md 3.1)
@@ -46,10 +47,11 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def reach_of(batch: Sequence[Incoming]) -> Reach:
-    """The first guess."""
+def reach_of(batch: Sequence[Incoming], reference: Reference, county: County) -> Reach:
+    """The first guess. Only streams of this county's units: a mistyped unit makes no head."""
     wanted = wanted_of(batch)
-    return Reach(records=wanted.records, streams=wanted.streams)
+    streams = frozenset(s for s in wanted.streams if reference.places.county_of(unit_of(s)) == county)
+    return Reach(records=wanted.records, streams=streams)
 
 
 class DeviceState(msgspec.Struct, frozen=True, kw_only=True):

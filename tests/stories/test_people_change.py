@@ -219,3 +219,12 @@ async def test_a_unit_of_another_county_is_held(day: Day) -> None:
     a.create("site", COUNTY, {**SITE, "unit": "610921100001"})
     await sync(a)
     assert await day.held() == [("quarantined", "wrong_county")]
+
+
+async def test_a_mistyped_unit_makes_no_stream(day: Day) -> None:
+    """Promise 3. The work is on the desk; the place that does not exist stays nowhere."""
+    member = await day.member()
+    member.create("site", COUNTY, SITE | {"unit": "nowhere"})
+    await member.sync()
+    assert await day.held() == [("quarantined", Reason.UNKNOWN_UNIT.value)]
+    assert await day.world.pool.fetchval("SELECT count(*) FROM stream_head WHERE stream LIKE 'nowhere%'") == 0
