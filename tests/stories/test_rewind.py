@@ -5,19 +5,22 @@ Promise 9. The phones keep their stores and their address of the server; behind 
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
 import pytest
 from pydantic import SecretStr
 
+from contracts.people import Role
+from phone.exchange import Ended
 from phone.phone import Phone
 from server import backup, dumps
 from server.settings import BackupSettings, PgSettings, Settings
 from storage.audit import audit
 from tests.photo_builder import jpeg, picture
 from tests.stories.day import SITE, Day, agreed, body, shared_site, sync
-from tests.world import COUNTY, open_world
+from tests.world import COUNTY, MORNING, PASSWORD, PASSWORD_HASH, VILLAGE_A, open_world
 
 
 class Address(httpx.AsyncBaseTransport):
@@ -143,3 +146,27 @@ async def test_after_a_restore_an_older_backup_frees_no_phone(drill: Drill, empt
         assert (await asyncio.to_thread(backup.verify, restored, first)).devices == 0
         await sync(a, a)
         assert held(a) == [1]
+
+
+async def test_a_phone_that_enrolled_after_the_backup_enrols_again_and_hands_in_all_it_has(drill: Drill, empty_database: str) -> None:
+    a = await drill.member("甲", client=drill.client)
+    await sync(a)
+    path = await drill.backed_up()
+    person = await drill.world.person("乙", (Role.GRID_MEMBER, VILLAGE_A))
+    await a.sync()
+    b = await drill.world.phone(person, client=drill.client)
+    acknowledged = shared_site(b, name="回执已到")
+    await sync(b)
+    unsent = shared_site(b, name="还没上传")
+    restored = on(empty_database, drill.settings)
+    await asyncio.to_thread(backup.restore, restored, path)
+    async with open_world(restored, drill.folder) as drill.world:
+        assert (await b.sync()).ended is Ended.REFUSED
+        await drill.world.pool.execute(
+            "INSERT INTO person (id, name, phone, password_hash) VALUES ($1, $2, $3, $4)", *person, PASSWORD_HASH
+        )
+        await drill.world.duty(person, Role.GRID_MEMBER, VILLAGE_A, MORNING - timedelta(days=1))
+        await b.account.enrol(person.number, PASSWORD, person.name)
+        await sync(b, b, a)
+        assert b.unsent() == 0
+        assert {body(a, site)["name"] for site in (acknowledged, unsent)} == {"回执已到", "还没上传"}
