@@ -49,6 +49,7 @@ class Audience(str, Enum):
     COUNTY = "county"
     TEAM = "team"
     CASE = "case"  # clues and cases under transfer: supervisors only (domain.md 4.12)
+    SECRET = "secret"  # noqa: S105 - no password: draws until disclosed, for who issues them and auditors
     ARCHIVE = "archive"  # closed and old: on no phone (design.md 3.2)
     DEVICE = "device"  # one phone's own: how its held mutations ended
 

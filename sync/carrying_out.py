@@ -5,12 +5,14 @@ Guards and stamps are named in the tables of sync/machines.py; each is a few lin
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
+from contracts.draw import NONCE_PATTERN
 from contracts.ids import RecordId, projection_id
 from contracts.kind import Step
 from contracts.kinds import KINDS
@@ -23,6 +25,7 @@ from sync.merge import Merge
 from sync.state import RecordState
 
 REFUSALS_MAX = 1
+NONCE = re.compile(NONCE_PATTERN)
 STORIED = "steps"  # the field of a kind that tells its story
 
 
@@ -153,6 +156,27 @@ def all_confirmed(situation: Situation, values: dict[str, Any]) -> bool:
     return confirmed and not values.get("feedback_owed")
 
 
+def second_party(situation: Situation, values: dict[str, Any]) -> bool:
+    """Whoever prepared or committed a draw does not give its nonce."""
+    return str(situation.sender.person) not in {values.get("prepared_by"), values.get("committed_by")}
+
+
+def names_the_commitment(situation: Situation, values: dict[str, Any]) -> bool:
+    """The nonce is given for the commitment that its giver was shown, and for no other."""
+    return bool(values.get("commitment")) and situation.mutation.args.get("commitment") == values.get("commitment")
+
+
+def sound_nonce(situation: Situation, values: dict[str, Any]) -> bool:
+    """Long enough that nobody guesses it."""
+    del situation
+    return NONCE.fullmatch(str(values.get("nonce", ""))) is not None
+
+
+def departed_or_reason(situation: Situation, values: dict[str, Any]) -> bool:
+    """A list that was drawn and not followed is disclosed with the reason."""
+    return values.get("state") != "drawn" or bool(situation.mutation.args.get("reason"))
+
+
 GUARDS: dict[str, Callable[[Situation, dict[str, Any]], bool]] = {
     "new_after_photo": new_after_photo,
     "before_and_after": before_and_after,
@@ -160,6 +184,10 @@ GUARDS: dict[str, Callable[[Situation, dict[str, Any]], bool]] = {
     "site_checked": site_checked,
     "refused_at_most_once": refused_at_most_once,
     "all_confirmed": all_confirmed,
+    "second_party": second_party,
+    "names_the_commitment": names_the_commitment,
+    "sound_nonce": sound_nonce,
+    "departed_or_reason": departed_or_reason,
 }
 
 # ------------------------------------------------------------------------------------------------ stamps
@@ -172,6 +200,8 @@ def _captured_at(situation: Situation) -> datetime:
 
 
 STAMPS: dict[str, Callable[[Situation, dict[str, Any]], dict[str, Any]]] = {
+    "committer": lambda s, _: {"committed_by": str(s.sender.person)},
+    "seeder": lambda s, _: {"seeded_by": str(s.sender.person)},
     "submitter": lambda s, _: {"submitted_by": str(s.sender.person)},
     "returned": lambda _, values: {"returns": values.get("returns", 0) + 1},
     "rebounded": lambda _, values: {"rebounds": values.get("rebounds", 0) + 1},

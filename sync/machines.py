@@ -209,6 +209,24 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
         _t("transfer.return_result", "received", "result_returned", sets="result", needs="result"),
         _t("transfer.comment", ANY, None),
     ),
+    # Given up only before anybody could know what would be drawn: after the nonce every draw ends in a disclosed file.
+    "draw": (
+        _t("draw.commit", "prepared", "committed", sets="commitment", needs="commitment", stamps="committer"),
+        _t(
+            "draw.seed",
+            "committed",
+            "seeded",
+            sets="nonce",
+            needs="nonce commitment",
+            guards="second_party names_the_commitment sound_nonce",
+            stamps="seeder",
+        ),
+        _t("draw.draw", "seeded", "drawn"),
+        _t("draw.fail", "seeded", "failed", needs="failure"),
+        _t("draw.depart", "drawn", "departed"),
+        _t("draw.disclose", "drawn departed failed", "disclosed", needs="file", guards="departed_or_reason"),
+        _t("draw.cancel", "prepared committed", "cancelled", needs="reason"),
+    ),
 }
 
 

@@ -21,6 +21,7 @@ SUPERVISORS = frozenset({Role.COUNTY_SUPERVISOR, Role.CITY_SUPERVISOR})
 LEADS = frozenset({Role.TOWNSHIP_LEAD, Role.DEPARTMENT_LEAD}) | SUPERVISORS
 ACTIVE = FIELD | TOWNSHIP | DEPARTMENT | SUPERVISORS
 OFFICE = TOWNSHIP | SUPERVISORS | {Role.DEPARTMENT_LEAD}
+DRAWERS = SUPERVISORS | {Role.DEPARTMENT_LEAD}
 SERVER_ONLY: frozenset[Role] = frozenset()
 LEAVE = "leave"  # not an operation: giving a record to another county, which an edit of its unit does
 
@@ -104,6 +105,14 @@ PERMITTED: dict[tuple[str, str], frozenset[Role]] = {
     ("transfer", "transfer.receive"): SUPERVISORS,
     ("transfer", "transfer.return_result"): SUPERVISORS,
     ("transfer", "transfer.comment"): SUPERVISORS,
+    ("draw", "create"): DRAWERS,
+    ("draw", "draw.commit"): DRAWERS,
+    ("draw", "draw.seed"): frozenset({Role.AUDITOR}),  # the second party: whoever draws must not be able to
+    ("draw", "draw.draw"): DRAWERS,
+    ("draw", "draw.fail"): DRAWERS,
+    ("draw", "draw.depart"): DRAWERS,
+    ("draw", "draw.disclose"): DRAWERS,
+    ("draw", "draw.cancel"): DRAWERS,
     ("photo", "create"): ACTIVE,
     ("photo", "edit"): ACTIVE,
     ("notice", "create"): OFFICE,

@@ -19,11 +19,11 @@ AUDIENCES: dict[Role, tuple[Audience, ...]] = {
     Role.TOWNSHIP_STAFF: _OFFICE_TOO,
     Role.TOWNSHIP_LEAD: _OFFICE_TOO,
     Role.DEPARTMENT_STAFF: _OFFICE_TOO,
-    Role.DEPARTMENT_LEAD: _OFFICE_TOO,
-    Role.COUNTY_SUPERVISOR: (*_OFFICE_TOO, Audience.CASE),
-    Role.CITY_SUPERVISOR: (*_OFFICE_TOO, Audience.CASE),
+    Role.DEPARTMENT_LEAD: (*_OFFICE_TOO, Audience.SECRET),
+    Role.COUNTY_SUPERVISOR: (*_OFFICE_TOO, Audience.CASE, Audience.SECRET),
+    Role.CITY_SUPERVISOR: (*_OFFICE_TOO, Audience.CASE, Audience.SECRET),
     Role.ADMIN: _OFFICE_TOO,
-    Role.AUDITOR: _OFFICE_TOO,
+    Role.AUDITOR: (*_OFFICE_TOO, Audience.SECRET),
     Role.SYSTEM: (),
 }
 
