@@ -12,6 +12,7 @@ from api.desk import DESK
 from api.devices import DEVICES
 from api.exchange import exchange
 from api.health import live, metrics, ready
+from api.ledgers import LEDGERS
 from api.live import live_streams
 from api.people import PEOPLE
 from api.photos import PHOTOS, list_keys
@@ -25,6 +26,7 @@ ROUTES: Final[tuple[ControllerRouterHandler, ...]] = (
     ready,
     metrics,
     DESK,
+    LEDGERS,
     exchange,
     live_streams,
     PHOTOS,
