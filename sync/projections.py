@@ -24,6 +24,7 @@ from sync.decision import Accept, Change, Decision, Hold, Sender
 from sync.ledger import Ledger
 from sync.machines import PROJECTED
 from sync.places import stream_name, unit_of
+from sync.retention import is_archived
 from sync.state import DELETION, EVERY_OTHER, RecordState, Writer
 
 
@@ -77,7 +78,8 @@ class Writing:
         """The problem as each unit sees it now; gone for units that have nothing more to do with it."""
         before = self.ledger.records.get(problem.id)
         was = units_of(before.values) if before else {}
-        wanted = {} if problem.deleted else self._in_county(units_of(problem.values))
+        gone = problem.deleted or is_archived(problem)
+        wanted = {} if gone else self._in_county(units_of(problem.values))
         for unit, part in wanted.items():
             record = projection_id(problem.id, unit)
             is_new = self.ledger.is_missing(record)

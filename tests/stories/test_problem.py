@@ -1,6 +1,7 @@
 """From a `no` on a checklist to a verified, closed-out problem: the village, the township and a department, mostly offline."""
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -8,7 +9,8 @@ from contracts.ids import RecordId, problem_id, projection_id
 from contracts.outcomes import Outcome, Reason
 from contracts.people import Role
 from phone.phone import Phone
-from tests.stories.day import Day, body, result, seen, shared_inspection, sync
+from storage.office_push import draft, system_push
+from tests.stories.day import Day, body, hidden, result, seen, shared_inspection, sync
 from tests.world import COUNTY, DEPARTMENT, TOWNSHIP, VILLAGE_A
 
 ASSIGN = {"due_on": "2026-12-01", "leads": [DEPARTMENT]}
@@ -206,3 +208,29 @@ async def test_fixed_on_the_spot_is_still_an_entry_with_both_photos(day: Day) ->
     await sync(member, lead)
     assert result(member, made) == (Outcome.APPLIED, "ok")
     assert body(lead, problem)["state"] == "submitted"
+
+
+async def test_an_archived_problem_leaves_the_department_and_comes_back_with_it(day: Day) -> None:
+    case = await assigned(day)
+    await case.fix()
+    await case.does(case.lead, "problem.accept", **CHECKED)
+    await case.does(case.lead, "problem.close_out")
+    reference = await day.world.app.state.resources.units.reference()
+    rows = await day.world.pool.fetch("SELECT incarnation, version FROM record WHERE id = $1", case.problem)
+    archive = draft(
+        kind="problem",
+        record=case.problem,
+        op="record.archive",
+        now=day.world.time,
+        mutation=uuid4(),
+        base=(rows[0]["incarnation"], rows[0]["version"]),
+    )
+    done = await system_push(day.world.pool, reference, COUNTY, [archive], day.world.time)
+    assert done.outcomes[0].outcome is Outcome.APPLIED, done.outcomes
+    offline = case.lead.command(case.problem, "problem.rebound", {"due_on": "2027-01-20"}, args={"reason": "rebound"})
+    await sync(case.handler)
+    assert hidden(case.handler, case.assignment)
+    await case.all_sync()
+    await case.all_sync()
+    assert result(case.lead, offline)[0] is Outcome.APPLIED
+    assert body(case.handler, case.assignment)["state"] == "rectifying"
