@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import rich_click as click
 
 from demo.installation import Installation, forget_environment, open_installation
 from demo.telling import Teller
-from server.signals import Interrupted, interruptible
+from server.signals import STOPPING_SIGNALS, Interrupted, interruptible
 from server.trouble import StartError
 
 
@@ -47,6 +48,7 @@ def run(installation: Installation, teller: Teller, *, tamper: bool = False) -> 
     prepare(installation, teller)
 
     async def whole_day() -> bool:
+        stop_on_signals()
         stage = await build(installation, teller)
         try:
             await play(stage)
@@ -54,7 +56,21 @@ def run(installation: Installation, teller: Teller, *, tamper: bool = False) -> 
         finally:
             await close(stage)
 
-    return asyncio.run(whole_day())
+    try:
+        return asyncio.run(whole_day())
+    except asyncio.CancelledError:
+        raise Interrupted from None
+    finally:
+        for sign in STOPPING_SIGNALS:
+            signal.signal(sign, signal.SIG_IGN)  # what follows is bounded in time; a second Ctrl-C must not cut it short
+
+
+def stop_on_signals() -> None:
+    """An exception raised into a running event loop may be swallowed by it; a cancelled task is not."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    for sign in STOPPING_SIGNALS:
+        loop.add_signal_handler(sign, task.cancel)
 
 
 def opening(teller: Teller) -> None:
@@ -77,6 +93,7 @@ def prepare(installation: Installation, teller: Teller) -> None:
     with teller.waiting("服务器与后台作业 · server and worker"):
         installation.start_worker()
         installation.start_server()
+    teller.legend()
 
 
 if __name__ == "__main__":

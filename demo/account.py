@@ -50,7 +50,7 @@ def _verdict(stage: Stage, tables: Tables, sound: bool, missing: int) -> None:
         zh = f"一个字也没有丢：{phones} 部手机、{values} 个填写值、{photos} 张照片，全部有着落。"
         en = f"Nothing was lost: {phones} phones, {values} values typed, {photos} photos, all accounted for."
     else:
-        zh, en = f"有东西不对：{missing} 个值失踪，详见上文。", f"Something is wrong: {missing} values are missing; see above."
+        zh, en = f"有东西不对：{missing} 个值失踪，详见上文。", f"Something is wrong; values missing: {missing}. See above."
     more = f"\n\n{sum(records.values())} 条记录。手机的库可以打开看 · look into the phones: {folder}/phones/*.sqlite"
     text = Text.assemble((zh, "bold"), "\n", en, (more, "dim"))
     stage.teller.show(Panel(text, border_style="green" if sound else "red", padding=(1, 2)))

@@ -50,7 +50,7 @@ class Journey:
         for _ in range(ATTEMPTS_MAX):
             self.progress.update(self.task, state="交表单")
             if await self._attempt():
-                self.progress.update(self.task, completed=max(self.total, 1), state="[green]到家")
+                self.progress.update(self.task, completed=max(self.total, 1), state=f"[green]到家[/] [dim]断线 {self.cuts} 次[/]")
                 return
             self.cuts += 1
             self.progress.update(self.task, state=f"[yellow]断线 {self.cuts} 次，重试")
@@ -76,6 +76,7 @@ async def homecoming(stage: Stage) -> None:
     with stage.teller.journeys() as progress:
         journeys = [Journey(hand, stage, progress) for hand in hands]
         await asyncio.gather(_disaster(stage, journeys, progress), *(_set_out(i, journey) for i, journey in enumerate(journeys)))
+    stage.at("17:45")
     cuts = sum(journey.cuts for journey in journeys)
     stage.tell_server(
         f"全部到家。途中断线 {cuts} 次，手机自己重试，没有人需要做什么",
@@ -133,8 +134,10 @@ async def at_the_desk(stage: Stage) -> None:
     )
     await qin.sync_fully(Signal.GOOD)
     given = qin.phone.records("assignment")
+    qin.command(given[0].id, "交办件·3 号排口异常", "problem.start", shows={"state": "rectifying"})
+    await qin.sync_fully(Signal.GOOD)
     stage.tell(
-        qin, f"手机上出现交办件 {len(given)} 件：{given[0].body['title']}", "the assignment appears on the bureau's phone", Signal.GOOD
+        qin, "手机上出现交办件（3 号排口），点「开始整改」", "the assignment appears on the bureau's phone; she starts on it", Signal.GOOD
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +11,7 @@ from rich.text import Text
 
 from contracts.people import Role
 from demo.people import COUNTY, COUNTY_NAME
-from demo.stage import Stage, short_name
+from demo.stage import Stage
 from demo.tables import HELD, Entry, Record, Tables
 from demo.wording import clock, desk_of, field_name, plain_table, value_text, writers
 from demo.wrapping import wrapped, wrapped_text
@@ -42,6 +42,12 @@ def what_merged(stage: Stage, tables: Tables) -> None:
         author = hand.name if hand else "核定"
         table.add_row(field_name("inspection", name, record.body), Text.assemble(value_text(answer), (lost, "yellow")), author)
     table.add_row(field_name("inspection", "note", record.body), value_text(record.body["note"]), stage.hands["shen"].name)
+    site = tables.records[str(stage.sites["bridge"])]
+    for name in ("contact", "contact_phone", "tags"):
+        hand = by.get(str(site.fields[name][2]))
+        table.add_row(
+            Text.assemble(("工地 ", "dim"), field_name("site", name, site.body)), value_text(site.body[name]), hand.name if hand else ""
+        )
     stage.teller.show(table)
 
 
@@ -130,20 +136,28 @@ def _deciders(stage: Stage, unit: str) -> str:
 def where_problems_went(stage: Stage, tables: Tables) -> None:
     """Every `no` opened a problem; the responsibility table says who gets it first."""
     stage.teller.chapter("问题 · 一个「否」开一个问题，派给谁", "Problems, and who gets them")
-    by_department: dict[str, list[str]] = defaultdict(list)
+    by_department: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     doubles = 0
-    for problem in tables.of_kind("problem"):
+    for problem in sorted(tables.of_kind("problem"), key=lambda one: (one.stream, one.id)):
         doubles += bool(problem.body.get("suspected_duplicates"))
-        place = short_name(stage.units[problem.body["unit"]].name)
         for department in problem.body.get("departments") or ["-"]:
-            by_department[department].append(f"{place} {problem.body['title']}")
-    table = plain_table(("派给", "goes to"), ("件", "n"), ("什么", "what"))
-    for department, titles in sorted(by_department.items(), key=lambda pair: -len(pair[1])):
-        table.add_row(_department(stage, department), str(len(titles)), wrapped("；".join(titles), stage.teller.console.width - 30))
+            by_department[department][problem.body["unit"]].append(problem.body["title"])
+    table = plain_table(("派给", "goes to"), ("件", "n"), ("哪里、哪一项没有达到", "where, and which item failed"))
+    for department, places in sorted(by_department.items(), key=lambda pair: -_count(pair[1])):
+        listed = "\n".join(f"{stage.place(unit)}：{_counted(titles)}" for unit, titles in places.items())
+        table.add_row(_department(stage, department), str(_count(places)), wrapped(listed, stage.teller.console.width - 26))
     stage.teller.show(table)
     stage.teller.note(
         f"{doubles} 个问题疑似重复（两人分别查了同一排口），互相指明，都保留", f"{doubles} suspected duplicates: linked, both kept"
     )
+
+
+def _count(places: dict[str, list[str]]) -> int:
+    return sum(len(titles) for titles in places.values())
+
+
+def _counted(titles: list[str]) -> str:
+    return "、".join(f"{title}（{n} 起）" if n > 1 else title for title, n in Counter(titles).items())
 
 
 def _department(stage: Stage, identifier: str) -> str:

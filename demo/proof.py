@@ -17,6 +17,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, Final
 from uuid import UUID
 
@@ -28,7 +29,19 @@ from demo.notebook import Notebook, Typed
 from demo.tables import ACCEPTED, HELD, Entry, Json, Tables
 from server.settings import S3Settings
 
-IN_RECORD, IN_CONFLICT, ON_DESK, REFUSED, REPLACED, IN_HISTORY = "in_record", "in_conflict", "on_desk", "refused", "replaced", "in_history"
+
+class Place(Enum):
+    """Where a value that was typed can be seen."""
+
+    IN_RECORD = "in_record"
+    IN_CONFLICT = "in_conflict"
+    ON_DESK = "on_desk"
+    REFUSED = "refused"
+    REPLACED = "replaced"
+    IN_DELETED = "in_deleted"
+    IN_HISTORY = "in_history"
+
+
 DELETION: Final = "-"
 
 
@@ -36,12 +49,13 @@ DELETION: Final = "-"
 class Proof:
     """`places`: where the values are. What is wrong stands in the lists, each line for people; all empty: proven."""
 
-    places: Counter[str] = field(default_factory=Counter)
+    places: Counter[Place] = field(default_factory=Counter)
     missing: list[str] = field(default_factory=list)
     photos_missing: list[str] = field(default_factory=list)
     disagreements: list[str] = field(default_factory=list)
     streams: dict[str, list[str]] = field(default_factory=dict)  # stream -> phones that hold it, in agreement
     copies: int = 0
+    compared: int = 0  # streams of phones
     twice: int = 0
 
     @property
@@ -55,7 +69,7 @@ def prove(notebook: Notebook, tables: Tables, hands: dict[str, Hand], originals:
     devices = {key: str(hand.phone.account.device) for key, hand in hands.items()}
     for typed in notebook.typed:
         place = place_of(typed, devices[typed.hand], tables)
-        if place in PLACES:
+        if isinstance(place, Place):
             proof.places[place] += 1
         else:
             proof.missing.append(f"{hands[typed.hand].name} · {typed.what} · {typed.field or typed.op} = {_shown(typed.value)}：{place}")
@@ -67,22 +81,20 @@ def prove(notebook: Notebook, tables: Tables, hands: dict[str, Hand], originals:
     return proof
 
 
-PLACES: Final = (IN_RECORD, IN_CONFLICT, ON_DESK, REFUSED, REPLACED, IN_HISTORY)
-
 # ------------------------------------------------------------------------------------------------ values
 
 
-def place_of(typed: Typed, device: str, tables: Tables) -> str:
-    """One of PLACES, or what is wrong, in words."""
+def place_of(typed: Typed, device: str, tables: Tables) -> Place | str:
+    """Where it is, or what is wrong, in words."""
     arrived = next(_arrivals(typed, device, tables), None)
     if arrived is None:
         return "从未到达服务器 · never arrived"
     fate = tables.last[arrived.device, arrived.n]
     if fate.outcome in HELD:
         is_open = tables.held.get((arrived.device, arrived.n), ("", False))[1]
-        return ON_DESK if is_open else "不在核定台上 · held, but on no desk"
+        return Place.ON_DESK if is_open else "不在核定台上 · held, but on no desk"
     if fate.outcome == "rejected":
-        return REFUSED
+        return Place.REFUSED
     return _accepted_place(typed, arrived, tables)
 
 
@@ -109,21 +121,21 @@ def _at(body: dict[str, Json], name: str) -> Json:
     return (value or {}).get(key) if dot else value
 
 
-def _accepted_place(typed: Typed, arrived: Entry, tables: Tables) -> str:
+def _accepted_place(typed: Typed, arrived: Entry, tables: Tables) -> Place | str:
     record = tables.records.get(typed.record)
     if record is None:
         return "记录不存在 · its record does not exist"
     if typed.op == "delete":
         lost = _in_conflict(typed.record, DELETION, "delete", tables)
-        return IN_HISTORY if record.deleted else IN_CONFLICT if lost else "删除无影无踪 · the deletion left no trace"
+        return Place.IN_HISTORY if record.deleted else Place.IN_CONFLICT if lost else "删除无影无踪 · the deletion left no trace"
     if not typed.field or typed.field.startswith("args."):
-        return IN_HISTORY  # a command: its words are in the journal, as they came
+        return Place.IN_HISTORY  # a command: its words are in the journal, as they came
     if _contains(_at(record.body, typed.field), typed.value):
-        return IN_RECORD
+        return Place.IN_DELETED if record.deleted else Place.IN_RECORD
     if _in_conflict(typed.record, typed.field, typed.value, tables):
-        return IN_CONFLICT
+        return Place.IN_CONFLICT
     if _replaced(typed, arrived, tables):
-        return REPLACED
+        return Place.REPLACED
     return "记录、冲突、核定台都没有 · accepted, and now nowhere to be seen"
 
 
@@ -161,6 +173,7 @@ def _shown(value: Json) -> str:
 def _disagreements(hand: Hand, tables: Tables, proof: Proof) -> Iterator[str]:
     """What one phone holds otherwise than the server."""
     for stream in hand.phone.streams():
+        proof.compared += 1
         on_phone, on_server = hand.phone.digest(stream.name), tables.heads.get(stream.name, (0, 0))
         if on_phone != on_server:
             yield f"{hand.name} · {stream.name}：{on_phone} ≠ {on_server}"

@@ -6,25 +6,31 @@ from typing import Final
 
 from rich.text import Text
 
-from demo.proof import IN_CONFLICT, IN_HISTORY, IN_RECORD, ON_DESK, REFUSED, REPLACED, Proof
+from demo.proof import Place, Proof
 from demo.stage import Stage, short_name
 from demo.tables import Tables
 from demo.wording import plain_table
 from storage.audit import CountyAudit
 
 PLACE_NAMES: Final = {
-    IN_RECORD: ("在记录里", "in its record"),
-    IN_CONFLICT: ("在冲突收件箱", "in the conflict inbox"),
-    ON_DESK: ("在核定台（原样保存）", "on the desk, as it came"),
-    REFUSED: ("被拒绝，理由可见", "refused, with the reason"),
-    REPLACED: ("被后来者改过，日志可查", "replaced by somebody who had seen it"),
-    IN_HISTORY: ("是一次操作，日志可查", "a command, in the journal"),
+    Place.IN_RECORD: ("在记录里", "in its record"),
+    Place.IN_CONFLICT: ("在冲突收件箱", "in the conflict inbox"),
+    Place.ON_DESK: ("在核定台（原样保存）", "on the desk, as it came"),
+    Place.REFUSED: ("被拒绝，理由可见", "refused, with the reason"),
+    Place.REPLACED: ("被后来者改过，日志可查", "replaced by somebody who had seen it"),
+    Place.IN_DELETED: ("在已删除的记录里，日志可查", "in a record that somebody deleted"),
+    Place.IN_HISTORY: ("是一次操作，日志可查", "a command, in the journal"),
 }
 SHOWN_MAX: Final = 20
+AUDIENCES: Final = {"field": "外业", "office": "办公", "county": "全区", "team": "专班"}
 
 
 def show(stage: Stage, tables: Tables, proof: Proof, audits: list[CountyAudit]) -> None:
     stage.teller.chapter("证明 · 有没有丢东西", "The proof: was anything lost?")
+    stage.teller.note(
+        "每个值在进手机之前，先抄在旁边的本子上；现在拿本子到数据库、S3 和手机里逐个找",
+        "each value was written into a notebook before a phone saw it; now each is looked for",
+    )
     _values(stage, proof)
     _streams(stage, tables, proof)
     for holds, zh, en in _checks(stage, proof, audits):
@@ -57,7 +63,7 @@ def _streams(stage: Stage, tables: Tables, proof: Proof) -> None:
             own += 1
             continue
         count, digest = tables.heads[stream]
-        title = Text.assemble(short_name(stage.units[unit].name), (f" {audience}", "dim"))
+        title = Text.assemble(short_name(stage.units[unit].name), (f" {AUDIENCES.get(audience, audience)}", "dim"))
         table.add_row(title, str(count), f"{digest:08x}", Text(f"✓ {len(names)}  {_some(names)}", "green"))
     stage.teller.show(table)
     if own:
@@ -72,22 +78,31 @@ def _checks(stage: Stage, proof: Proof, audits: list[CountyAudit]) -> list[tuple
     photos = stage.notebook.taken
     entries, records = sum(one.entries for one in audits), sum(one.records for one in audits)
     differences = sum(len(one.differences) for one in audits)
+    wrong = len(proof.disagreements)
     return [
-        (not proof.missing, f"{len(stage.notebook.typed)} 个填写值，逐个找到", "every value typed was found again"),
+        (
+            not proof.missing,
+            f"填写值 {len(stage.notebook.typed)} 个：{_all(len(proof.missing), '逐个找到', '失踪')}",
+            "every value that was typed, looked for one by one",
+        ),
         (
             not proof.photos_missing,
-            f"{len(photos)} 张照片，S3 里的原始字节 SHA-256 与拍摄时一致",
-            "original bytes in S3 hash as they did at the camera",
+            f"照片 {len(photos)} 张：{_all(len(proof.photos_missing), 'S3 里的原始字节与拍摄时 SHA-256 一致', '不见了')}",
+            "original bytes in S3, hashed again",
         ),
         (
-            not proof.disagreements,
-            f"{len(stage.hands)} 部手机上 {proof.copies} 份副本与服务器逐字相同",
-            "every copy on every phone is the server's record",
+            not wrong,
+            f"手机 {len(stage.hands)} 部，{proof.compared} 条流的条数与摘要、{proof.copies} 份副本：{_all(wrong, '与服务器逐字相同', '不同')}",
+            "streams by digest, copies word for word",
         ),
-        (not proof.twice, "没有一条操作入库两次", "nothing was journaled twice"),
+        (not proof.twice, f"操作：{_all(proof.twice, '没有一条入库两次', '入库两次')}", "nothing journaled twice"),
         (
             differences == 0,
-            f"审计：重放 {entries} 条变更，{records} 条记录、所有摘要相符",
-            "audit: the journal replayed gives the records",
+            f"审计：重放 {entries} 条变更，对照 {records} 条记录：{_all(differences, '相符', '不符')}",
+            "audit: the journal, replayed, gives the records",
         ),
     ]
+
+
+def _all(wrong: int, well: str, ill: str) -> str:
+    return well if wrong == 0 else f"{wrong} 个{ill}"

@@ -80,7 +80,7 @@ class Stage:
 
 
 def short_name(name: str) -> str:
-    return name.replace("村委会", "村").replace("社区居委会", "社区").removeprefix("汉滨区")
+    return name.replace("村委会", "村").replace("社区居委会", "社区").removeprefix("汉滨区") or name
 
 
 def near(index: int, accuracy_m: float = 6.0) -> Position:

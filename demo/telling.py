@@ -12,7 +12,7 @@ from typing import Final
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.panel import Panel
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
@@ -45,6 +45,11 @@ class Teller:
         story = Text(wrapped(more, self.console.width - 6))
         self.show(Panel(Group(Text(zh, "bold"), Text(en, "dim"), Text(), story), border_style="cyan", padding=(1, 2)))
 
+    def legend(self) -> None:
+        """What the signs beside the clock mean."""
+        signs = (*((BARS[signal], signal.value) for signal in reversed(Signal)), (SERVER, "办公室、服务器"))
+        self.show(Text.assemble(*(part for sign, word in signs for part in (" ", sign, " ", (word, "dim"), "  "))))
+
     def chapter(self, zh: str, en: str) -> None:
         self.show(Padding(Rule(Text.assemble((zh, "bold cyan"), "  ", (en, "dim")), style="cyan", align="left"), (1, 0, 0, 0)))
 
@@ -68,15 +73,13 @@ class Teller:
 
     def check(self, holds: bool, zh: str, en: str) -> None:
         """One line of the proof."""
-        row = Table.grid(padding=(0, 1, 0, 1))
+        row = Table.grid(padding=(0, 1, 0, 0))
         row.add_row(Text("✓" if holds else "✗", "bold green" if holds else "bold red"), wrapped_text(zh, en, self.console.width - 6))
-        self.show(row)
+        self.show(Padding(row, (0, 0, 0, 1)))
 
-    def wrong(self, text: str) -> None:
+    def wrong(self, zh: str, en: str = "") -> None:
         """What does not hold, in red."""
-        row = Table.grid(padding=(0, 1, 0, 1))
-        row.add_row("  ", Text(wrapped(text, self.console.width - 8), "bold red"))
-        self.show(row)
+        self.show(Padding(wrapped_text(zh, en, self.console.width - 6, "bold red"), (0, 0, 0, 3)))
 
     @contextmanager
     def waiting(self, text: str) -> Iterator[None]:
@@ -98,7 +101,6 @@ class Teller:
             BarColumn(bar_width=24),
             TextColumn("{task.fields[kib]:>10}"),
             TextColumn("{task.fields[state]}"),
-            TimeElapsedColumn(),
             console=self.console,
             disable=not self.console.is_terminal,
         )
