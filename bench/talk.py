@@ -67,10 +67,10 @@ class Talk:
         self.n_made += 1
         return (
             b'{"id":"%s","n":%d,"kind":"inspection","record":"%s","op":"create","at":%s,"contract":1,"app":"1.0.0","base":null,"body":%s}'
-            % (str(uuid.uuid4()).encode(), self.n_made, record.encode(), self._clock(), inspection_body(self.phone.unit, body))
+            % (str(uuid.uuid4()).encode(), self.n_made, record.encode(), self.clock(), inspection_body(self.phone.unit, body))
         )
 
-    def _clock(self) -> bytes:
+    def clock(self) -> bytes:
         return b'{"wall_ms":%d,"mono_ms":%d,"session":"%s"}' % (time.time() * 1000, time.monotonic() * 1000, self.session.encode())
 
     async def exchange(
@@ -82,23 +82,8 @@ class Talk:
         limits: bytes = b'{"records":2000,"bytes":4194304}',
     ) -> Answer | Refused:
         """One exchange. HttpError for anything but an answer or an honest refusal."""
-        body = (
-            b'{"device":"%s","contract":1,"clock":%s,"counties":{"%d":{"n_made":%d,"n_oldest_held":%d,"first_n":%d,'
-            b'"mutations":[%s],"receipt":%s}},"cursor":%s,"replacing":[],"limits":%s,"buckets":[],"repair":{}}'
-            % (
-                str(self.phone.device).encode(),
-                self._clock(),
-                self.phone.county,
-                self.n_made,
-                first_n,
-                first_n,
-                b",".join(mutations),
-                self.receipt,
-                cursor,
-                limits,
-            )
-        )
-        reply = await self.http.request("POST", EXCHANGE_PATH, zstd.compress(body, 3), self._headers)
+        body = request_bytes(self, mutations, first_n, cursor, limits)
+        reply = await self.http.request("POST", EXCHANGE_PATH, body, self._headers)
         if reply.status in (503, 429):
             return Refused(reply.status, float(reply.header("retry-after") or 0))
         if reply.status != 200:
@@ -115,6 +100,27 @@ class Talk:
             if line.startswith(b'{"frame":"outcomes"'):
                 start = line.index(b'"receipt":{') + 10
                 self.receipt = line[start : line.index(b"}", start) + 1]
+
+
+def request_bytes(talk: Talk, mutations: Sequence[bytes], first_n: int, cursor: bytes, limits: bytes) -> bytes:
+    """The request as it travels, packed."""
+    body = (
+        b'{"device":"%s","contract":1,"clock":%s,"counties":{"%d":{"n_made":%d,"n_oldest_held":%d,"first_n":%d,'
+        b'"mutations":[%s],"receipt":%s}},"cursor":%s,"replacing":[],"limits":%s,"buckets":[],"repair":{}}'
+        % (
+            str(talk.phone.device).encode(),
+            talk.clock(),
+            talk.phone.county,
+            talk.n_made,
+            first_n,
+            first_n,
+            b",".join(mutations),
+            talk.receipt,
+            cursor,
+            limits,
+        )
+    )
+    return zstd.compress(body, 3)
 
 
 def inspection_body(unit: str, members: bytes) -> bytes:
