@@ -28,9 +28,10 @@ from server.trouble import StartError
 def main(folder: Path, plain: bool, tamper: bool) -> None:
     """A patrol day in 茨沟镇, Hanbin: sixteen phones, no signal, a killed server; then the proof that nothing was lost."""
     forget_environment()
+    teller = Teller(plain=plain)
     try:
         with interruptible(), open_installation(folder) as installation:
-            sound = run(installation, Teller(plain=plain), tamper=tamper)
+            sound = run(installation, teller, tamper=tamper)
     except StartError as trouble:
         click.echo(f"\n{trouble}", err=True)
         sys.exit(1)
@@ -77,7 +78,7 @@ def opening(teller: Teller) -> None:
     teller.title(
         "巡岭 · 茨沟镇的一天",
         "Xunling: one patrol day in Cigou township, Hanbin, Ankang",
-        "十六部手机，全天没有信号；两人同查一处、中午调岗、回执丢失、手机没电、时钟错两天，\n"
+        "十六部手机，全天没有信号；两人同查一处、中午调岗、回执丢失、手机没电、时钟错两天，"
         "服务器和数据库中途被 kill -9。最后逐条核对：没有一个字丢失。\n"
         "Sixteen phones without signal, and everything that goes wrong. At the end: was anything lost?",
     )

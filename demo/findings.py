@@ -61,16 +61,17 @@ def _conflicts(tables: Tables) -> list[Record]:
 def what_waits(stage: Stage, tables: Tables) -> None:
     stage.teller.chapter("待定 · 什么在等谁", "Waiting: what, and for whom")
     table = plain_table(("什么", "what"), ("现值", "kept"), ("另一值", "the other value"), ("等谁", "waits for"))
-    by = writers(stage)
+    by, cells = writers(stage), (stage.teller.console.width - 9) // 4
     for row in _conflicts(tables):
         body = row.body
         source = tables.records[body["record"]]
         title = f"{source.body.get('name') or body['record_title']}·{field_name(body['record_kind'], body['field'], source.body)}"
         waits = desk_of(stage, row.id) if body["state"] == "open" else f"✓ {_person(stage, body['settled_by'])}已定"
         style = "green" if body["state"] != "open" else "yellow"
-        table.add_row(_titled(stage, source, title), _by(by, body, "kept"), _by(by, body, "lost"), Text(waits, style))
+        what = wrapped(_titled(stage, source, title), cells)
+        table.add_row(what, _by(by, body, "kept", cells), _by(by, body, "lost", cells), Text(wrapped(waits, cells), style))
     for device, entries in _held_by_device(tables).items():
-        table.add_row(*_held_row(stage, tables, by[device].name, entries))
+        table.add_row(*_held_row(stage, tables, by[device].name, entries, cells))
     stage.teller.show(table)
 
 
@@ -83,9 +84,9 @@ def _titled(stage: Stage, source: Record, title: str) -> str:
     return f"{site.partition('·')[2]}·{title.partition('·')[2]}"
 
 
-def _by(by: dict[str, Any], body: dict[str, Any], which: str) -> Text:
+def _by(by: dict[str, Any], body: dict[str, Any], which: str, cells: int) -> Text:
     hand = by.get(str((body.get(f"{which}_by") or [""])[0]))
-    return Text.assemble(value_text(body[which]), (f"\n{hand.name}" if hand else "", "dim"))
+    return Text.assemble(wrapped(value_text(body[which]), cells), (f"\n{hand.name}" if hand else "", "dim"))
 
 
 def _person(stage: Stage, person: str) -> str:
@@ -107,17 +108,17 @@ def _held_by_device(tables: Tables) -> dict[str, list[Entry]]:
     return held
 
 
-def _held_row(stage: Stage, tables: Tables, name: str, entries: list[Entry]) -> tuple[Any, ...]:
+def _held_row(stage: Stage, tables: Tables, name: str, entries: list[Entry], cells: int) -> tuple[Any, ...]:
     raws = [entry.raw for entry in entries if entry.raw is not None]
     what = "、".join(_act(raw) for raw in raws)
     reason = REASONS.get(entries[0].reason, entries[0].reason)
     at = clock(datetime.fromtimestamp(raws[0]["at"]["wall_ms"] / 1000, UTC))
     unit = tables.held[entries[0].device, entries[0].n][0]
     return (
-        f"{name}：{what}",
-        Text(reason, "yellow"),
-        Text(f"{len(raws)} 条原样保存，采集于 {at}", "dim"),
-        Text(_deciders(stage, unit), "yellow"),
+        wrapped(f"{name}：{what}", cells),
+        Text(wrapped(reason, cells), "yellow"),
+        Text(wrapped(f"{len(raws)} 条原样保存，采集于 {at}", cells), "dim"),
+        Text(wrapped(_deciders(stage, unit), cells), "yellow"),
     )
 
 
@@ -157,7 +158,7 @@ def _count(places: dict[str, list[str]]) -> int:
 
 
 def _counted(titles: list[str]) -> str:
-    return "、".join(f"{title}（{n} 起）" if n > 1 else title for title, n in Counter(titles).items())
+    return "；".join(f"{title}（{n} 起）" if n > 1 else title for title, n in Counter(titles).items())
 
 
 def _department(stage: Stage, identifier: str) -> str:

@@ -87,7 +87,7 @@ def _checks(stage: Stage, proof: Proof, audits: list[CountyAudit]) -> list[tuple
         ),
         (
             not proof.photos_missing,
-            f"照片 {len(photos)} 张：{_all(len(proof.photos_missing), 'S3 里的原始字节与拍摄时 SHA-256 一致', '不见了')}",
+            f"照片 {len(photos)} 张（含待核定的）：{_all(len(proof.photos_missing), 'S3 里的原始字节与拍摄时 SHA-256 一致', '不见了')}",
             "original bytes in S3, hashed again",
         ),
         (
