@@ -53,7 +53,6 @@ def main() -> None:
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     folder = Path(tempfile.mkdtemp(prefix="xunling-bench-"))
-    folder.chmod(0o711)  # PostgreSQL runs as another user where we are root
     try:
         print(run(QUICK if args.quick else FULL, folder, workers=args.workers, patience_s=args.patience))
     finally:
