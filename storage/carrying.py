@@ -61,7 +61,9 @@ SQL_FETCH_STEP: Final[LiteralString] = """
 async def fetch_step(executor: Executor, county: County, family: RecordId) -> Step | None:
     """The next thing to carry of a family."""
     row = await executor.fetchrow(SQL_FETCH_STEP, county, family)
-    return row and Step(**{**dict(row), "mutation": msgspec.json.decode(row["mutation"], type=Mutation)})
+    if row is None:
+        return None
+    return Step(**{**dict(row), "mutation": msgspec.json.decode(row["mutation"], type=Mutation)})
 
 
 SQL_UPDATE_DONE: Final[LiteralString] = """
@@ -93,7 +95,7 @@ SQL_FETCH_ARRIVED: Final[LiteralString] = """
 async def _fetch_arrived(executor: Executor, step: Step) -> MutationOutcome | None:
     """How it ended when it was pushed before, and the mark got lost."""
     row = await executor.fetchrow(SQL_FETCH_ARRIVED, step.target, step.mutation.record, step.mutation.id)
-    return row and msgspec.convert(dict(row), MutationOutcome)
+    return None if row is None else msgspec.convert(dict(row), MutationOutcome)
 
 
 class _Origin(msgspec.Struct, frozen=True, kw_only=True):

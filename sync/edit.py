@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from contracts.ids import Version
+from contracts.ids import RecordId, Version
 from contracts.kinds import KINDS
 from contracts.meta import Policy, field_rules
 from contracts.mutation import ARCHIVE, CREATE, DELETE, Mutation
@@ -38,6 +38,7 @@ def plan_write(mutation: Mutation, sender: Sender, ledger: Ledger) -> Decision:
     if state is not None and state.moved_to is not None:
         if sender.is_system and arrives(mutation):
             return _return(mutation, state, sender, ledger)
+        ledger.forward(mutation, state)
         return Accept(outcome=Outcome.APPLIED, reason=Reason.FORWARDED, detail={"county": state.moved_to})
     if state is None:
         return _create(mutation, sender, ledger)
@@ -82,9 +83,9 @@ def _create(mutation: Mutation, sender: Sender, ledger: Ledger) -> Decision:
         body=_one_line(bytes(mutation.body)),  # type: ignore[arg-type]
         parent=parent,
     )
-    above = ledger.records.get(parent) if parent is not None else None
-    if above is not None and above.moved_to is not None:
-        return _forwarded(replace(state, deleted=True, moved_to=above.moved_to), root_of(mutation, ledger))
+    gone = _gone_parent(parent, ledger)
+    if gone is not None:
+        return _forwarded(state, gone, root_of(mutation, ledger))
     state, recalled = come_home(state, mutation, sender, ledger)
     change = Change(after=state, op=CREATE, patch=None)
     revived = _revive_parent(mutation, sender, ledger, parent)
@@ -98,10 +99,26 @@ def _one_line(raw: bytes) -> bytes:
     return msgspec.json.format(raw, indent=-1) if b"\n" in raw or b"\r" in raw else raw
 
 
-def _forwarded(state: RecordState, root: Version) -> Decision:
+def _gone_parent(parent: Any, ledger: Ledger) -> RecordState | None:
+    """The parent, or what the parent shows, where that has moved to another county."""
+    above = ledger.records.get(parent) if parent is not None else None
+    field = KINDS[above.kind].projects if above is not None else None
+    if above is not None and field is not None:
+        source = RecordId(above.values[field])
+        ledger.is_missing(source)
+        above = ledger.records.get(source)
+    return above if above is not None and above.moved_to is not None else None
+
+
+def _forwarded(state: RecordState, gone: RecordState, root: Version) -> Decision:
     """A child of a record that has moved to another county: made, and gone after it at once."""
-    change = Change(after=state, op=CREATE, patch=None)
-    return Accept(outcome=Outcome.APPLIED, reason=Reason.FORWARDED, detail={"county": state.moved_to}, changes=(change,), root=root)
+    patch, body = None, state.body
+    if state.parent != gone.id:  # what showed the record here does not exist there
+        patch = {"body": state.values | {KINDS[state.kind].parent: str(gone.id)}}
+        body = msgspec.json.encode(patch["body"])
+    after = replace(state, stream=gone.stream, parent=gone.id, body=body, deleted=True, moved_to=gone.moved_to)
+    change = Change(after=after, op=CREATE, patch=patch)
+    return Accept(outcome=Outcome.APPLIED, reason=Reason.FORWARDED, detail={"county": gone.moved_to}, changes=(change,), root=root)
 
 
 def _return(mutation: Mutation, state: RecordState, sender: Sender, ledger: Ledger) -> Decision:

@@ -283,9 +283,6 @@ class Ledger:
         named = incoming.mutation.record if incoming.mutation else None
         mine = own if own is not None and own.after.id == named else None
         self._journal(incoming, accept.outcome, accept.reason, detail, accept.root, mine)
-        record = self.records.get(named) if named is not None else None
-        if accept.reason is Reason.FORWARDED and mine is None and record is not None and incoming.mutation is not None:
-            self.forward(incoming.mutation, record)
         for change in accept.changes:
             self._take(change)
             if change is not mine:

@@ -1,11 +1,12 @@
 """A site that lies across the county border: it moves, what was made without knowing it follows, and nothing is lost."""
 
-from tests.carrying import OTHER_TOWNSHIP, OTHER_VILLAGE, carry_all
-from tests.stories.day import OK, OVERLAP, SITE, Day, agreed, body, found, hidden, only_conflict, result, shared_site, sync
-from tests.world import COUNTY
-
 from contracts.outcomes import Outcome, Reason
 from contracts.people import Role
+from storage.audit import audit
+from tests.carrying import OTHER_TOWNSHIP, OTHER_VILLAGE, carry_all
+from tests.stories.day import OK, OVERLAP, SITE, Day, agreed, body, found, hidden, only_conflict, result, shared_site, sync
+from tests.stories.test_problem import assigned
+from tests.world import COUNTY
 
 FORWARDED = Reason.FORWARDED.value
 
