@@ -10,12 +10,15 @@ from api.accounts import ACCOUNTS
 from api.audit_log import AUDIT
 from api.desk import DESK
 from api.devices import DEVICES
+from api.draw_files import PUBLIC_DRAWS
+from api.draws import DRAWS
 from api.exchange import exchange
 from api.health import live, metrics, ready
 from api.ledgers import LEDGERS
 from api.live import live_streams
 from api.people import PEOPLE
 from api.photos import PHOTOS, list_keys
+from api.story import STORIES
 
 ROUTES: Final[tuple[ControllerRouterHandler, ...]] = (
     ACCOUNTS,
@@ -26,7 +29,10 @@ ROUTES: Final[tuple[ControllerRouterHandler, ...]] = (
     ready,
     metrics,
     DESK,
+    DRAWS,
+    PUBLIC_DRAWS,
     LEDGERS,
+    STORIES,
     exchange,
     live_streams,
     PHOTOS,

@@ -169,7 +169,7 @@ async def test_every_list_uses_an_index(pool: Pool, name: str, sort: LedgerSort)
     started = time.perf_counter()
     await fetch_ledger(pool, COUNTY, asked, sort, None, 51, SCOPE)
     seconds = time.perf_counter() - started
-    print(f"{name:30} {sort.value:8} {seconds * 1000:6.0f} ms, {'all' if hits is None else len(hits)}")  # noqa: T201
+    print(f"{name:30} {sort.value:8} {seconds * 1000:6.0f} ms, {'all' if hits is None else len(hits)}")
     assert seconds < SECONDS_MAX
 
 

@@ -1,0 +1,106 @@
+"""One record with its whole story in one call, for whoever may see the record."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any, Final
+
+import msgspec
+from litestar import Router, get
+from litestar.params import FromPath
+
+from api.auth import LIMITED
+from api.dependencies import GivenCaller, GivenNow, GivenPlaces, GivenResources
+from api.ledgers import streams_in_force
+from contracts.ids import County, RecordId, projection_id
+from contracts.kinds.photo import Photo
+from contracts.office import Story, StoryPhoto, StoryRecord
+from contracts.problems import Problem, ProblemCode
+from storage import story
+from storage.photo_views import Rendering
+from storage.pool import snapshot
+from sync.permission import OFFICE
+from sync.places import unit_of
+from sync.scope import held_duties
+
+# A story's list -> the kind in it.
+BESIDE: Final = {
+    "assignments": "assignment",
+    "whistles": "whistle",
+    "summons": "summons",
+    "supervisions": "supervision",
+    "transfers": "transfer",
+    "conflicts": "conflict",
+    "inspections": "inspection",
+    "problems": "problem",
+    "sites": "site",
+    "tasks": "task",
+}
+
+
+@get("/records/{county:int}/{record:uuid}", opt=LIMITED, summary="一事一档 · One record with its whole story")
+async def tell_story(
+    county: FromPath[County],
+    record: FromPath[uuid.UUID],
+    caller: GivenCaller,
+    resources: GivenResources,
+    places: GivenPlaces,
+    now: GivenNow,
+) -> Story:
+    """A problem, whistle, site or any other record: steps, journal, photos, and what belongs to it within the caller's duties."""
+    streams = [stream for stream, c in streams_in_force(caller, places, now).items() if c == county]
+    desks = {code for duty in held_duties(caller.duties, now) if duty.role in OFFICE for code in places.below(duty.unit)}
+    async with snapshot(resources.pool) as conn:
+        found = await story.fetch_record(conn, county, record, streams)
+        if found is None:
+            raise Problem(ProblemCode.NOT_FOUND)
+        near = await story.fetch_near(conn, county, found, streams)
+        photos = await story.fetch_photos(conn, county, record, streams)
+        entries, more = await story.fetch_entries(conn, county, record, projections_of(found, near), desks)
+        people = await story.fetch_names(conn, story.people_in(entries, [found, *near, *photos]))
+    lists: dict[str, Any] = {name: [one for one in near if one.kind == kind] for name, kind in BESIDE.items()}
+    units = {unit_of(one.stream) for one in (found, *near)} | units_named(found)
+    return Story(
+        county=county,
+        record=found,
+        people=people,
+        units={code: places.units[code].name for code in sorted(units) if code in places.units},
+        entries=entries,
+        more_entries=more,
+        photos=[photo_of(county, photo) for photo in photos],
+        **lists,
+    )
+
+
+def projections_of(found: StoryRecord, near: list[StoryRecord]) -> list[RecordId]:
+    """The records in which a problem is shown to others: what they did there was done to the problem."""
+    if found.kind != "problem":
+        return []
+    shown = [one.id for one in near if one.kind == "assignment"]
+    return [*shown, *(projection_id(found.id, unit) for unit in units_named(found))]
+
+
+def units_named(found: StoryRecord) -> set[str]:
+    body: dict[str, Any] = msgspec.json.decode(found.body)
+    lists = [body.get(field) for field in ("leads", "supporting", "called", "optional")]
+    return {str(unit) for units in lists if isinstance(units, list) for unit in units}
+
+
+def photo_of(county: County, record: StoryRecord) -> StoryPhoto:
+    photo = msgspec.json.decode(record.body, type=Photo)
+    links = {one.value: f"/photos/v1/{county}/{photo.sha256}/{one.value}" for one in Rendering} if photo.received_at else {}
+    return StoryPhoto(
+        id=record.id,
+        sha256=photo.sha256,
+        purpose=photo.purpose,
+        caption=photo.caption,
+        item=photo.item,
+        taken_by=photo.taken_by,
+        position=photo.position,
+        received_at=photo.received_at,
+        flags=photo.flags,
+        links=links,
+    )
+
+
+STORIES: Final = Router("/office/v1", route_handlers=[tell_story], tags=["office"])
