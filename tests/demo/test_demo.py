@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -49,10 +51,19 @@ def running(folder: Path) -> list[str]:
     return found
 
 
+def made_folder() -> Iterator[Path]:
+    """Not pytest's: whoever starts pytest next closes its root to the user that PostgreSQL runs as."""
+    with tempfile.TemporaryDirectory(prefix="xunling-demo-") as name:
+        yield Path(name) / "day"
+
+
+folder = pytest.fixture(made_folder)
+folder_of_day = pytest.fixture(scope="module")(made_folder)
+
+
 @pytest.fixture(scope="module")
-def day(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
-    folder = tmp_path_factory.mktemp("demo") / "day"
-    return played(folder), folder
+def day(folder_of_day: Path) -> tuple[subprocess.CompletedProcess[str], Path]:
+    return played(folder_of_day), folder_of_day
 
 
 @pytest.mark.slow
@@ -87,52 +98,52 @@ def test_the_account_tells_how_each_mishap_ended(day: tuple[subprocess.Completed
 
 
 @pytest.mark.slow
-def test_a_value_that_is_deleted_is_missed_and_named(tmp_path: Path) -> None:
-    ended = played(tmp_path / "day", "--tamper")
+def test_a_value_that_is_deleted_is_missed_and_named(folder: Path) -> None:
+    ended = played(folder, "--tamper")
     assert ended.returncode == 1, ended.stdout
     assert "values missing: 1" in ended.stdout
     told = ended.stdout.replace("\n", "").replace(" ", "")
     assert '王德厚·排污口检查·茨口村付家河左岸3号排口·answers.no_abnormality={"value":"no","note":"水色发黑，有泡沫"}' in told
     assert "itsbodyisnotwhatthejournalmakesofit" in told
-    assert running(tmp_path) == []
+    assert running(folder) == []
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
-def test_a_demo_that_is_interrupted_stops_everything(tmp_path: Path, sign: signal.Signals) -> None:
-    folder = tmp_path / "day"
+def broken_off(folder: Path, sign: signal.Signals, *, at: str) -> tuple[int, str]:
+    """(status, what was said afterwards) of a demo that gets a signal when it has told of this hour."""
     with subprocess.Popen(command(folder), cwd=ROOT, env=environment() | {"PYTHONUNBUFFERED": "1"}, stdout=subprocess.PIPE) as demo:
         assert demo.stdout is not None
-        for line in demo.stdout:
-            if "08:40" in line.decode():
-                break
+        assert any(at in line.decode() for line in demo.stdout)
         demo.send_signal(sign)
         rest = demo.stdout.read().decode()
-        assert demo.wait(60) == 130, rest
-    assert "nothing is left running" in rest
+        return demo.wait(60), rest
+
+
+@pytest.mark.slow
+def test_a_demo_that_is_interrupted_stops_everything(folder: Path) -> None:
+    status, said = broken_off(folder, signal.SIGINT, at="08:40")
+    assert (status, "nothing is left running" in said) == (130, True), said
     assert running(folder) == []
 
 
 @pytest.mark.slow
-def test_what_a_killed_demo_leaves_ends_or_is_swept_by_the_next(tmp_path: Path) -> None:
-    folder = tmp_path / "day"
-    with subprocess.Popen(command(folder), cwd=ROOT, env=environment() | {"PYTHONUNBUFFERED": "1"}, stdout=subprocess.PIPE) as demo:
-        assert demo.stdout is not None
-        for line in demo.stdout:
-            if "08:40" in line.decode():
-                break
-        demo.kill()
+def test_what_a_killed_demo_leaves_ends_by_itself_or_is_swept_by_the_next(folder: Path) -> None:
+    """Server and worker notice that they are alone; PostgreSQL and S3 are met by the next demo."""
+    broken_off(folder, signal.SIGKILL, at="07:20")
     until = time.monotonic() + 20
-    while [words for words in running(folder) if "demo.processes" in words] and time.monotonic() < until:
+    while alone(folder) and time.monotonic() < until:
         time.sleep(0.1)
-    assert [words for words in running(folder) if "demo.processes" in words] == []
-    assert played(folder).returncode == 0
+    assert alone(folder) == []
+    assert running(folder) != []
+    assert broken_off(folder, signal.SIGTERM, at="07:20")[0] == 130
     assert running(folder) == []
 
 
+def alone(folder: Path) -> list[str]:
+    return [words for words in running(folder) if "demo.processes" in words]
+
+
 @pytest.mark.slow
-def test_two_demos_do_not_share_a_folder(tmp_path: Path) -> None:
-    folder = tmp_path / "day"
+def test_two_demos_do_not_share_a_folder(folder: Path) -> None:
     with subprocess.Popen(command(folder), cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL) as first:
         until = time.monotonic() + 30
         while not (folder / "lock").exists() and time.monotonic() < until:
