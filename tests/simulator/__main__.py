@@ -13,6 +13,7 @@ from rich.table import Table
 from server.embedded.postgres import EmbeddedPostgres
 from server.migrate import migrate
 from tests.simulator.installation import Installation
+from tests.simulator.plants import PLANTS
 from tests.simulator.simulation import Plan, Report, Simulation
 
 TRACE_LINES = 60
@@ -45,12 +46,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--hours", type=float, default=8.0)
     parser.add_argument("--runs", type=int, default=1, help="so many seeds from --seed on")
     parser.add_argument("--gentle", action="store_true", help="nothing that stops the whole server")
-    parser.add_argument("--plant", help="a planted bug of tests/simulator/plants.py")
+    parser.add_argument("--plant", choices=sorted(PLANTS), help="a planted bug: the run should fail")
     return parser.parse_args()
 
 
 def simulate(options: argparse.Namespace, seed: int, cluster: EmbeddedPostgres, folder: Path) -> Report:
-    plan = Plan(seed=seed, phones=options.phones, hours=options.hours, rough=not options.gentle)
+    plan = Plan(seed=seed, phones=options.phones, hours=options.hours, rough=not options.gentle, plant=options.plant)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not sys.stdout.isatty()) as bar:
         task = bar.add_task(f"seed {seed}", total=1.0)

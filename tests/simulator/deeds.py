@@ -107,7 +107,7 @@ class Deeds:
 
     def _position(self) -> dict[str, float]:
         self._words += 1
-        return {"lat": round(32 + self._words * 1e-6, 6), "lng": 109.03, "accuracy_m": 5.5}
+        return {"lat": round(32 + self._words * 1e-6, 6), "lng": 109.03, "accuracy_m": self._words / 2}
 
     def edit_site(self, handset: Handset) -> str:
         view = self._any(handset, "site")

@@ -37,6 +37,16 @@ class Disasters:
         await asyncio.gather(*(s.sync(handset, storm=storm) for handset in chosen))
         return "many at once"
 
+    async def storm_breaks(self) -> str:
+        """One phone tries again and again on a line that breaks off in the middle of nearly every answer."""
+        s = self.simulation
+        handset = s.anyone()
+        for _ in range(3):
+            s.deeds.something(handset)
+        for _ in range(self.random.randint(1, 4)):
+            await s.sync(handset, storm=0.9)
+        return "storm"
+
     async def server_dies(self) -> str:
         """kill -9 while phones are in the middle of it."""
         await self._dies_among_many(self.installation.kill_server)

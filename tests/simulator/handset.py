@@ -1,5 +1,6 @@
 """One phone in somebody's hand: the reference phone, a bad connection, a wrong clock, and a battery that may end anywhere."""
 
+import asyncio
 import contextlib
 import json
 import shutil
@@ -19,7 +20,8 @@ from phone.phone import Phone
 from phone.wire import OfflineError, RefusedError
 from tests.simulator.cast import PASSWORD, Person
 
-PATIENCE_S = 120.0  # real time; a crashed PostgreSQL recovers first
+PATIENCE_S = 20.0  # real time; a crashed PostgreSQL recovers first
+SYNC_SECONDS_MAX = 20.0  # real time; a sync that goes on for ever is a broken promise too
 
 
 async def no_sleep(_seconds: float) -> None:
@@ -141,7 +143,11 @@ class Handset:
         """One attempt. None: the battery died on the way, and the phone is on again."""
         self.storm, self.battery.steps_left = storm, kill_after_steps
         try:
-            return await self.phone.sync()
+            async with asyncio.timeout(SYNC_SECONDS_MAX):
+                return await self.phone.sync()
+        except TimeoutError:
+            unsent = self.phone.unsent()
+            return Synced(ended=Ended.STALLED, unsent=unsent, code=f"no end after {SYNC_SECONDS_MAX:.0f} s")
         except Killed as step:
             self.faults[f"phone killed: {str(step).rpartition(':')[2].strip()}"] += 1
             self.reopen(reboot=True)

@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from server.embedded.ports import free_ports
 from server.embedded.postgres import EmbeddedPostgres
 from server.settings import AuthSettings, LimitSettings, LogSettings, PgSettings, S3Settings, Settings
+from tests.simulator.plants import plant_in_database
 from tests.simulator.server_process import SharedTime, run_server
 
 READY_SECONDS_MAX = 30.0
@@ -45,10 +46,13 @@ class Installation:
 
     async def open(self) -> None:
         await self._administer(f"CREATE DATABASE {self.database} TEMPLATE {self._template}")
+        for statement in await plant_in_database(self._plant, self.sql):
+            await self.sql(statement)
 
     async def close(self) -> None:
         await self.kill_server()
-        await self.start_postgres()
+        if self.cluster.pid is None:
+            await self.start_postgres()
         for name in [self.database, *(f"{self.database}_b{i}" for i in range(1, self._backups + 1))]:
             await self._administer(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
@@ -80,8 +84,8 @@ class Installation:
         await asyncio.to_thread(self.cluster.kill)
 
     async def start_postgres(self) -> None:
-        if self.cluster.pid is None:
-            await asyncio.to_thread(self.cluster.start)
+        """Also stops what is left of a killed one; the data and the address stay."""
+        await asyncio.to_thread(self.cluster.start)
 
     # ------------------------------------------------------------------------------------------ backups
 
@@ -125,7 +129,7 @@ class Installation:
             port=self.port,
             pg=PgSettings(dsn=SecretStr(self.cluster.dsn(self.database)), pool_size_max=8),
             s3=self._s3,
-            limits=LimitSettings(page_records_max=20, mutations_per_exchange_max=50, device_requests_per_minute=0),
+            limits=LimitSettings(page_records_max=5, mutations_per_exchange_max=50, device_requests_per_minute=0),
             auth=AuthSettings(argon2_memory_kib=8, argon2_rounds=1, login_tries_per_account=1000, login_tries_per_source=100_000),
             log=LogSettings(level="warning"),
         )

@@ -141,9 +141,10 @@ def _judge_field(
     now, rewound = canonical(value_in(record.body, name)), bool(circumstances.restored)
     unreplaced = [node for node in accepted if not any(other.saw(node) for other in accepted if other is not node)]
     lost = {value for _, value in known}
+    put_back = {node.value for node in nodes if node.tapped}  # the same word again: who saw which of the two is not known
     if all(node.value != now for node in nodes):
         yield Violation(3, f"{name} is {now}, which nobody typed", record.id)
-    elif not rewound and all(node.value != now for node in unreplaced) and gone is None:
+    elif not rewound and now not in put_back and all(node.value != now for node in unreplaced) and gone is None:
         standing = next(node for node in nodes if node.value == now)
         winner = next((node for node in accepted if node.saw(standing)), unreplaced[-1])
         promise = 7 if winner.entry.store == standing.entry.store else 8
@@ -153,7 +154,6 @@ def _judge_field(
             yield Violation(3, f"{name}: {node.value} (#{node.entry.number} of {node.entry.store}) vanished; it is {now}", record.id)
     if rewound:
         return
-    put_back = {node.value for node in nodes if node.tapped}
     for kept, value in known:
         if kept in put_back or value in put_back:
             continue

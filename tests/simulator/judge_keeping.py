@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from tests.simulator.testimony import ACCEPTED, HELD, Circumstances, Entry, JournalRow, PhoneView, ServerView, Violation
 
 # What may become of an edit that nobody spoilt, by its reason.
-REFUSALS = frozenset({"not_allowed_now", "not_your_role", "record_deleted", "record_missing", "discarded"})
+REFUSALS = frozenset({"not_allowed_now", "not_your_role", "record_missing", "discarded"})
 
 
 class Fates:
@@ -44,11 +44,14 @@ class Fates:
 def judge_keeping(
     entries: Iterable[Entry], fates: Fates, server: ServerView, phones: dict[str, PhoneView], circumstances: Circumstances
 ) -> Iterator[Violation]:
+    deleted: set[tuple[str, str]] = set()  # (store, record): who deletes a record and writes on knows that it is away
     uncreated: set[tuple[int, str]] = set()  # records whose creation was lost, held or discarded
     for entry in entries:
         if entry.op == "create" and not fates.accepted(entry):
             uncreated.add((entry.county, entry.record))
         row = fates.of(entry)
+        if entry.op == "delete" or entry.args.get("choice"):
+            deleted.add((entry.store, str(entry.args.get("record") or entry.record)))
         if row is None:
             yield from _absent(entry, server, phones.get(entry.store), circumstances)
             continue
@@ -56,7 +59,8 @@ def judge_keeping(
             yield Violation(2, f"{_named(entry)} is in the journal {fates.arrivals[entry.mutation]} times", entry.record)
         if not entry.spoilt and (missing := [t for t in tokens_of(entry) if t.encode() not in fates.raw[entry.mutation]]):
             yield Violation(3, f"{_named(entry)}: the journal's raw mutation lacks {missing}", entry.record)
-        if row.outcome == "rejected" and row.reason not in REFUSALS and not entry.spoilt:
+        knew = row.reason == "record_deleted" and ((entry.store, entry.record) in deleted or circumstances.restored)
+        if row.outcome == "rejected" and row.reason not in REFUSALS and not knew and not entry.spoilt:
             yield Violation(3, f"{_named(entry)} was refused: {row.reason}", entry.record)
         if row.outcome in HELD:
             yield from _held(entry, row, server, phones.get(entry.store), circumstances, (entry.county, entry.record) in uncreated)

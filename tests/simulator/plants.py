@@ -1,4 +1,364 @@
-"""Planted bugs."""
+"""Bugs planted on purpose: a simulator that never fails proves nothing.
 
-def plant_in_server(name):
-    pass
+Each is what a tired colleague might really do. They are applied here, to the server process, the phones or the database of
+one simulation; product code knows nothing of them. tests/simulation/test_plants.py plants each and sees it caught.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from types import ModuleType
+from typing import Any
+
+import msgspec
+
+import api.exchange
+import phone.copies
+import phone.outbox
+import storage.contact
+import storage.pool
+import storage.push
+import sync.edit
+import sync.heads
+import sync.ledger
+import sync.merge
+import sync.plan
+from contracts.digest import MODULUS, record_crc
+from sync.clock import Interval
+
+Now = Callable[[], datetime]
+
+
+class Garden:
+    """Replaces attributes of modules and classes, and can put them back."""
+
+    def __init__(self) -> None:
+        self._before: list[tuple[Any, str, Any]] = []
+
+    def replace(self, where: ModuleType | type, name: str, instead: Any) -> None:
+        """`instead` is made from what was there: instead(original)."""
+        original = getattr(where, name)
+        self._before.append((where, name, original))
+        setattr(where, name, instead(original))
+
+    def restore(self) -> None:
+        for where, name, original in reversed(self._before):
+            setattr(where, name, original)
+
+
+@dataclass(frozen=True)
+class Plant:
+    """`breaks`: the promises that may be seen broken. `scenario`: the plan under which it is looked for."""
+
+    what: str
+    breaks: tuple[int, ...]
+    scenario: str = "day"
+    server: Callable[[Garden, Now], None] | None = None
+    phones: Callable[[Garden], None] | None = None
+    database: Callable[[str], str] | None = None  # the text of push_read -> what it is replaced by
+
+
+def plant_in_server(name: str | None, now: Now) -> None:
+    plant = PLANTS.get(name or "")
+    if plant is not None and plant.server is not None:
+        plant.server(Garden(), now)
+
+
+@contextmanager
+def planted_in_phones(name: str | None) -> Iterator[None]:
+    garden, plant = Garden(), PLANTS.get(name or "")
+    if plant is not None and plant.phones is not None:
+        plant.phones(garden)
+    try:
+        yield
+    finally:
+        garden.restore()
+
+
+async def plant_in_database(name: str | None, sql: Callable[[str], Awaitable[Sequence[Any]]]) -> list[str]:
+    """Statements that plant it; the database must still be new."""
+    plant = PLANTS.get(name or "")
+    if plant is None or plant.database is None:
+        return []
+    before = (await sql("SELECT pg_get_functiondef('push_read'::regproc)"))[0][0]
+    after = plant.database(before)
+    assert after != before, f"{name} changes nothing"
+    return [after]
+
+
+# ------------------------------------------------------------------------------------------ locks and commits
+
+
+def _slow_planning(garden: Garden, _now: Now) -> None:
+    """Another push gets a chance between reading and writing; with the lock this changes nothing."""
+
+    def slow(fetch_view: Any) -> Any:
+        async def fetched(*args: Any, **options: Any) -> Any:
+            await asyncio.sleep(0.02)
+            return await fetch_view(*args, **options)
+
+        return fetched
+
+    garden.replace(storage.push, "fetch_view", slow)
+
+
+def _answer_before_commit(garden: Garden, _now: Now) -> None:
+    def hopeful(_transaction: Any) -> Any:
+        @asynccontextmanager
+        async def transaction(pool: Any) -> Any:
+            async with pool.acquire() as conn:
+                began = conn.transaction()
+                await began.start()
+                try:
+                    yield conn
+                except BaseException:
+                    await began.rollback()
+                    raise
+                await (began.rollback() if random.random() < 0.1 else began.commit())
+
+        return transaction
+
+    garden.replace(storage.push, "transaction", hopeful)
+
+
+# ------------------------------------------------------------------------------------------ pulls and streams
+
+
+def _cursor_past_a_gap(garden: Garden, _now: Now) -> None:
+    """The cursor after a full page is a little too far, as one that was counted and not read."""
+
+    def hasty(fetch_pages: Any) -> Any:
+        async def fetched(executor: Any, county: int, cursor: Any, limit: int, *rest: Any) -> Any:
+            pages = await fetch_pages(executor, county, cursor, limit, *rest)
+            return [msgspec.structs.replace(p, seq=min(p.seq + 1, p.head.seq)) if p.size >= limit else p for p in pages]
+
+        return fetched
+
+    garden.replace(api.exchange, "fetch_pages", hasty)
+
+
+def _placed(garden: Garden, change: Callable[[Any, Any], Any]) -> None:
+    def changed(place: Any) -> Any:
+        def placed(pairs: Any, heads: Any) -> Any:
+            pairs = list(pairs)
+            return change(place(pairs, heads), pairs)
+
+        return placed
+
+    garden.replace(sync.ledger, "place", changed)
+
+
+def _dropped_marker(garden: Garden, _now: Now) -> None:
+    _placed(garden, lambda placed, _pairs: msgspec.structs.replace(placed, markers=[]))
+
+
+def _digest_not_updated_on_move(garden: Garden, _now: Now) -> None:
+    def forgets(placed: Any, pairs: Any) -> Any:
+        left = {b.stream: record_crc(b.id, b.version) for b, a in pairs if b is not None and not b.deleted and b.stream != a.stream}
+        heads = [msgspec.structs.replace(h, digest=(h.digest + left.get(h.stream, 0)) % MODULUS) for h in placed.heads]
+        return msgspec.structs.replace(placed, heads=heads)
+
+    _placed(garden, forgets)
+
+
+def _scope_leak(garden: Garden, _now: Now) -> None:
+    """Whoever serves in a village sees the whole township."""
+
+    def generous(streams_of: Any) -> Any:
+        def streams(duties: Any, device: Any, places: Any, now: Any) -> Any:
+            found = streams_of(duties, device, places, now)
+            above = {s[:9]: county for s, county in found.items() if s.endswith(".field")}
+            return found | {f"{u}.field": county for t, county in above.items() for u in places.below(t)}
+
+        return streams
+
+    garden.replace(api.exchange, "streams_of", generous)
+
+
+# ------------------------------------------------------------------------------------------ merging
+
+
+def _merged_by_wall_clock(garden: Garden, _now: Now) -> None:
+    """The value with the newest phone clock wins, as in so many sync engines."""
+    newest: dict[tuple[Any, str], int] = {}
+    at: list[int] = [0]
+
+    def noted(change: Any) -> Any:
+        def changed(mutation: Any, *rest: Any) -> Any:
+            at[0] = mutation.at.wall_ms
+            return change(mutation, *rest)
+
+        return changed
+
+    def by_clock(merge_fields: Any) -> Any:
+        def merged(record: Any, values: Any, edits: Any, *rest: Any) -> Any:
+            late = {name for name in edits if newest.get((record.id, name), at[0]) > at[0]}
+            for name in edits.keys() - late:
+                newest[record.id, name] = at[0]
+            return merge_fields(record, values, {k: v for k, v in edits.items() if k not in late}, *rest)
+
+        return merged
+
+    garden.replace(sync.edit, "_change", noted)
+    garden.replace(sync.edit, "merge_fields", by_clock)
+
+
+def _merged(garden: Garden, change: Callable[[Any], Any]) -> None:
+    garden.replace(sync.edit, "merge_fields", lambda merge_fields: lambda *args: change(merge_fields(*args)))
+
+
+def _conflict_forgotten(garden: Garden, _now: Now) -> None:
+    _merged(garden, lambda merge: msgspec.structs.replace(merge, lost=()))
+
+
+def _set_overwritten(garden: Garden, _now: Now) -> None:
+    garden.replace(sync.merge, "_union", lambda _union: lambda _current, _old, new: new)
+
+
+def _list_overwritten(garden: Garden, _now: Now) -> None:
+    garden.replace(sync.merge, "_append", lambda _append: lambda _current, new: new)
+
+
+def _position_mixed(garden: Garden, _now: Now) -> None:
+    """Two people's positions become a third place: the newer point with the older accuracy."""
+
+    def mixed(merge_value: Any) -> Any:
+        def merged(policy: Any, current: Any, old: Any, new: Any) -> Any:
+            value = merge_value(policy, current, old, new)
+            both = isinstance(value, dict) and isinstance(current, dict) and "accuracy_m" in value
+            return value | {"accuracy_m": current.get("accuracy_m")} if both else value
+
+        return merged
+
+    garden.replace(sync.merge, "_merge_value", mixed)
+
+
+def _chain_forgotten(garden: Garden, _now: Now) -> None:
+    """What an offline chain is based on is not looked up: as if its author had seen nothing."""
+
+    def rootless(root_of: Any) -> Any:
+        return lambda mutation, ledger: root_of(mutation, ledger) if isinstance(mutation.base, tuple) else (ledger.view.incarnation, 0)
+
+    garden.replace(sync.edit, "root_of", rootless)
+
+
+def _conflict_overwritten(garden: Garden, _now: Now) -> None:
+    """One conflict per record and field: the second losing value takes the place of the first."""
+    garden.replace(sync.ledger, "conflict_id", lambda conflict_id: lambda _mutation, field: conflict_id(_NOBODY, field))
+
+
+_NOBODY = "00000000-0000-0000-0000-000000000000"
+
+
+def _deletion_beats_edit(garden: Garden, _now: Now) -> None:
+    garden.replace(sync.edit, "_knew_deletion", lambda _knew: lambda _sight, _state: True)
+
+
+# ------------------------------------------------------------------------------------------ judging and keeping
+
+
+def _closed(garden: Garden, change: Callable[[Any, Any], Any]) -> None:
+    def changed(closed: Any) -> Any:
+        def finished(ledger: Any) -> Any:
+            plan = closed(ledger)
+            return change(plan, ledger) if hasattr(plan, "entries") else plan
+
+        return finished
+
+    garden.replace(sync.ledger.Ledger, "closed", changed)
+
+
+def _repeat_applied_again(garden: Garden, _now: Now) -> None:
+    """Known numbers are planned again; the journal keeps the first row."""
+    garden.replace(sync.plan, "_known", lambda _known: lambda *_args: None)
+    _closed(garden, lambda plan, ledger: msgspec.structs.replace(plan, entries=[e for e in plan.entries if e.n not in ledger.view.known]))
+
+
+def _desk_forgotten(garden: Garden, _now: Now) -> None:
+    _closed(garden, lambda plan, _ledger: msgspec.structs.replace(plan, held=[]))
+
+
+def _dependents_applied(garden: Garden, _now: Now) -> None:
+    garden.replace(sync.ledger.Ledger, "waits_for", lambda _waits_for: lambda _ledger, _mutation: None)
+
+
+def _duty_judged_at_receipt(garden: Garden, now: Now) -> None:
+    def today(may: Any) -> Any:
+        def judged(duties: Any, places: Any, kind: str, op: str, unit: str, _when: Any) -> Any:
+            ms = int(now().timestamp() * 1000)
+            return may(duties, places, kind, op, unit, Interval(ms, ms))
+
+        return judged
+
+    garden.replace(sync.plan, "may", today)
+
+
+def _restore_unnoticed(garden: Garden, _now: Now) -> None:
+    for module in (storage.push, storage.contact):
+        garden.replace(module, "is_rewound", lambda _is_rewound: lambda *_args: False)
+
+
+# ------------------------------------------------------------------------------------------ phones
+
+
+def _overlay_forgotten(garden: Garden) -> None:
+    """With the receipt the overlay goes, although no page has shown the result yet."""
+    garden.replace(phone.outbox, "fetch_overlaid", lambda fetch: lambda *args: [own for own in fetch(*args) if own.outcome is None])
+
+
+def _nothing_handed_back(garden: Garden) -> None:
+    garden.replace(phone.outbox, "offer_again", lambda _offer_again: lambda *_args: None)
+
+
+def _markers_ignored(garden: Garden) -> None:
+    garden.replace(phone.copies, "take_marked", lambda _take_marked: lambda *_args: None)
+
+
+def _barrier_forgotten(garden: Garden) -> None:
+    """Leaving a stream, the phone throws away what was not handed in."""
+
+    def careless(leave_streams: Any) -> Any:
+        def left(db: Any) -> None:
+            db.execute(
+                "DELETE FROM mutation WHERE outcome IS NULL AND record IN ("
+                "SELECT c.record FROM confirmed c JOIN stream s ON s.name = c.stream WHERE s.state = 'leaving')"
+            )
+            leave_streams(db)
+
+        return left
+
+    garden.replace(phone.copies, "leave_streams", careless)
+
+
+def _heads_unlocked(text: str) -> str:
+    return text.replace("ORDER BY h.stream FOR UPDATE", "ORDER BY h.stream")
+
+
+PLANTS: dict[str, Plant] = {
+    "no_head_lock": Plant("pushes read the stream heads without locking them", (2, 3, 4, 5), "races", _slow_planning, database=_heads_unlocked),
+    "answer_before_commit": Plant("the answer is given before the commit, which then sometimes fails", (1, 3), "day", _answer_before_commit),
+    "cursor_past_a_gap": Plant("a full page's cursor is one too far", (4, 5), "day", _cursor_past_a_gap),
+    "dropped_marker": Plant("no marker is left where a record left", (4, 5, 6), "moves", _dropped_marker),
+    "overlay_forgotten": Plant("a receipted value is not shown before its page", (3,), "storms", phones=_overlay_forgotten),
+    "merged_by_wall_clock": Plant("the newest phone clock wins", (3, 7, 8), "day", _merged_by_wall_clock),
+    "conflict_forgotten": Plant("the losing value is dropped", (3,), "day", _conflict_forgotten),
+    "conflict_overwritten": Plant("a second losing value takes the first one's place", (3,), "day", _conflict_overwritten),
+    "set_overwritten": Plant("a set takes the last writer's list", (3,), "day", _set_overwritten),
+    "list_overwritten": Plant("an append-only list takes the last writer's list", (3,), "day", _list_overwritten),
+    "position_mixed": Plant("the parts of a position are merged one by one", (3,), "day", _position_mixed),
+    "chain_forgotten": Plant("an offline chain has no base", (8,), "day", _chain_forgotten),
+    "deletion_beats_edit": Plant("an edit that did not know of a deletion is refused", (3,), "moves", _deletion_beats_edit),
+    "repeat_applied_again": Plant("a repeated push is applied again", (2, 3, 4, 8), "storms", _repeat_applied_again),
+    "desk_forgotten": Plant("held mutations reach no desk", (3,), "people", _desk_forgotten),
+    "dependents_applied": Plant("what builds on a held mutation does not wait", (3, 7), "people", _dependents_applied),
+    "duty_judged_at_receipt": Plant("permission is judged when the work arrives", (3,), "people", _duty_judged_at_receipt),
+    "scope_leak": Plant("a village sees its whole township", (6,), "day", _scope_leak),
+    "digest_not_updated_on_move": Plant("a stream's digest keeps what left", (4, 5), "moves", _digest_not_updated_on_move),
+    "restore_unnoticed": Plant("the server does not notice that it was restored", (1, 3, 4, 9), "restores", _restore_unnoticed),
+    "nothing_handed_back": Plant("phones do not hand back what a restore lost", (1, 3, 9), "restores", phones=_nothing_handed_back),
+    "markers_ignored": Plant("phones keep what left a stream", (4, 5, 6), "moves", phones=_markers_ignored),
+    "barrier_forgotten": Plant("leaving a stream drops unsent work", (3,), "people", phones=_barrier_forgotten),
+}

@@ -16,9 +16,9 @@ def poison_the_planner() -> None:
     """From now on `plan_push` fails in this process for a batch that carries the poison."""
     plan_push = storage.push.plan_push
 
-    def plan(batch, sender, view):
+    def plan(batch, *rest):
         if any(POISON.encode() in incoming.raw and incoming.fault is None for incoming in batch):
             raise PoisonedError("a mutation was poisoned")
-        return plan_push(batch, sender, view)
+        return plan_push(batch, *rest)
 
     storage.push.plan_push = plan

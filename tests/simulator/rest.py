@@ -26,6 +26,8 @@ async def come_to_rest(installation: Installation, handsets: list[Handset]) -> d
         now = (await installation.sql(SQL_SUM_HEADS))[0][0]
         if now == before and all(synced.ended is Ended.COMPLETE for synced in ended.values()):
             break
+        if any(synced.code and synced.code.startswith("no end") for synced in ended.values()):
+            break
         before = now
     return ended
 

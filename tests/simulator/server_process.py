@@ -54,6 +54,7 @@ def run_server(settings: Settings, time_path: Path, log_path: Path, plant: str |
         os.dup2(log.fileno(), sys.stderr.fileno())
     configure_logs(settings.log)
     poison_the_planner()
-    plant_in_server(plant)
-    app = create_app(settings, now=SharedTime(time_path).now)
+    now = SharedTime(time_path).now
+    plant_in_server(plant, now)
+    app = create_app(settings, now=now)
     uvicorn.Server(configuration(settings, app)).run()

@@ -4,7 +4,7 @@ import asyncio
 import copy
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 from uuid import UUID
@@ -17,6 +17,7 @@ from tests.simulator.disasters import Disasters
 from tests.simulator.handset import Handset
 from tests.simulator.installation import Installation
 from tests.simulator.oracle import Oracle
+from tests.simulator.plants import planted_in_phones
 from tests.simulator.rest import come_to_rest, read_phone, read_server
 from tests.simulator.testimony import Violation
 
@@ -26,13 +27,20 @@ QUIET_EVERY_MS = 2 * HOUR_MS
 
 @dataclass(frozen=True)
 class Plan:
-    """What to simulate. `rough`: also what stops the whole server (kills, backups, restores)."""
+    """What to simulate.
+
+    rough      also what stops the whole server (kills, backups, restores)
+    emphasis   events that come so many times as often, by the name of the method that makes them
+    plant      a planted bug (tests/simulator/plants.py)
+    """
 
     seed: int = 1
     phones: int = 8
     hours: float = 4.0
     rough: bool = True
     quiet_every_ms: int = QUIET_EVERY_MS
+    emphasis: Mapping[str, float] = field(default_factory=dict)
+    plant: str | None = None
 
 
 @dataclass
@@ -73,8 +81,9 @@ class Simulation:
         self.installation.time.ms = MORNING_MS
         await self.installation.open()
         try:
-            await self._begin()
-            await self._live()
+            with planted_in_phones(self.plan.plant):
+                await self._begin()
+                await self._live()
         finally:
             for handset in [*self.handsets, self.disasters.console]:
                 await handset.close()
@@ -134,21 +143,19 @@ class Simulation:
     # ------------------------------------------------------------------------------------------ events
 
     async def _one_event(self) -> None:
-        event = self.random.choices(self._events(), [weight for weight, _ in self._weights()])[0]
-        happened = await event()
+        weights, events = zip(*self._weights(), strict=True)
+        happened = await self.random.choices(events, weights)[0]()
         if happened:
             self.report.events[happened] += 1
             self.trace(happened)
 
     def _weights(self) -> list[tuple[float, Callable[[], Awaitable[str]]]]:
         d = self.disasters
-        ordinary = [(62.0, self._deed), (16.0, self._sync), (4.0, d.many_at_once), (1.5, d.app_restarts), (1.2, d.clock_jumps)]
+        ordinary = [(60.0, self._deed), (2.0, self._office_deed), (16.0, self._sync), (4.0, d.many_at_once), (2.0, d.storm_breaks), (1.5, d.app_restarts), (1.2, d.clock_jumps)]
         people_change = [(1.2, d.duty_changes), (1.5, d.desk_decides), (0.7, d.garbles), (0.5, d.poisons), (0.4, d.another_app_version)]
         rough = [(0.6, d.server_dies), (0.5, d.postgres_dies), (0.8, d.backs_up), (0.5, d.restores), (0.3, d.phone_drowns), (0.2, d.weeks_pass)]
-        return [*ordinary, *people_change, *(rough if self.plan.rough else [])]
-
-    def _events(self) -> list[Callable[[], Awaitable[str]]]:
-        return [event for _, event in self._weights()]
+        every = [*ordinary, *people_change, *(rough if self.plan.rough else [])]
+        return [(weight * self.plan.emphasis.get(event.__name__, 1), event) for weight, event in every]
 
     def anyone(self) -> Handset:
         return self.random.choice(self.handsets)
@@ -158,6 +165,14 @@ class Simulation:
         happened = self.deeds.something(handset)
         self.trace(f"{handset.name}: {happened} (#{len(self.oracle.entries) - 1})")
         self.look_at_screen(handset)
+        return happened
+
+    async def _office_deed(self) -> str:
+        """Somebody moves or deletes what others may be working on."""
+        offices = [handset for handset in self.handsets if handset.person.name.startswith(("lead", "supervisor"))]
+        handset = self.random.choice(offices)
+        happened = self.deeds.delete(handset) if self.random.random() < 0.4 else self.deeds.move(handset)
+        self.trace(f"{handset.name}: {happened} (#{len(self.oracle.entries) - 1})")
         return happened
 
     async def _sync(self) -> str:

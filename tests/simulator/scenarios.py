@@ -1,0 +1,17 @@
+"""Short days with an emphasis, under which planted bugs are looked for; without a plant each must be clean."""
+
+from dataclasses import replace
+
+from tests.simulator.cast import HOUR_MS
+from tests.simulator.simulation import Plan
+
+_SHORT = Plan(phones=7, hours=6.0, rough=False, quiet_every_ms=2 * HOUR_MS)
+
+SCENARIOS: dict[str, Plan] = {
+    "day": _SHORT,
+    "races": replace(_SHORT, seed=2, hours=2.0, emphasis={"many_at_once": 12}),
+    "storms": replace(_SHORT, seed=3, emphasis={"storm_breaks": 12}),
+    "moves": replace(_SHORT, seed=4, emphasis={"_office_deed": 6}),
+    "people": replace(_SHORT, seed=5, emphasis={"storm_breaks": 3, "duty_changes": 8, "garbles": 6, "poisons": 6}),
+    "restores": replace(_SHORT, seed=6, rough=True, emphasis={"backs_up": 12, "restores": 8, "weeks_pass": 0, "phone_drowns": 0}),
+}
