@@ -31,8 +31,8 @@ from sync.clock import Interval
 from sync.decision import Incoming, Lack, Sender, View
 from sync.desk import plan_discard
 from sync.intake import decode_raw
-from sync.ledger import Plan
 from sync.plan import plan_push
+from sync.planned import Plan
 
 SQL_FETCH_HELD: Final[LiteralString] = """
     SELECT h.county, h.device, h.n, h.outcome, h.reason, h.opened_at, h.mutation, h.record, h.kind, j.op, h.unit, h.person,

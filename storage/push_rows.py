@@ -10,7 +10,7 @@ import msgspec
 from contracts.digest import record_crc
 from storage.rows import json_text
 from sync.heads import StreamMarker
-from sync.ledger import Announced, Entry, HeldRow, Plan
+from sync.planned import Announced, Entry, HeldRow, Plan
 from sync.state import Head, RecordState
 
 _encode: Final = msgspec.json.Encoder().encode

@@ -21,8 +21,8 @@ from sync.clock import DeviceClock
 from sync.decision import Home, Incoming, Lack, Seen, Sender, View
 from sync.duplicates import Alike, alike_wanted
 from sync.intake import wanted_of
-from sync.ledger import Plan
 from sync.places import unit_of
+from sync.planned import Plan
 from sync.state import Head, RecordState
 
 TRIES_WITH_MORE: Final = 3  # after that all heads of the county are locked (design.md 3.1)

@@ -6,7 +6,8 @@ from typing import Any
 
 from contracts.outcomes import Reason
 from sync.decision import Incoming, Lack, Refuse, Sender, View
-from sync.ledger import Ledger, Plan
+from sync.ledger import Ledger
+from sync.planned import Plan
 
 
 def plan_discard(incoming: Incoming, sender: Sender, view: View, detail: dict[str, Any]) -> Plan | Lack:

@@ -30,11 +30,12 @@ from sync.decision import (
     Sender,
     View,
 )
-from sync.heads import StreamMarker, place
+from sync.heads import place
 from sync.merge import Lost
 from sync.places import device_stream, stream_name, unit_of
-from sync.state import DELETION, EVERY_OTHER, Head, RecordState, Writer
-from sync.transfers import Transfer, copy_of, family_of, forwarded, sha256_of
+from sync.planned import Announced, Entry, HeldRow, Plan
+from sync.state import DELETION, EVERY_OTHER, RecordState, Writer
+from sync.transfers import Transfer, late, leaving
 from sync.words import body_of
 
 TITLE_FIELDS = ("title", "name", "subject", "slug", "caption")
@@ -174,36 +175,12 @@ class Ledger:
     def forward(self, mutation: Mutation, record: RecordState) -> None:
         """It follows a record that has moved to another county."""
         assert record.moved_to is not None
-        self._forwarded.append(
-            Transfer(
-                family=family_of(record),
-                target=record.moved_to,
-                mutation=forwarded(mutation),
-                device=self.sender.device,
-                n=mutation.n,
-                person=self.sender.person,
-                by_system=self.sender.is_system,
-                is_copy=False,
-            )
-        )
+        self._forwarded.append(late(mutation, record, self.sender))
 
     def _copies(self) -> list[Transfer]:
         """Of the records that leave, parents before their children."""
-        return [
-            Transfer(
-                family=family_of(record),
-                target=record.moved_to,
-                mutation=copy_of(record, self.view.county),
-                device=self.sender.device,
-                n=n,
-                person=self.sender.person,
-                by_system=True,
-                is_copy=True,
-                sha256=sha256_of(record),
-            )
-            for record, n in ((self.records[record], n) for record, n in self._left.items())
-            if record.moved_to is not None
-        ]
+        left = ((self.records[record], n) for record, n in self._left.items())
+        return [leaving(record, n, self.view.county, self.sender) for record, n in left if record.moved_to is not None]
 
     def conflict(self, mutation: Mutation, sender: Sender, record: RecordState, lost: Lost) -> Change:
         """The record that shows a losing value to the supervisor responsible for the unit."""

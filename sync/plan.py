@@ -24,9 +24,10 @@ from contracts.mutation import CONTRACT_MAX, CONTRACT_MIN, CREATE, Mutation
 from contracts.outcomes import Outcome, Reason
 from sync.decision import Accept, Clone, Decision, Hold, Incoming, Lack, Refuse, Repeat, Sender, View
 from sync.edit import plan_write, root_of
-from sync.ledger import Ledger, Plan
+from sync.ledger import Ledger
 from sync.permission import LEAVE, Verdict, may, who_may
 from sync.places import unit_of
+from sync.planned import Plan
 from sync.projections import on_source, projected
 from sync.words import shape_fault, unit_wanted, word_fault
 

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from contracts.ids import NO_VERSION, County, DeviceId, PersonId, RecordId, derived_mutation_id
 from contracts.kinds import KINDS
 from contracts.mutation import CONTRACT_MAX, CREATE, EDIT, Capture, Mutation
+from sync.decision import Sender
 from sync.state import RecordState
 
 _SERVER: Final = Capture(wall_ms=0, mono_ms=0, session="server")
@@ -43,6 +44,37 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Pictured(msgspec.Struct):
     sha256: str
+
+
+def leaving(record: RecordState, n: int, county: County, sender: Sender) -> Transfer:
+    """The record itself, on its way to the county it moved to; `n` moved it."""
+    assert record.moved_to is not None
+    return Transfer(
+        family=family_of(record),
+        target=record.moved_to,
+        mutation=copy_of(record, county),
+        device=sender.device,
+        n=n,
+        person=sender.person,
+        by_system=True,
+        is_copy=True,
+        sha256=sha256_of(record),
+    )
+
+
+def late(mutation: Mutation, record: RecordState, sender: Sender) -> Transfer:
+    """A mutation that follows a record which has moved."""
+    assert record.moved_to is not None
+    return Transfer(
+        family=family_of(record),
+        target=record.moved_to,
+        mutation=forwarded(mutation),
+        device=sender.device,
+        n=mutation.n,
+        person=sender.person,
+        by_system=sender.is_system,
+        is_copy=False,
+    )
 
 
 def family_of(record: RecordState) -> RecordId:

@@ -15,7 +15,7 @@ from sync.decision import Incoming, Sender
 from sync.intake import decode_mutation
 from sync.places import Places
 from sync.state import EVERY_OTHER, RecordState, Writer
-from tests.world import COUNTY, MORNING, TOWNSHIP, UNITS, VILLAGE_A
+from tests.county import COUNTY, MORNING, TOWNSHIP, UNITS, VILLAGE_A
 
 PLACES = Places(UNITS)
 NOW_MS = int(MORNING.timestamp() * 1000)

@@ -10,7 +10,7 @@ from contracts.meta import Policy, field_rules
 from contracts.mutation import CREATE, DELETE, EDIT
 from sync.machines import MACHINES
 from tests.builders import BODIES, an_id
-from tests.world import COUNTY, TOWNSHIP, VILLAGE_A, VILLAGE_B
+from tests.county import COUNTY, TOWNSHIP, VILLAGE_A, VILLAGE_B
 
 texts = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=8)
 json_scalars = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | texts

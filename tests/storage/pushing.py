@@ -15,7 +15,7 @@ from storage.reference import Reference, reference_of
 from storage.units import upsert_counties, upsert_units
 from sync.decision import Sender
 from tests.builders import PLACES, a_sender
-from tests.world import COUNTY, MORNING, UNITS
+from tests.county import COUNTY, MORNING, UNITS
 
 CLOCK = Capture(wall_ms=0, mono_ms=0, session="s")
 

@@ -10,8 +10,8 @@ from contracts.outcomes import Outcome
 from storage.audit import audit_county
 from storage.pool import Pool, open_pool, snapshot
 from tests.builders import a_creation, an_edit, an_id
+from tests.county import COUNTY, TOWNSHIP, VILLAGE_A, VILLAGE_B
 from tests.storage.pushing import Reader, assert_true, hand_in, load_county
-from tests.world import COUNTY, TOWNSHIP, VILLAGE_A, VILLAGE_B
 
 WRITERS = 16
 PUSHES = 12

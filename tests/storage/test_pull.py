@@ -14,8 +14,8 @@ from storage.pool import Pool
 from storage.pull import fetch_buckets, fetch_heads, fetch_pages, fetch_repair
 from storage.reference import Reference
 from tests.builders import BODIES, a_creation, a_deletion, a_mutation, an_edit, an_id
+from tests.county import COUNTY, TOWNSHIP, VILLAGE_A, VILLAGE_B
 from tests.storage.pushing import Reader, assert_true, hand_in, load_county
-from tests.world import COUNTY, TOWNSHIP, VILLAGE_A, VILLAGE_B
 
 VILLAGES = [VILLAGE_A, VILLAGE_B, TOWNSHIP]
 STREAMS = [f"{unit}.field" for unit in VILLAGES]

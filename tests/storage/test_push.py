@@ -16,8 +16,8 @@ from storage.pool import Pool, infrastructure_problem, open_pool
 from storage.push import push
 from sync import plan as planning
 from tests.builders import a_creation, a_deletion, an_edit, an_id
+from tests.county import COUNTY, VILLAGE_A, VILLAGE_B
 from tests.storage.pushing import Reader, a_request, assert_true, hand_in, load_county
-from tests.world import COUNTY, VILLAGE_A, VILLAGE_B
 
 FIELD_A = f"{VILLAGE_A}.field"
 

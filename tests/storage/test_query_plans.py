@@ -24,8 +24,8 @@ from storage.pool import open_pool
 from storage.push import push
 from storage.reference import Reference
 from tests.builders import a_creation, a_deletion, a_mutation, a_sender, an_edit, an_id
+from tests.county import COUNTY, VILLAGE_A, VILLAGE_B
 from tests.storage.pushing import a_request, load_county
-from tests.world import COUNTY, VILLAGE_A, VILLAGE_B
 
 OTHER = 610921
 SMALL, LARGE = "small.field", "large.field"

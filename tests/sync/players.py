@@ -9,8 +9,8 @@ import msgspec
 from contracts.ids import MutationId, RecordId, Version
 from contracts.mutation import CREATE, DELETE, EDIT, Mutation
 from contracts.people import Role
-from sync.ledger import Plan
 from sync.merge import get_field, set_field
+from sync.planned import Plan
 from tests.builders import BODIES, a_mutation, a_sender, an_id, arrived
 from tests.strategies import Step
 from tests.sync.pretend_county import PretendCounty

@@ -17,8 +17,8 @@ from contracts.outcomes import MutationOutcome
 from contracts.responsibility import load_responsibility
 from sync.decision import HeldMutation, Home, Incoming, Lack, Seen, Sender, View
 from sync.intake import wanted_of
-from sync.ledger import Entry, HeldRow, Plan
 from sync.plan import plan_push
+from sync.planned import Entry, HeldRow, Plan
 from sync.state import Head, RecordState
 from tests.builders import NOW_MS, PLACES, utc
 from tests.world import COUNTY

@@ -9,7 +9,7 @@ from phone.clock import SimulatedClock
 from sync.clock import CLOCKS_MAX, MARKS_MAX, DeviceClock, Interval, captured, remember
 from sync.permission import Verdict, may
 from tests.builders import PLACES, a_duty, utc
-from tests.world import TOWNSHIP, VILLAGE_A, VILLAGE_B
+from tests.county import TOWNSHIP, VILLAGE_A, VILLAGE_B
 
 T0 = 1_795_000_000_000
 HOUR = 3_600_000

@@ -30,10 +30,10 @@ from tests.builders import (
     arrived,
     the_server,
 )
+from tests.county import TOWNSHIP, VILLAGE_A, VILLAGE_B
 from tests.strategies import damaged, days, field_values, json_values, kinds, mutable_paths, operations, texts
 from tests.sync.players import Player, typed
 from tests.sync.pretend_county import PretendCounty
-from tests.world import TOWNSHIP, VILLAGE_A, VILLAGE_B
 
 ORDINARY = settings(max_examples=60, deadline=None)
 MANY = settings(max_examples=250, deadline=None)

@@ -18,7 +18,7 @@ from sync.rewind import is_rewound
 from sync.scope import streams_of
 from sync.state import Head, RecordState
 from tests.builders import NOW_MS, PLACES, a_duty, a_record, an_id, utc
-from tests.world import COUNTY, MORNING, TOWNSHIP, VILLAGE_A, VILLAGE_B
+from tests.county import COUNTY, MORNING, TOWNSHIP, VILLAGE_A, VILLAGE_B
 
 STREAMS = ["a.field", "b.field", "c.office"]
 CHANGES = st.lists(st.tuples(st.integers(1, 6), st.sampled_from(STREAMS), st.booleans()), max_size=12)
