@@ -41,62 +41,6 @@ from sync.words import body_of
 TITLE_FIELDS = ("title", "name", "subject", "slug", "caption")
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One journal row. `seq` and `stream` are those of the record after the batch."""
-
-    n: int
-    entry: int
-    what: str  # mutation | consequence | decision
-    op: str | None = None
-    kind: str | None = None
-    mutation: MutationId | None = None
-    record: RecordId | None = None
-    captured: Interval | None = None
-    outcome: Outcome
-    reason: Reason
-    detail: dict[str, Any] | None = None
-    root: Version = (0, 0)
-    after: RecordState | None = None
-    patch: dict[str, Any] | None = None
-    raw: bytes | None = None
-
-
-class HeldRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of the desk."""
-
-    n: int
-    mutation: MutationId | None
-    record: RecordId | None
-    kind: str | None
-    unit: UnitCode
-    outcome: Outcome
-    reason: Reason
-    detail: dict[str, Any] | None
-    waits_for: int | None
-
-
-class Announced(msgspec.Struct, frozen=True, kw_only=True):
-    """A photo whose bytes the device promised."""
-
-    n: int
-    photo: RecordId
-    body: Photo
-
-
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """All that one push writes and answers."""
-
-    outcomes: list[MutationOutcome]
-    entries: list[Entry]
-    records: list[RecordState]
-    markers: list[StreamMarker]
-    heads: list[Head]
-    held: list[HeldRow]
-    announced: list[Announced]
-    clones: list[Incoming]
-    transfers: list[Transfer]
-
-
 class Ledger:
     """The working state of one batch. `records`, `seen` and `held` grow as decisions are entered."""
 
