@@ -13,6 +13,7 @@ from api.metrics import Metrics
 from api.passwords import Passwords
 from api.photo_urls import PhotoUrls
 from api.signing import Signer
+from storage.draws import Seal
 from storage.objects import Objects
 from storage.photos import PhotoRules
 from storage.pool import Pool
@@ -52,6 +53,7 @@ class Resources:
     pool: Pool
     units: UnitsCache
     signer: Signer
+    draw_seal: Seal  # over what a random draw must not show before it is disclosed
     objects: Objects | None  # None where this process has no S3
     photo_rules: PhotoRules
     photo_urls: PhotoUrls

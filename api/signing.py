@@ -60,6 +60,10 @@ class Signer:
         named = msgspec.structs.replace(receipt, key=self.key)
         return msgspec.structs.replace(named, sig=self._private.sign(named.signed_bytes()).hex())
 
+    def sign(self, message: bytes) -> str:
+        """Ed25519 (hex) with the key in use."""
+        return self._private.sign(message).hex()
+
     def has_signed(self, receipt: Receipt | PhotoReceipt) -> bool:
         """Whether one of our keys really signed this. False for anything else, never an error."""
         if self._recent.get(receipt.sig) == receipt.signed_bytes():

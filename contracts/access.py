@@ -171,6 +171,9 @@ class Action(str, Enum):
     UNIT_CREATED = "unit_created"
     HELD_SETTLED = "held_settled"
     CONFLICT_SETTLED = "conflict_settled"
+    RULE_PUBLISHED = "rule_published"
+    IMPORTED = "imported"
+    DRAW_LIST_OPENED = "draw_list_opened"  # somebody looked at a sealed pool or list
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -24,7 +24,8 @@ NONCE_CHARACTERS_MIN: Final = 16
 SITES_MAX: Final = 20_000
 DRAWN_MAX: Final = 500
 INSPECTORS_MAX: Final = 2_000
-EXCLUSIONS_MAX: Final = 20_000
+EXCLUSIONS_WANTED_MAX: Final = 15_000
+EXCLUSIONS_MAX: Final = 40_000  # what is excluded as recently drawn comes on top of what is asked for
 
 Weight = Annotated[int, Meta(ge=1, le=1_000_000)]
 NONCE_PATTERN: Final = rf"^[0-9A-Za-z_.:-]{{{NONCE_CHARACTERS_MIN},200}}$"
@@ -228,7 +229,7 @@ class PrepareDraw(msgspec.Struct, frozen=True, kw_only=True):
     title: ShortText
     sites: Annotated[list[SiteWanted], Meta(min_length=1, max_length=SITES_MAX)]
     inspectors: Annotated[list[InspectorWanted], Meta(min_length=1, max_length=INSPECTORS_MAX)]
-    exclusions: Annotated[list[Exclusion], Meta(max_length=EXCLUSIONS_MAX)] = []
+    exclusions: Annotated[list[Exclusion], Meta(max_length=EXCLUSIONS_WANTED_MAX)] = []
     rules: DrawRules
     recently_drawn_days: Annotated[int, Meta(ge=1, le=3660)] | None = None
 
@@ -243,7 +244,7 @@ class GiveNonce(msgspec.Struct, frozen=True, kw_only=True):
 class Depart(msgspec.Struct, frozen=True, kw_only=True):
     """`due_on` of the tasks that the inspectors get."""
 
-    due_on: str | None = None
+    due_on: date | None = None
     note: Annotated[str, Meta(max_length=1000)] = ""
 
 

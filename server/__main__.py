@@ -141,6 +141,25 @@ def parts() -> None:
     run_parts(prepared())
 
 
+@cli.group()
+def draw() -> None:
+    """Random draws (双随机): verify what was disclosed."""
+
+
+@draw.command("verify")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--key", help="The server's public key (hex), as published at /sync/v1/keys.")
+@click.option("--commitment", help="The hash that was published before the draw.")
+def verify_draw(file: Path, key: str | None, commitment: str | None) -> None:
+    """Recompute the draw in FILE: needs no database, no network, no settings. Status 1 and what differs, if anything does."""
+    from server.draws import report, verify_file
+
+    content, found = verify_file(file, key, commitment)
+    click.echo("\n".join(report(content, found, key=key, commitment=commitment)))
+    if found:
+        sys.exit(1)
+
+
 def require(settings: Settings, *part_names: str) -> None:
     """Refuse to go on without these parts: only `run` and `parts` start embedded ones."""
     named = {"pg": ("XUNLING_PG__DSN", settings.pg.dsn.get_secret_value()), "s3": ("XUNLING_S3__ENDPOINT", settings.s3.endpoint)}

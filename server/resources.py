@@ -16,6 +16,7 @@ from api.resources import AccessRules, Resources, SyncRules, utc_now
 from server.keys import load_secret, load_signer
 from server.migrate import migration_files
 from server.settings import AuthSettings, LimitSettings, S3Settings, Settings
+from storage.draws import Seal
 from storage.objects import Objects, S3Access
 from storage.photos import PhotoRules
 from storage.pool import open_pool
@@ -44,6 +45,7 @@ async def open_resources(settings: Settings, metrics: Metrics, now: Callable[[],
                 pool=pool,
                 units=UnitsCache(pool),
                 signer=signer,
+                draw_seal=Seal(load_secret(settings.keys_folder, "draws.key")),
                 objects=objects,
                 photo_rules=photo_rules(limits),
                 photo_urls=photo_urls(settings),

@@ -692,3 +692,49 @@ BEGIN
         DELETE FROM ledger_entry e WHERE e.county = p_county AND e.record = ANY (p_gone);
     END IF;
 END $$;
+
+-- ---------------------------------------------------------------------------------------------- draws
+
+-- What a random draw must not show before it is disclosed (docs/draws.md). Not a record, because records travel and the journal
+-- keeps them. plan, secret: AES-256-GCM under a key file of the server. statement, commitment: published when committed.
+-- file: what was disclosed; from then on nothing of it is secret.
+CREATE TABLE draw_sealed (
+    county integer NOT NULL,
+    draw uuid NOT NULL,
+    unit text COLLATE "C" NOT NULL,
+    plan bytea NOT NULL,
+    secret bytea,
+    commitment text COLLATE "C",
+    statement json,
+    committed_at timestamptz,
+    cancelled_at timestamptz,
+    disclosed_at timestamptz,
+    file bytea,
+    PRIMARY KEY (county, draw)
+);
+CREATE INDEX draw_sealed_published ON draw_sealed (committed_at, commitment) WHERE commitment IS NOT NULL;
+CREATE INDEX draw_sealed_commitment ON draw_sealed (commitment) WHERE commitment IS NOT NULL;
+
+-- ---------------------------------------------------------------------------------------------- plans
+
+-- For which version of a plan or response, on which day, with which seasons its tasks were made (storage/plans.py). Only spares
+-- work: the ids of the tasks derive from their cause, so losing a row makes nothing twice.
+CREATE TABLE plan_run (
+    county integer NOT NULL,
+    plan uuid NOT NULL,
+    incarnation integer NOT NULL,
+    version bigint NOT NULL,
+    seasons integer NOT NULL,
+    day date NOT NULL,
+    PRIMARY KEY (county, plan)
+);
+CREATE INDEX record_planned ON record (county, kind, id) WHERE kind IN ('plan', 'response', 'campaign') AND NOT deleted;
+-- Tasks of a plan by day; deleted ones, too: what somebody deleted is not made again.
+CREATE INDEX record_task_origin ON record (county, (body ->> 'origin'), (body ->> 'occurs_on'))
+    WHERE kind = 'task' AND (body ->> 'origin') IS NOT NULL;
+-- When a site was last seen (storage/coverage.py). Unannounced visits are not in it before they are disclosed.
+CREATE INDEX record_seen ON record (county, (body ->> 'site'), (body ->> 'submitted_at'))
+    WHERE kind = 'inspection' AND NOT deleted AND (body ->> 'submitted_at') IS NOT NULL AND stream NOT LIKE '%.visit';
+-- The copies of one letter, one per unit.
+CREATE INDEX record_letter_notice ON record (county, (body ->> 'letter'))
+    WHERE kind = 'notice' AND NOT deleted AND (body ->> 'letter') IS NOT NULL;

@@ -224,7 +224,7 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
         _t("draw.draw", "seeded", "drawn"),
         _t("draw.fail", "seeded", "failed", needs="failure"),
         _t("draw.depart", "drawn", "departed"),
-        _t("draw.disclose", "drawn departed failed", "disclosed", needs="file", guards="departed_or_reason"),
+        _t("draw.disclose", "drawn departed failed", "disclosed", guards="departed_or_reason"),
         _t("draw.cancel", "prepared committed", "cancelled", needs="reason"),
     ),
 }

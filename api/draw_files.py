@@ -1,0 +1,93 @@
+"""What is public: the commitments, and the signed file of a draw once it is disclosed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Final
+
+import msgspec
+from litestar import Response, Router, get
+from litestar.params import FromPath, FromQuery
+from msgspec import Meta
+
+from api.auth import PUBLIC
+from api.dependencies import GivenResources
+from api.resources import Resources
+from contracts.draw import (
+    FORMAT,
+    DrawFile,
+    DrawResult,
+    PublishedPage,
+    digests_of,
+    ordered,
+    seed_of,
+)
+from contracts.problems import Problem, ProblemCode
+from storage import draws
+from storage.draws import DrawRecord, Opened
+
+PAGE_ROWS: Final = 100
+SEPARATOR: Final = "|"
+
+
+def made_file(resources: Resources, found: DrawRecord, opened: Opened, result: DrawResult) -> DrawFile:
+    """From the record and what was sealed, and nothing else: made again it is the same file."""
+    body, last = found.body, found.step("draw.disclose")
+    assert opened.secret is not None
+    assert opened.statement is not None
+    assert last is not None
+    assert body.committed_by is not None
+    assert body.seeded_by is not None
+    file = DrawFile(
+        format=FORMAT,
+        plan=ordered(opened.plan),
+        secret=opened.secret.hex(),
+        digests=digests_of(opened.plan, opened.secret),
+        statement=opened.statement,
+        committed_by=body.committed_by,
+        nonce=body.nonce,
+        nonce_by=body.seeded_by,
+        seed=seed_of(opened.secret, body.nonce, opened.statement.commitment).hex(),
+        result=result,
+        departed=found.step("draw.depart") is not None,
+        why=str(last.args.get("reason", "")),
+        disclosed_at=last.at,
+        public=resources.signer.public_keys[0].public,
+        key=resources.signer.key,
+    )
+    return msgspec.structs.replace(file, sig=resources.signer.sign(file.signed_bytes()))
+
+
+def as_file(content: bytes, commitment: str) -> Response[bytes]:
+    headers = {"Content-Disposition": f'attachment; filename="draw-{commitment[:16]}.json"'}
+    return Response(content, media_type="application/json", headers=headers)
+
+
+@get("", opt=PUBLIC, summary="抽查承诺公示 · Published commitments")
+async def list_published(resources: GivenResources, before: FromQuery[Annotated[str, Meta(max_length=120)] | None] = None) -> PublishedPage:
+    """A hash, how and when; whether it was disclosed or given up. Of all counties together: nothing says who drew whom."""
+    rows = await draws.fetch_published(resources.pool, published_key(before), PAGE_ROWS)
+    last = rows[-1].statement if len(rows) == PAGE_ROWS else None
+    return PublishedPage(draws=rows, next=f"{last.at.isoformat()}{SEPARATOR}{last.commitment}" if last else None)
+
+
+def published_key(before: str | None) -> tuple[datetime, str]:
+    if before is None:
+        return draws.END
+    try:
+        at, commitment = before.split(SEPARATOR)
+        return datetime.fromisoformat(at), commitment
+    except ValueError:
+        raise Problem(ProblemCode.INVALID_VALUE, "before") from None
+
+
+@get("/{commitment:str}/file", opt=PUBLIC, summary="抽查结果文件 · The disclosed file")
+async def download_file(resources: GivenResources, commitment: FromPath[str]) -> Response[bytes]:
+    """For `xunling draw verify`. Not found before disclosure."""
+    content = await draws.fetch_file(resources.pool, commitment)
+    if content is None:
+        raise Problem(ProblemCode.NOT_FOUND)
+    return as_file(content, commitment)
+
+
+PUBLIC_DRAWS: Final = Router("/public/v1/draws", route_handlers=[list_published, download_file], tags=["public"])

@@ -1,0 +1,264 @@
+"""Provable random draws (双随机、一公开): prepare, commit, seed, draw, depart, disclose (docs/draws.md).
+
+Whoever has no part in a draw is told that there is none. Every act is a command on the draw's record, judged by its machine; what
+is sealed is changed only after its command was taken, or so that repeating the request completes it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import msgspec
+from litestar import Response, Router, get, post
+from litestar.params import FromPath, FromQuery, JSONBody
+from uuid_utils.compat import uuid7
+
+from api.auth import LIMITED
+from api.dependencies import GivenCaller, GivenNow, GivenOrigin, GivenPlaces, GivenResources
+from api.draw_acts import READERS, act, is_issuer, issued, opened_of, push_one, readable, result_of, roles_at, shown
+from api.draw_files import as_file, made_file
+from api.draw_plans import complete_plan
+from api.draw_tasks import send_tasks
+from api.resources import Resources
+from contracts.access import Action
+from contracts.draw import (
+    ALGORITHM,
+    SECRET_BYTES,
+    Depart,
+    DrawListOut,
+    DrawOut,
+    Draws,
+    GiveNonce,
+    PrepareDraw,
+    Statement,
+    WithReason,
+    canonical,
+    commitment_of,
+    digests_of,
+)
+from contracts.ids import County
+from contracts.people import Audience, Role
+from contracts.problems import Problem, ProblemCode
+from storage import draws
+from storage.audit_log import Note, insert_note
+from storage.office_push import draft
+from storage.pool import transaction
+from sync.places import stream_name
+from sync.scope import held_duties
+
+DRAWS_MAX: Final = 200
+
+
+@post("", opt=LIMITED, status_code=201, summary="准备抽查 · Prepare a draw")
+async def prepare_draw(
+    data: JSONBody[PrepareDraw], caller: GivenCaller, resources: GivenResources, places: GivenPlaces, now: GivenNow
+) -> DrawOut:
+    """Pool, weights, exclusions and rules, complete. They are sealed; the draw's record carries only its title."""
+    county = places.county_of(data.unit)
+    if county is None or not is_issuer(caller, data.unit, now):
+        raise Problem(ProblemCode.NOT_ALLOWED)
+    plan = await complete_plan(data, county, resources, places, now)
+    async with transaction(resources.pool) as conn:
+        if not await draws.seal_plan(conn, resources.draw_seal, plan):
+            raise Problem(ProblemCode.CONFLICTING_STATE, "draw exists")
+    body = {"unit": data.unit, "title": data.title, "prepared_by": str(caller.person)}
+    mutation = draft(kind="draw", record=data.draw, op="create", now=now, mutation=uuid7(), body=body)
+    await push_one(resources, caller, county, mutation, now)
+    return shown(await issued(resources, caller, places, now, county, data.draw))
+
+
+@post("/{county:int}/{draw:uuid}/commit", opt=LIMITED, status_code=200, summary="承诺 · Commit: publish the hash")
+async def commit_draw(
+    county: FromPath[County],
+    draw: FromPath[UUID],
+    caller: GivenCaller,
+    resources: GivenResources,
+    places: GivenPlaces,
+    now: GivenNow,
+) -> DrawOut:
+    """The server makes the secret, once. From here nothing of the plan can be changed unseen."""
+    found = await issued(resources, caller, places, now, county, draw)
+    if found.body.state == "prepared":
+        opened = await opened_of(resources, found)
+        secret = secrets.token_bytes(SECRET_BYTES)
+        statement = stated(resources, commitment_of(digests_of(opened.plan, secret)), now)
+        async with transaction(resources.pool) as conn:
+            await draws.commit_sealed(conn, resources.draw_seal, opened.plan, secret, statement)
+    kept = (await opened_of(resources, found)).statement
+    if kept is None:
+        raise Problem(ProblemCode.CONFLICTING_STATE, "no commitment")
+    fields = {"commitment": (None, kept.commitment)}
+    return shown(await act(resources, caller, found, "draw.commit", now, fields))
+
+
+def stated(resources: Resources, commitment: str, now: datetime) -> Statement:
+    statement = Statement(commitment=commitment, algorithm=ALGORITHM, at=now, key=resources.signer.key)
+    return msgspec.structs.replace(statement, sig=resources.signer.sign(statement.signed_bytes()))
+
+
+@post("/{county:int}/{draw:uuid}/nonce", opt=LIMITED, status_code=200, summary="提供随机数 · The second party's nonce")
+async def give_nonce(
+    county: FromPath[County],
+    draw: FromPath[UUID],
+    data: JSONBody[GiveNonce],
+    caller: GivenCaller,
+    resources: GivenResources,
+    places: GivenPlaces,
+    now: GivenNow,
+) -> DrawOut:
+    """From an auditor who neither prepared nor committed; once, and only after the commitment that it names."""
+    found = await readable(resources, caller, places, now, county, draw)
+    if Role.AUDITOR not in roles_at(caller, found.body.unit, places, now):
+        raise Problem(ProblemCode.NOT_ALLOWED)
+    statement = (await opened_of(resources, found)).statement
+    if found.body.commitment is not None and (statement is None or statement.commitment != found.body.commitment):
+        raise Problem(ProblemCode.CONFLICTING_STATE, "no commitment")
+    fields = {"nonce": ("", data.nonce)}
+    return shown(await act(resources, caller, found, "draw.seed", now, fields, {"commitment": data.commitment}))
+
+
+@post("/{county:int}/{draw:uuid}/draw", opt=LIMITED, status_code=200, summary="抽取 · Draw")
+async def draw_now(
+    county: FromPath[County],
+    draw: FromPath[UUID],
+    caller: GivenCaller,
+    resources: GivenResources,
+    places: GivenPlaces,
+    now: GivenNow,
+) -> DrawOut:
+    """Nothing is decided here: the list is fixed since the nonce. Where no list is possible, the draw fails by name."""
+    found = await issued(resources, caller, places, now, county, draw)
+    if found.body.state != "seeded":
+        return shown(await act(resources, caller, found, "draw.draw", now))  # the machine says what would be allowed
+    failure = (await result_of(found, await opened_of(resources, found))).failure
+    if failure is not None:
+        return shown(await act(resources, caller, found, "draw.fail", now, args={"failure": failure.name}))
+    return shown(await act(resources, caller, found, "draw.draw", now))
+
+
+@post("/{county:int}/{draw:uuid}/depart", opt=LIMITED, status_code=200, summary="出发 · Depart: inspectors get their tasks")
+async def depart(
+    county: FromPath[County],
+    draw: FromPath[UUID],
+    data: JSONBody[Depart],
+    caller: GivenCaller,
+    resources: GivenResources,
+    places: GivenPlaces,
+    now: GivenNow,
+) -> DrawOut:
+    """Each inspector gets one task, in the stream of their own unit. Asked again, it completes what was cut short."""
+    found = await issued(resources, caller, places, now, county, draw)
+    if found.body.state != "departed":
+        found = await act(resources, caller, found, "draw.depart", now)
+    opened = await opened_of(resources, found)
+    await send_tasks(resources, places, found, opened, await result_of(found, opened), data, now)
+    return shown(found)
+
+
+@post("/{county:int}/{draw:uuid}/disclose", opt=LIMITED, status_code=200, summary="公开 · Disclose: the file for everybody")
+async def disclose(
+    county: FromPath[County],
+    draw: FromPath[UUID],
+    data: JSONBody[WithReason],
+    caller: GivenCaller,
+    resources: GivenResources,
+    places: GivenPlaces,
+    now: GivenNow,
+) -> Response[bytes]:
+    """The signed file, from now on public. A list that was drawn and not followed is disclosed with the reason."""
+    found = await issued(resources, caller, places, now, county, draw)
+    if found.body.state != "disclosed":
+        args = {"reason": data.reason} if data.reason else {}
+        found = await act(resources, caller, found, "draw.disclose", now, args=args)
+    opened = await opened_of(resources, found)
+    content = opened.file
+    if content is None:
+        file = made_file(resources, found, opened, await result_of(found, opened))
+        content = canonical(file) + b"\n"
+        await draws.keep_file(resources.pool, county, draw, content, file.disclosed_at)
+    return as_file(content, str(found.body.commitment))
+
+
+@post("/{county:int}/{draw:uuid}/cancel", opt=LIMITED, status_code=200, summary="取消 · Give up a draw, before its nonce")
+async def cancel(
+    county: FromPath[County],
+    draw: FromPath[UUID],
+    data: JSONBody[WithReason],
+    caller: GivenCaller,
+    resources: GivenResources,
+    places: GivenPlaces,
+    now: GivenNow,
+) -> DrawOut:
+    """Its commitment stays published, as given up. After the nonce there is no way but to disclose."""
+    found = await issued(resources, caller, places, now, county, draw)
+    if found.body.state != "cancelled":
+        found = await act(resources, caller, found, "draw.cancel", now, args={"reason": data.reason})
+    await draws.mark_cancelled(resources.pool, county, draw, now)
+    return shown(found)
+
+
+# ------------------------------------------------------------------------------------------------ reading
+
+
+@get("", opt=LIMITED, summary="抽查列表 · Draws of the caller's units")
+async def list_draws(
+    caller: GivenCaller, resources: GivenResources, places: GivenPlaces, now: GivenNow, county: FromQuery[County]
+) -> Draws:
+    """The last changed first. Never a pool or a list."""
+    units = {code for duty in held_duties(caller.duties, now) if duty.role in READERS for code in places.below(duty.unit)}
+    streams = [stream_name(code, Audience.SECRET) for code in units if places.county_of(code) == county]
+    if not streams:
+        raise Problem(ProblemCode.NOT_ALLOWED)
+    return Draws(draws=[shown(found) for found in await draws.fetch_draws(resources.pool, county, streams, DRAWS_MAX)])
+
+
+@get("/{county:int}/{draw:uuid}", opt=LIMITED, summary="抽查 · One draw")
+async def show_draw(
+    county: FromPath[County],
+    draw: FromPath[UUID],
+    caller: GivenCaller,
+    resources: GivenResources,
+    places: GivenPlaces,
+    now: GivenNow,
+) -> DrawOut:
+    """Its states and its story."""
+    return shown(await readable(resources, caller, places, now, county, draw))
+
+
+@get("/{county:int}/{draw:uuid}/list", opt=LIMITED, summary="密封名单 · The sealed pool and list")
+async def open_list(
+    county: FromPath[County],
+    draw: FromPath[UUID],
+    caller: GivenCaller,
+    resources: GivenResources,
+    places: GivenPlaces,
+    now: GivenNow,
+    origin: GivenOrigin,
+) -> DrawListOut:
+    """For the issuing unit alone; each opening is in the audit log. No result before it is drawn."""
+    found = await issued(resources, caller, places, now, county, draw)
+    opened = await opened_of(resources, found)
+    result = await result_of(found, opened) if found.body.state in ("drawn", "failed", "departed", "disclosed") else None
+    async with transaction(resources.pool) as conn:
+        note = Note(
+            action=Action.DRAW_LIST_OPENED,
+            person=caller.person,
+            device=caller.device,
+            subject=f"{county}/{draw}",
+            unit=found.body.unit,
+            detail={"state": found.body.state},
+        )
+        await insert_note(conn, note, origin, now)
+    return DrawListOut(plan=opened.plan, result=result)
+
+
+DRAWS: Final = Router(
+    "/office/v1/draws",
+    route_handlers=[
+        list_draws, prepare_draw, show_draw, open_list, commit_draw, give_nonce, draw_now, depart, disclose, cancel,
+    ],
+    tags=["draws"],
+)  # fmt: skip

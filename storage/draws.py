@@ -1,0 +1,272 @@
+"""Draws: what is sealed until disclosure, and what everybody may see (docs/draws.md).
+
+The state of a draw is its record, written by the mutation path; here is only what must not travel. What was drawn is nowhere:
+it follows from plan, secret, commitment and nonce, and is computed when it is asked for (`drawn_of`).
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final, LiteralString
+
+import msgspec
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from contracts.draw import (
+    DrawPlan,
+    DrawResult,
+    InspectorWanted,
+    Published,
+    SiteWanted,
+    Statement,
+    canonical,
+    commitment_of,
+    digests_of,
+    ordered,
+    seed_of,
+)
+from contracts.ids import County, PersonId, RecordId, StreamName, UnitCode, Version
+from contracts.kind import Step
+from contracts.kinds.draw import Draw
+from storage.pool import Connection, Executor
+from sync.draw import draw
+
+_NONCE_BYTES: Final = 12
+_PLAN: Final = "plan"
+_SECRET: Final = "secret"  # noqa: S105 - the name of a part
+_DRAW: Final = msgspec.json.Decoder(Draw)
+
+
+class Seal:
+    """AES-256-GCM; what is sealed can be opened only as the same part of the same draw."""
+
+    def __init__(self, key: bytes) -> None:
+        self._aead = AESGCM(key)
+
+    def close(self, county: County, draw: RecordId, part: str, content: bytes) -> bytes:
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        return nonce + self._aead.encrypt(nonce, content, _place(county, draw, part))
+
+    def open(self, county: County, draw: RecordId, part: str, sealed: bytes) -> bytes:
+        """InvalidTag when it was changed, moved, or sealed with another key."""
+        return self._aead.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], _place(county, draw, part))
+
+
+def _place(county: County, draw: RecordId, part: str) -> bytes:
+    return f"xunling-draw/{county}/{draw}/{part}".encode()
+
+
+class Opened(msgspec.Struct, frozen=True, kw_only=True):
+    """A draw's sealed part, opened. No `secret` before it is committed. Never logged: it has no reason to be."""
+
+    plan: DrawPlan
+    secret: bytes | None
+    statement: Statement | None
+    file: bytes | None
+
+
+class DrawRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The record as it is now."""
+
+    county: County
+    id: RecordId
+    version: Version
+    body: Draw
+
+    def step(self, command: str) -> Step | None:
+        """The last time this was done."""
+        return next((step for step in reversed(self.body.steps) if step.command == command), None)
+
+
+def drawn_of(opened: Opened, nonce: str) -> DrawResult:
+    """What the draw gives: the same whenever it is asked. The draw is committed and seeded."""
+    assert opened.secret is not None
+    assert opened.statement is not None
+    return draw(opened.plan, seed_of(opened.secret, nonce, opened.statement.commitment))
+
+
+# ------------------------------------------------------------------------------------------------ sealed
+
+
+# Another plan may take its place only while there is no record of the draw: a repeated request that died half-way.
+SQL_UPSERT_SEALED: Final[LiteralString] = """
+    INSERT INTO draw_sealed (county, draw, unit, plan) VALUES ($1, $2, $3, $4)
+    ON CONFLICT (county, draw) DO UPDATE SET unit = EXCLUDED.unit, plan = EXCLUDED.plan
+    WHERE draw_sealed.commitment IS NULL
+      AND NOT EXISTS (SELECT 1 FROM record r WHERE r.county = draw_sealed.county AND r.id = draw_sealed.draw)
+"""
+
+
+async def seal_plan(conn: Connection, seal: Seal, plan: DrawPlan) -> bool:
+    """Keep the plan of a draw to be; False when the draw exists."""
+    sealed = seal.close(plan.county, plan.draw, _PLAN, canonical(ordered(plan)))
+    return (await conn.execute(SQL_UPSERT_SEALED, plan.county, plan.draw, plan.unit, sealed)).endswith(" 1")
+
+
+SQL_FETCH_SEALED: Final[LiteralString] = "SELECT plan, secret, statement, file FROM draw_sealed WHERE county = $1 AND draw = $2"
+
+
+async def open_draw(executor: Executor, seal: Seal, county: County, draw: RecordId) -> Opened | None:
+    row = await executor.fetchrow(SQL_FETCH_SEALED, county, draw)
+    return _opened(row, seal, county, draw) if row else None
+
+
+def _opened(row: Any, seal: Seal, county: County, draw: RecordId) -> Opened:
+    return Opened(
+        plan=msgspec.json.decode(seal.open(county, draw, _PLAN, row["plan"]), type=DrawPlan),
+        secret=seal.open(county, draw, _SECRET, row["secret"]) if row["secret"] else None,
+        statement=msgspec.json.decode(row["statement"], type=Statement) if row["statement"] else None,
+        file=row["file"],
+    )
+
+
+# The first commitment stays: a second one would be a second try at a luckier secret.
+SQL_COMMIT_SEALED: Final[LiteralString] = """
+    UPDATE draw_sealed SET secret = $3, commitment = $4, statement = $5::json, committed_at = $6
+    WHERE county = $1 AND draw = $2 AND commitment IS NULL AND cancelled_at IS NULL
+"""
+
+
+async def commit_sealed(conn: Connection, seal: Seal, plan: DrawPlan, secret: bytes, statement: Statement) -> None:
+    """Keep the secret with the statement that commits to it, unless there is one already."""
+    assert statement.commitment == commitment_of(digests_of(plan, secret))
+    sealed = seal.close(plan.county, plan.draw, _SECRET, secret)
+    text = msgspec.json.encode(statement).decode()
+    await conn.execute(SQL_COMMIT_SEALED, plan.county, plan.draw, sealed, statement.commitment, text, statement.at)
+
+
+SQL_MARK_CANCELLED: Final[LiteralString] = (
+    "UPDATE draw_sealed SET cancelled_at = $3 WHERE county = $1 AND draw = $2 AND cancelled_at IS NULL"
+)
+
+
+async def mark_cancelled(executor: Executor, county: County, draw: RecordId, at: datetime) -> None:
+    await executor.execute(SQL_MARK_CANCELLED, county, draw, at)
+
+
+SQL_KEEP_FILE: Final[LiteralString] = """
+    UPDATE draw_sealed SET file = $3, disclosed_at = $4 WHERE county = $1 AND draw = $2 AND file IS NULL
+"""
+
+
+async def keep_file(executor: Executor, county: County, draw: RecordId, file: bytes, at: datetime) -> None:
+    await executor.execute(SQL_KEEP_FILE, county, draw, file, at)
+
+
+SQL_FETCH_RECENT: Final[LiteralString] = """
+    SELECT s.draw, s.plan, s.secret, s.statement, s.file, r.body
+    FROM draw_sealed s JOIN record r ON r.county = s.county AND r.id = s.draw
+    WHERE s.county = $1 AND s.unit = $2 AND s.committed_at >= $3 AND r.body ->> 'state' IN ('departed', 'disclosed')
+    ORDER BY s.committed_at, s.draw
+"""
+
+
+async def fetch_recently_drawn(
+    executor: Executor, seal: Seal, county: County, unit: UnitCode, since: datetime
+) -> tuple[dict[str, RecordId], dict[str, RecordId]]:
+    """Sites and inspectors of the unit's draws that were committed since then and followed -> the draw."""
+    sites: dict[str, RecordId] = {}
+    inspectors: dict[str, RecordId] = {}
+    for row in await executor.fetch(SQL_FETCH_RECENT, county, unit, since):
+        body = _DRAW.decode(row["body"])
+        if not any(step.command == "draw.depart" for step in body.steps):
+            continue
+        for visit in drawn_of(_opened(row, seal, county, row["draw"]), body.nonce).visits:
+            sites[visit.site] = row["draw"]
+            for inspector in visit.inspectors:
+                inspectors[inspector] = row["draw"]
+    return sites, inspectors
+
+
+def since_days(now: datetime, days: int) -> datetime:
+    return now - timedelta(days=days)
+
+
+# ------------------------------------------------------------------------------------------------ records
+
+
+SQL_FETCH_DRAW: Final[LiteralString] = """
+    SELECT id, incarnation, version, body FROM record WHERE county = $1 AND id = $2 AND kind = 'draw' AND NOT deleted
+"""
+
+
+async def fetch_draw(executor: Executor, county: County, draw: RecordId) -> DrawRecord | None:
+    row = await executor.fetchrow(SQL_FETCH_DRAW, county, draw)
+    return _record(row, county) if row else None
+
+
+SQL_FETCH_DRAWS: Final[LiteralString] = """
+    SELECT id, incarnation, version, body FROM record
+    WHERE county = $1 AND stream = ANY ($2::text[]) AND kind = 'draw' AND NOT deleted ORDER BY changed_at DESC, id LIMIT $3
+"""
+
+
+async def fetch_draws(executor: Executor, county: County, streams: Collection[StreamName], limit: int) -> list[DrawRecord]:
+    """The draws of these streams, the last changed first."""
+    return [_record(row, county) for row in await executor.fetch(SQL_FETCH_DRAWS, county, list(streams), limit)]
+
+
+def _record(row: Any, county: County) -> DrawRecord:
+    return DrawRecord(county=county, id=row["id"], version=(row["incarnation"], row["version"]), body=_DRAW.decode(row["body"]))
+
+
+SQL_FETCH_POOL_SITES: Final[LiteralString] = """
+    SELECT r.id, r.body ->> 'name' AS name, r.body ->> 'unit' AS unit
+    FROM unnest($1::integer[], $2::uuid[]) w (county, id) JOIN record r ON r.county = w.county AND r.id = w.id
+    WHERE r.kind = 'site' AND NOT r.deleted
+"""
+
+
+async def fetch_pool_sites(executor: Executor, wanted: Sequence[SiteWanted]) -> dict[RecordId, tuple[str, UnitCode]]:
+    """(name, unit) of those that exist."""
+    rows = await executor.fetch(SQL_FETCH_POOL_SITES, [w.county for w in wanted], [w.id for w in wanted])
+    return {row["id"]: (row["name"], row["unit"]) for row in rows}
+
+
+SQL_FETCH_POOL_PEOPLE: Final[LiteralString] = """
+    SELECT DISTINCT p.id, p.name, y.unit
+    FROM unnest($1::uuid[], $2::text[]) w (id, unit) JOIN person p ON p.id = w.id
+    JOIN duty y ON y.person = p.id AND y.unit = w.unit AND y.starts <= $3 AND (y.ends IS NULL OR y.ends > $3)
+    WHERE p.disabled_at IS NULL
+"""
+
+
+async def fetch_pool_people(executor: Executor, wanted: Sequence[InspectorWanted], now: datetime) -> dict[tuple[PersonId, UnitCode], str]:
+    """Names of those who have a duty at that unit now."""
+    rows = await executor.fetch(SQL_FETCH_POOL_PEOPLE, [w.id for w in wanted], [w.unit for w in wanted], now)
+    return {(row["id"], row["unit"]): row["name"] for row in rows}
+
+
+# ------------------------------------------------------------------------------------------------ public
+
+
+END: Final = (datetime.fromisoformat("9999-12-31T00:00:00+00:00"), "")
+
+SQL_FETCH_PUBLISHED: Final[LiteralString] = """
+    SELECT statement, disclosed_at, cancelled_at FROM draw_sealed
+    WHERE commitment IS NOT NULL AND (committed_at, commitment) < ($1, $2)
+    ORDER BY committed_at DESC, commitment DESC LIMIT $3
+"""
+
+
+async def fetch_published(executor: Executor, before: tuple[datetime, str], limit: int) -> list[Published]:
+    """Commitments of all counties, the newest first: no place, no names, no counts."""
+    rows = await executor.fetch(SQL_FETCH_PUBLISHED, *before, limit)
+    return [
+        Published(
+            statement=msgspec.json.decode(row["statement"], type=Statement),
+            disclosed_at=row["disclosed_at"],
+            cancelled_at=row["cancelled_at"],
+        )
+        for row in rows
+    ]
+
+
+SQL_FETCH_FILE: Final[LiteralString] = "SELECT file FROM draw_sealed WHERE commitment = $1 AND file IS NOT NULL"
+
+
+async def fetch_file(executor: Executor, commitment: str) -> bytes | None:
+    """The disclosed file, as it was signed. None before disclosure."""
+    return await executor.fetchval(SQL_FETCH_FILE, commitment)
