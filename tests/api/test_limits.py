@@ -322,6 +322,37 @@ async def test_a_cancelled_wait_and_a_failing_task_give_their_place_back() -> No
         assert gate.running == 1
 
 
+async def test_on_a_slow_day_fewer_may_wait() -> None:
+    gate = Admission(running_max=1, waiting_max=100)
+    gate.service_seconds = 1.0
+    async with gate.slot():
+        waiting = [asyncio.create_task(gate.slot().__aenter__()) for _ in range(10)]
+        await asyncio.sleep(0.01)
+        assert gate.waiting == 3, "the fourth would wait longer than three seconds"
+        assert gate.refused == 7
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_those_sent_away_get_turns_one_after_the_other() -> None:
+    gate = Admission(running_max=1, waiting_max=0)
+    gate.service_seconds = 2.0
+    told = []
+    async with gate.slot():
+        for _ in range(60):
+            with pytest.raises(Problem) as caught:
+                async with gate.slot():
+                    raise AssertionError("nobody may wait")
+            assert caught.value.retry_after_s is not None
+            told.append(caught.value.retry_after_s)
+    foreseen = told[:28]
+    assert foreseen == sorted(foreseen)
+    assert len(set(foreseen)) > 20, "they come spread, not all at once"
+    assert foreseen[-1] > 35
+    assert all(30 <= seconds <= 60 for seconds in told[30:]), "who cannot be foreseen asks again within a minute"
+
+
 async def test_a_flood_of_exchanges_is_answered_honestly(world: World, app: Litestar) -> None:
     gate = Admission(running_max=1, waiting_max=2)
     object.__setattr__(app.state.resources, "exchanges", gate)
