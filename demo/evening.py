@@ -15,7 +15,7 @@ from demo.radio import Signal
 from demo.stage import Stage
 from phone.exchange import Ended
 
-ATTEMPTS_MAX: Final = 60
+ATTEMPTS_MAX: Final = 300
 PAUSE_S: Final = 0.4
 KILL_AT_SHARE: Final = 0.3  # of the photos' bytes
 QUIET_ROUNDS_MAX: Final = 6

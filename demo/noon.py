@@ -14,6 +14,7 @@ from phone.exchange import Ended
 from phone.faults import Killed
 
 PIECES_BEFORE_DEATH: Final = 3
+UPLOADS_MAX: Final = 20
 
 
 async def before_noon(stage: Stage) -> None:
@@ -116,10 +117,11 @@ async def a_killed_upload(stage: Stage) -> None:
     await he.sync_fully(Signal.ONE_BAR)
     he.radio.die_after_puts = PIECES_BEFORE_DEATH
     seen["size"] = stage.notebook.photos_of("he")[0].bytes
-    try:
-        await he.upload(Signal.ONE_BAR)
-    except Killed:
-        seen["before"] = he.radio.traffic.photo_bytes
+    while "before" not in seen:
+        try:
+            await he.upload(Signal.ONE_BAR)
+        except Killed:
+            seen["before"] = he.radio.traffic.photo_bytes
     kib = seen["size"] // 1024
     stage.tell(
         he,
@@ -130,7 +132,7 @@ async def a_killed_upload(stage: Stage) -> None:
     )
     stage.at("16:20")
     he.reopen()
-    for _ in range(6):
+    for _ in range(UPLOADS_MAX):
         uploaded = await he.upload(Signal.ONE_BAR)
         if uploaded.ended is Ended.COMPLETE:
             break

@@ -42,5 +42,5 @@ def _unbreakable(pieces: list[str]) -> list[str]:
 
 def wrapped_text(zh: str, en: str, cells: int, style: str = "") -> Text:
     """Chinese, and its English below it, dimmed."""
-    text = Text(wrapped(zh, cells), style)
+    text = Text().append(wrapped(zh, cells), style)
     return text.append("\n" + wrapped(en, cells), "dim") if en else text
