@@ -17,7 +17,7 @@ from storage.objects import Objects, photo_key, rendering_key
 from storage.transfers import enqueue_open
 from tests.carrying import OTHER_COUNTY, OTHER_TOWNSHIP, OTHER_VILLAGE, carry_all, carry_blobs
 from tests.photo_builder import jpeg, picture, sha256_of
-from tests.world import COUNTY, TOWNSHIP, VILLAGE_A, World, open_world
+from tests.world import COUNTY, TOWNSHIP, VILLAGE_A, VILLAGE_B, World, open_world
 
 SITE = {"name": "界河工地", "unit": VILLAGE_A, "subjects": ["construction_dust"]}
 POINTS = ("fetched", "pushed", "marked")
@@ -140,6 +140,33 @@ async def test_every_step_dies_at_every_point_in_turn(world: World) -> None:
             break
     assert deaths > 3
     assert len(await arrived(world, site)) == 3
+    await assert_sound(world)
+
+
+async def test_a_child_that_is_still_on_its_way_home_finds_its_parent_where_that_is(world: World) -> None:
+    """The way back dies between the site and its photo; meanwhile the site moves on to another village."""
+    a, lead = await people(world)
+    there = await world.phone(await world.person("丙镇", (Role.TOWNSHIP_LEAD, OTHER_TOWNSHIP)))
+    site = a.create("site", COUNTY, SITE)
+    photo = a.add_photo(site, b"goes there and back")
+    await a.sync()
+    await lead.sync()
+    lead.edit(site, {"unit": OTHER_VILLAGE})
+    await lead.sync()
+    await carry_all(world)
+    await there.sync()
+    there.edit(photo, {"caption": "对岸所写"})
+    there.edit(site, {"unit": VILLAGE_A})
+    await there.sync()
+    with pytest.raises(Killed):
+        await carry_all(world, dying("marked"))
+    await lead.sync()
+    lead.edit(site, {"unit": VILLAGE_B})
+    await lead.sync()
+    where = "SELECT stream, deleted, moved_to, body ->> 'caption' FROM record WHERE county = $1 AND id = $2"
+    assert (await world.pool.fetchrow(where, COUNTY, photo))["moved_to"] == OTHER_COUNTY
+    await carry_all(world)
+    assert tuple(await world.pool.fetchrow(where, COUNTY, photo)) == (f"{VILLAGE_B}.field", False, None, "对岸所写")
     await assert_sound(world)
 
 

@@ -55,7 +55,10 @@ async def test_a_late_edit_meets_another_one_there_and_both_values_are_shown(day
     c = await day.member("丙", OTHER_VILLAGE)
     there = await day.world.phone(await day.world.person("丙镇", (Role.TOWNSHIP_LEAD, OTHER_TOWNSHIP)))
     site = shared_site(a, note="旧")
-    await sync(a, lead)
+    for k in range(4):  # versions here are higher than they will be there
+        a.edit(site, {"address": f"江北 {k} 号"})
+        await sync(a)
+    await sync(lead)
     lead.edit(site, {"unit": OTHER_VILLAGE})
     await sync(lead)
     await carry_all(day.world)
@@ -70,6 +73,23 @@ async def test_a_late_edit_meets_another_one_there_and_both_values_are_shown(day
     assert {conflict["kept"], conflict["lost"]} == {"甲村看过", "丙村看过"}
     assert conflict["person"] == str(a.account.person)
     assert conflict["why"] == OVERLAP
+
+
+async def test_whoever_gives_it_away_has_not_seen_what_others_wrote_before(day: Day) -> None:
+    """The copy has what a colleague wrote; the giver, offline since before that, writes the same field after giving it away."""
+    a, lead = await day.member("甲"), await day.lead()
+    there = await day.world.phone(await day.world.person("丙镇", (Role.TOWNSHIP_LEAD, OTHER_TOWNSHIP)))
+    site = shared_site(a, note="旧")
+    await sync(a, lead)
+    a.edit(site, {"note": "甲写的"})
+    await sync(a)
+    lead.edit(site, {"unit": OTHER_VILLAGE})
+    lead.edit(site, {"note": "镇长写的"})
+    await sync(lead)
+    await carry_all(day.world)
+    await sync(there)
+    conflict = only_conflict(there).body
+    assert {conflict["kept"], conflict["lost"]} == {"甲写的", "镇长写的"}
 
 
 async def test_it_comes_back_and_what_waited_on_the_way_finds_it(day: Day) -> None:
@@ -112,3 +132,23 @@ async def test_a_grid_member_proposes_a_move_and_the_office_decides(day: Day) ->
     await sync(c, a)
     assert body(c, site)["note"] == "在界河那边"
     assert hidden(a, site)
+
+
+async def test_a_fix_that_a_department_made_offline_follows_the_problem_it_was_assigned(day: Day) -> None:
+    """The department holds a projection, which does not exist there: its photo and its command go after the problem itself."""
+    case = await assigned(day)
+    there = await day.world.phone(await day.world.person("丙镇", (Role.TOWNSHIP_LEAD, OTHER_TOWNSHIP)))
+    case.lead.edit(case.problem, {"unit": OTHER_VILLAGE})
+    await sync(case.lead)
+    photo = case.handler.add_photo(case.assignment, b"after", purpose="after")
+    started = case.handler.command(case.assignment, "problem.start")
+    submitted = case.handler.command(case.assignment, "problem.submit_fix", args={"photos": [str(photo)], "note": "已整改"})
+    await sync(case.handler)
+    assert [result(case.handler, made) for made in (started, submitted)] == [(Outcome.APPLIED, FORWARDED)] * 2
+    assert hidden(case.handler, case.assignment)
+    await carry_all(day.world)
+    await sync(there)
+    assert body(there, case.problem)["state"] == "submitted"
+    assert [view.id for view in there.children(case.problem)] == [photo]
+    async for report in audit(day.world.pool):
+        assert report.differences == []
