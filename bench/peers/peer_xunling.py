@@ -1,4 +1,5 @@
-"""Xunling itself: `python -m server serve` on its embedded PostgreSQL, stock settings, real tokens, real mutations.
+"""Xunling itself: `python -m server serve` on its embedded PostgreSQL, stock settings, real tokens, real mutations; with one
+server process (`xunling`) and with two (`xunling-2`).
 
 Push: one exchange with 25 creations of inspections, zstd both ways; a record counts as accepted when its outcome says
 `applied`. Every device of the workload is a phone of its own with person, duty and token. Pull: one exchange with a cursor.
@@ -8,7 +9,6 @@ in the inspection's body beside its own required fields.
 
 from __future__ import annotations
 
-import os
 import sys
 from itertools import count
 from pathlib import Path
@@ -94,11 +94,11 @@ class XunlingReader(Device):
 
 
 class Xunling(Adapter):
-    name = "xunling"
     client_procs = 1
 
-    def __init__(self, workers: int | None = None) -> None:
-        self.workers = workers or int(os.environ.get("XUNLING_BENCH_WORKERS", "1"))
+    def __init__(self, workers: int = 1, name: str = "xunling") -> None:
+        self.workers = workers
+        self.name = name
         self.installation: Installation | None = None
         self.places: dict[str, int] = {}  # data set or push run -> county
         self.phones: dict[str, list[Phone]] = {}
@@ -158,4 +158,4 @@ class Xunling(Adapter):
 
 
 def systems() -> list[Adapter]:
-    return [Xunling()]
+    return [Xunling(), Xunling(workers=2, name="xunling-2")]
