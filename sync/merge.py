@@ -71,7 +71,8 @@ def merge_fields(
     for field, (old, new) in edits.items():
         current = get_field(result, field)
         merged = _merge_value(policy_of(field, rules), current, old, new)
-        seen = has_seen(sight, record.writer(field), current, old)
+        # Who had this very value before them has seen it: own unsent work keeps the root of a chain behind what is on screen.
+        seen = current == old or has_seen(sight, record.writer(field), current, old)
         if not seen and current != new and not _is_empty(current) and not _keeps_both(field, rules):
             author, writer = (sight.device, sight.n), record.writer(field)
             lost.append(Lost(field, kept=new, lost=current, kept_by=author, lost_by=(writer.device, writer.n)))
