@@ -75,10 +75,13 @@ def published_key(before: str | None) -> tuple[datetime, str]:
     if before is None:
         return draws.END
     try:
-        at, commitment = before.split(SEPARATOR)
-        return datetime.fromisoformat(at), commitment
+        text, commitment = before.split(SEPARATOR)
+        at = datetime.fromisoformat(text)
     except ValueError:
         raise Problem(ProblemCode.INVALID_VALUE, "before") from None
+    if at.tzinfo is None:
+        raise Problem(ProblemCode.INVALID_VALUE, "before")
+    return at, commitment
 
 
 @get("/{commitment:str}/file", opt=PUBLIC, summary="抽查结果文件 · The disclosed file")

@@ -45,7 +45,7 @@ async def send_tasks(
             op="create",
             now=now,
             mutation=derived_mutation_id("draw", found.id, inspector.id),
-            body=msgspec.to_builtins(task),
+            body=msgspec.to_builtins(task) | {"visit_mode": "double_random"},
         )
         by_county.setdefault(county, []).append(mutation)
     reference = await resources.units.reference()

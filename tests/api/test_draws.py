@@ -1,0 +1,241 @@
+"""Each route of a draw: who may ask, what is refused, and that a request which was cut short is completed by repeating it."""
+
+import uuid
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from cryptography.exceptions import InvalidTag
+
+from contracts.draw import DrawFile, PublishedPage
+from contracts.people import Role
+from server.settings import Settings
+from storage import draws
+from storage.draws import Seal, open_draw
+from sync.draw import verify
+from tests.draws import ISSUER, NONCE, WATER, Drawing
+from tests.world import COUNTY, DEPARTMENT, MORNING, TOWNSHIP, open_world
+
+
+@pytest.fixture
+async def drawing(settings: Settings, tmp_path: Path) -> AsyncIterator[Drawing]:
+    async with open_world(settings, tmp_path) as world:
+        yield await Drawing(world).set_up()
+
+
+async def prepare(drawing: Drawing, phone: Any = None, **changed: Any) -> Any:
+    return await drawing.call(phone or drawing.supervisor, "POST", "/office/v1/draws", json=drawing.wanted(**changed))
+
+
+# ------------------------------------------------------------------------------------------------ preparing
+
+
+async def test_only_a_supervisor_or_department_lead_of_the_very_unit_prepares(drawing: Drawing) -> None:
+    for phone in (drawing.lead, drawing.member, drawing.auditor):
+        assert (await prepare(drawing, phone)).status_code == 403
+    assert (await prepare(drawing, unit=DEPARTMENT)).status_code == 403, "the county draws as the county"
+    assert (await prepare(drawing, unit="nowhere")).status_code == 403
+    lead = await drawing.world.phone(await drawing.world.person("水利", (Role.DEPARTMENT_LEAD, WATER)))
+    assert (await prepare(drawing, lead, unit=WATER)).status_code == 201
+
+
+async def test_a_pool_names_only_what_there_is_in_the_area_of_the_unit(drawing: Drawing) -> None:
+    strange = [{"id": str(uuid.UUID(int=5)), "county": COUNTY}]
+    refused = await prepare(drawing, sites=strange)
+    assert refused.json()["code"] == "invalid_value"
+    assert refused.json()["details"]["unknown"] == [str(uuid.UUID(int=5))]
+    nobody = await prepare(drawing, inspectors=[{"id": str(drawing.inspectors[0][0].id), "unit": WATER}])
+    assert nobody.json()["details"]["unknown"] == [str(drawing.inspectors[0][0].id)], "no duty there"
+    hanyin = await drawing.world.phone(await drawing.world.person("汉阴督办", (Role.COUNTY_SUPERVISOR, "610921")))
+    outside = await prepare(drawing, hanyin, unit="610921", exclusions=[])
+    assert len(outside.json()["details"]["unknown"]) == 6
+
+
+async def test_rules_that_contradict_each_other_are_named(drawing: Drawing) -> None:
+    rules = {"sites": 2, "team_size": 1, "departments": [DEPARTMENT, WATER]}
+    refused = await prepare(drawing, rules=rules)
+    assert refused.json()["details"]["faults"] == ["team_size: smaller than the number of departments"]
+
+
+async def test_a_draw_is_prepared_once(drawing: Drawing) -> None:
+    await drawing.prepared()
+    again = await prepare(drawing, title="另一事项")
+    assert (again.status_code, again.json()["code"]) == (409, "conflicting_state")
+    listed = await drawing.call(drawing.supervisor, "GET", drawing.path("list"))
+    assert listed.json()["plan"]["title"] != "另一事项"
+    assert listed.json()["result"] is None
+
+
+async def test_a_preparation_that_died_before_its_record_is_done_again(drawing: Drawing, monkeypatch: pytest.MonkeyPatch) -> None:
+    await break_once(monkeypatch, "api.draws.push_one")
+    assert (await failing(prepare(drawing))) is True
+    assert (await drawing.call(drawing.supervisor, "GET", drawing.path())).status_code == 404
+    assert (await prepare(drawing)).status_code == 201
+
+
+# ------------------------------------------------------------------------------------------------ cut short
+
+
+async def break_once(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The next call of this function never happens: the process died just before it."""
+
+    async def dies(*_: Any, **__: Any) -> None:
+        monkeypatch.undo()
+        raise RuntimeError("died")
+
+    monkeypatch.setattr(name, dies)
+
+
+async def failing(request: Any) -> bool:
+    """Whether the server failed; the app in process passes its error on, or says 500."""
+    try:
+        return (await request).status_code == 500
+    except RuntimeError:
+        return True
+
+
+async def test_a_commitment_that_died_before_its_record_keeps_its_secret(drawing: Drawing, monkeypatch: pytest.MonkeyPatch) -> None:
+    await drawing.prepared()
+    await break_once(monkeypatch, "api.draws.act")
+    assert await failing(drawing.act(drawing.supervisor, "commit"))
+    (published,) = (await drawing.world.client.get("/public/v1/draws")).json()["draws"]
+    drawing.world.at(10)
+    assert await drawing.commits() == published["statement"]["commitment"]
+
+
+async def test_a_departure_that_died_before_its_tasks_is_completed(drawing: Drawing, monkeypatch: pytest.MonkeyPatch) -> None:
+    await drawing.drawn()
+    await break_once(monkeypatch, "api.draw_tasks.system_push")
+    assert await failing(drawing.act(drawing.supervisor, "depart"))
+    assert await tasks(drawing) == 0
+    for _ in range(2):
+        assert (await drawing.act(drawing.supervisor, "depart")).status_code == 200
+    assert await tasks(drawing) == 4
+
+
+async def tasks(drawing: Drawing) -> int:
+    return int(await drawing.world.pool.fetchval("SELECT count(*) FROM record WHERE kind = 'task'"))
+
+
+async def test_a_disclosure_that_died_before_its_file_makes_the_same_file(drawing: Drawing, monkeypatch: pytest.MonkeyPatch) -> None:
+    commitment = await drawing.departed()
+    await break_once(monkeypatch, "storage.draws.keep_file")
+    assert await failing(drawing.act(drawing.supervisor, "disclose"))
+    assert (await drawing.world.client.get(f"/public/v1/draws/{commitment}/file")).status_code == 404
+    drawing.world.at(20)
+    made = await drawing.act(drawing.supervisor, "disclose")
+    file = msgspec.json.decode(made.content, type=DrawFile)
+    assert verify(file) == []
+    assert file.disclosed_at == MORNING, "when it was disclosed, not when the file was made"
+    drawing.world.at(40)
+    assert (await drawing.act(drawing.supervisor, "disclose")).content == made.content
+    assert (await drawing.world.client.get(f"/public/v1/draws/{commitment}/file")).content == made.content
+
+
+# ------------------------------------------------------------------------------------------------ reading and deciding
+
+
+async def test_the_list_of_draws_is_scoped_by_duty(drawing: Drawing) -> None:
+    await drawing.prepared()
+    hanyin = await drawing.world.phone(await drawing.world.person("汉阴督办", (Role.COUNTY_SUPERVISOR, "610921")))
+
+    async def listed(phone: Any) -> Any:
+        answer = await drawing.call(phone, "GET", f"/office/v1/draws?county={COUNTY}")
+        return answer.status_code, [one["draw"] for one in answer.json().get("draws", [])]
+
+    for phone in (drawing.supervisor, drawing.second_supervisor, drawing.auditor):
+        assert await listed(phone) == (200, [str(drawing.draw)])
+    for phone in (drawing.lead, drawing.member, hanyin):
+        assert await listed(phone) == (403, [])
+    water = await drawing.world.phone(await drawing.world.person("水利", (Role.DEPARTMENT_LEAD, WATER)))
+    assert await listed(water) == (200, []), "another unit's draws are not theirs"
+
+
+REFUSED = (400, 409, 422)  # by its shape, or by the machine
+
+
+@pytest.mark.parametrize("nonce", ["short", "x" * 201, "0123456789abcde\n", "0123456789 abcdef", "零一二三四五六七八九零一二三四五六"])
+async def test_a_weak_or_odd_nonce_is_refused(drawing: Drawing, nonce: str) -> None:
+    commitment = await drawing.committed()
+    assert (await drawing.act(drawing.auditor, "nonce", commitment=commitment, nonce=nonce)).status_code in REFUSED
+    assert (await drawing.call(drawing.auditor, "GET", drawing.path())).json()["state"] == "committed"
+
+
+async def test_each_act_has_its_time(drawing: Drawing) -> None:
+    await drawing.prepared()
+    for act in ("draw", "depart", "disclose"):
+        assert (await drawing.act(drawing.supervisor, act)).status_code == 409, act
+    commitment = await drawing.commits()
+    for act in ("draw", "depart", "disclose"):
+        assert (await drawing.act(drawing.supervisor, act)).status_code == 409, act
+    await drawing.act(drawing.auditor, "nonce", commitment=commitment, nonce=NONCE)
+    for act in ("depart", "disclose", "commit", "cancel"):
+        assert (await drawing.act(drawing.supervisor, act, **({"reason": "x"} if act == "cancel" else {}))).status_code == 409, act
+    assert (await drawing.act(drawing.auditor, "draw")).status_code == 403, "the second party gives the nonce and nothing else"
+
+
+async def test_commitments_are_paged_and_say_nothing_else(drawing: Drawing, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.draw_files.PAGE_ROWS", 2)
+    made = []
+    for k in range(5):
+        drawing.draw = uuid.uuid4()
+        drawing.world.at(k // 2)  # two of them in the same moment
+        made.append(await drawing.committed())
+    told, following = [], None
+    while True:
+        query = {} if following is None else {"before": following}
+        answer = await drawing.world.client.get("/public/v1/draws", params=query)
+        page = msgspec.json.decode(answer.content, type=PublishedPage)
+        told += [one.statement.commitment for one in page.draws]
+        for one in answer.json()["draws"]:
+            assert set(one) == {"statement", "disclosed_at", "cancelled_at"}
+            assert set(one["statement"]) == {"commitment", "algorithm", "at", "key", "sig"}
+        following = page.next
+        if following is None:
+            break
+    assert sorted(told) == sorted(made)
+    assert len(told) == 5
+    for wrong in ("x", "x|y", "2026-01-01|y", "|"):
+        assert (await drawing.world.client.get("/public/v1/draws", params={"before": wrong})).json()["code"] == "invalid_value", wrong
+
+
+# ------------------------------------------------------------------------------------------------ sealed
+
+
+async def test_what_is_sealed_opens_only_in_its_place_and_with_its_key(drawing: Drawing) -> None:
+    await drawing.committed()
+    pool = drawing.world.pool
+    mine: Seal = drawing.world.app.state.resources.draw_seal
+    opened = await open_draw(pool, mine, COUNTY, drawing.draw)
+    assert opened is not None
+    assert opened.secret is not None
+    assert len(opened.plan.sites) == 6
+    with pytest.raises(InvalidTag):
+        await open_draw(pool, Seal(bytes(32)), COUNTY, drawing.draw)
+    other = uuid.uuid4()
+    await pool.execute("UPDATE draw_sealed SET draw = $1", other)
+    with pytest.raises(InvalidTag):
+        await open_draw(pool, mine, COUNTY, other)
+    await pool.execute("UPDATE draw_sealed SET draw = $1, plan = secret", drawing.draw)
+    with pytest.raises(InvalidTag):
+        await open_draw(pool, mine, COUNTY, drawing.draw)
+
+
+async def test_two_draws_of_one_pool_have_two_secrets(drawing: Drawing) -> None:
+    first = await drawing.committed()
+    drawing.draw = uuid.uuid4()
+    assert await drawing.committed() != first
+
+
+async def test_inspectors_who_were_drawn_recently_and_followed_are_left_out_only_within_the_days(drawing: Drawing) -> None:
+    await drawing.departed()
+    resources = drawing.world.app.state.resources
+    for days, expected in ((1, 4), (0, 0)):
+        since = MORNING - timedelta(days=days) + timedelta(seconds=1)
+        _, inspectors = await draws.fetch_recently_drawn(resources.pool, resources.draw_seal, COUNTY, ISSUER, since)
+        assert len(inspectors) == expected
+    sites, _ = await draws.fetch_recently_drawn(resources.pool, resources.draw_seal, COUNTY, TOWNSHIP, MORNING - timedelta(days=1))
+    assert sites == {}, "another unit's draws do not count"
