@@ -90,16 +90,23 @@ async def _set_out(order: int, journey: Journey) -> None:
     await journey.come_home()
 
 
+def sent_by(journeys: list[Journey]) -> int:
+    """Bytes of photos that have arrived, over all phones."""
+    return sum(journey.hand.radio.traffic.photo_bytes for journey in journeys)
+
+
 async def _disaster(stage: Stage, journeys: list[Journey], progress: Progress) -> None:
-    """kill -9 of the server in the thick of it, then of PostgreSQL below the next one."""
-    total = sum(journey.total for journey in journeys)
-    while sum(journey.hand.radio.traffic.photo_bytes for journey in journeys) < total * KILL_AT_SHARE:  # noqa: ASYNC110 - bytes raise no event
+    """kill -9 of the server in the thick of it, and of PostgreSQL below it."""
+    before, total = sent_by(journeys), sum(journey.total for journey in journeys)
+    while sent_by(journeys) - before < (total - before) * KILL_AT_SHARE:  # noqa: ASYNC110 - bytes raise no event
         await asyncio.sleep(0.02)
     installation, seen = stage.installation, stage.observed
+    unsent = sum(journey.hand.phone.unsent() for journey in journeys)
+    seen.at_kill = {"unsent": unsent, "photo_bytes_left": total - sent_by(journeys)}
     pid = installation.kill_server()
     began = time.monotonic()
     seen.server_pids.append(pid)
-    progress.console.print(f" [bold red]✕ kill -9 {pid}[/]  服务器进程被杀 · the server is killed")
+    progress.console.print(f" [bold red]✕ kill -9 {pid}[/]  服务器进程被杀，还有 {unsent} 条没交 · the server is killed, {unsent} unsent")
     seen.postgres_pids.append(await asyncio.to_thread(installation.kill_postgres))
     progress.console.print(f" [bold red]✕ kill -9 {seen.postgres_pids[-1]}[/]  PostgreSQL 也被杀 · and so is PostgreSQL")
     await asyncio.sleep(0.5)

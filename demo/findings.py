@@ -211,8 +211,9 @@ def _killed_upload(stage: Stage) -> tuple[str, str, str]:
 
 def _killed_server(stage: Stage) -> tuple[str, str, str]:
     seen = stage.observed
-    zh = f"服务器（pid {seen.server_pids[0]}）和 PostgreSQL（pid {seen.postgres_pids[0]}）在传输中被 kill -9，{seen.seconds_away:.1f} 秒后恢复；手机各自重试"
-    return "kill -9", zh, "server and PostgreSQL were killed under load; phones tried again"
+    left = f"还有 {seen.at_kill['unsent']} 条表单、{seen.at_kill['photo_bytes_left'] // 1024} KiB 照片在手机上"
+    zh = f"服务器和 PostgreSQL（pid {seen.server_pids[0]}、{seen.postgres_pids[0]}）被杀时{left}；{seen.seconds_away:.1f} 秒后恢复，手机各自重试"
+    return "kill -9", zh, f"server and PostgreSQL were killed in the middle; {seen.seconds_away:.1f} s later the phones went on"
 
 
 def _wrong_clock(stage: Stage, tables: Tables) -> tuple[str, str, str]:

@@ -28,6 +28,7 @@ class Observed:
     server_pids: list[int] = field(default_factory=list)  # killed
     postgres_pids: list[int] = field(default_factory=list)
     seconds_away: float = 0.0
+    at_kill: dict[str, int] = field(default_factory=dict)
     lost_answer: LostAnswer | None = None
     answered_again: list[tuple[int, str]] = field(default_factory=list)  # (n, outcome) as the phone got them the second time
     killed_upload: dict[str, int] = field(default_factory=dict)
