@@ -6,6 +6,7 @@ from contracts.outcomes import Outcome, Reason
 from contracts.people import Role
 from phone.exchange import Ended
 from phone.phone import Phone
+from phone.store import fetch_meta
 from tests.stories.day import SITE, Day, agreed, body, hidden, result, seen, shared_site, sync
 from tests.world import COUNTY, MORNING, VILLAGE_A, VILLAGE_B, Person
 
@@ -138,13 +139,12 @@ async def test_a_role_that_may_not_is_told_who_may(day: Day) -> None:
 
 async def test_a_lost_phone_hands_in_its_work_and_deletes_itself(day: Day) -> None:
     """Promises 3 and 6. Everything goes to quarantine; no record is told to it; then nothing is left on it."""
-    person, a = await _someone(day)
+    _, a = await _someone(day)
     b = await day.member("乙")
     before = shared_site(b, name="别人的")
     await sync(b, a)
     mine = shared_site(a, name="丢机前写的")
     await day.world.pool.execute("UPDATE device SET wiped_at = $2 WHERE id = $1", a.account.device, day.world.time)
-    await day.world.pool.execute("DELETE FROM device WHERE false AND person = $1", person.id)
     ended = (await a.sync()).ended
     assert ended is Ended.WIPED
     assert a.view(before) is None
@@ -184,13 +184,9 @@ async def _foreign_app(day: Day, contract: int, reason: Reason) -> None:
 
 async def _decide(day: Day, lead: Phone, action: str) -> None:
     """The office settles every held mutation, over HTTP, in the order it was made."""
-    import httpx
-
-    from phone.store import fetch_meta
-
     token = fetch_meta(lead.store.db, "access")
     headers = {"authorization": f"Bearer {token}"}
-    client: httpx.AsyncClient = day.world.client
+    client = day.world.client
     page = await client.get("/office/v1/held", headers=headers, params={"county": COUNTY})
     assert page.status_code == 200, page.text
     for item in page.json()["items"]:
