@@ -8,6 +8,7 @@ from litestar.types import ControllerRouterHandler
 
 from api.accounts import ACCOUNTS
 from api.audit_log import AUDIT
+from api.bulk import BULK
 from api.desk import DESK
 from api.devices import DEVICES
 from api.draw_files import PUBLIC_DRAWS
@@ -16,8 +17,11 @@ from api.exchange import exchange
 from api.health import live, metrics, ready
 from api.ledgers import LEDGERS
 from api.live import live_streams
+from api.notices import NOTICES
 from api.people import PEOPLE
 from api.photos import PHOTOS, list_keys
+from api.plans import PLANS
+from api.rules import RULES
 from api.story import STORIES
 
 ROUTES: Final[tuple[ControllerRouterHandler, ...]] = (
@@ -32,7 +36,11 @@ ROUTES: Final[tuple[ControllerRouterHandler, ...]] = (
     DRAWS,
     PUBLIC_DRAWS,
     LEDGERS,
+    PLANS,
+    NOTICES,
     STORIES,
+    BULK,
+    RULES,
     exchange,
     live_streams,
     PHOTOS,

@@ -12,6 +12,7 @@ from msgspec import Meta
 from contracts.ids import County, DeviceId, MutationId, PersonId, RecordId, StreamName, UnitCode, Version
 from contracts.kind import Code, Position
 from contracts.outcomes import MutationOutcome, Outcome, Reason
+from contracts.rules import RuleVersion
 
 ASSIGNED_AT_ONCE_MAX = 200
 
@@ -179,3 +180,13 @@ class ImportAnswer(msgspec.Struct, frozen=True, kw_only=True):
     faults: list[ImportFault] = []
     more_faults: bool = False
     accounts: list[ImportedAccount] = []
+
+
+# -------------------------------------------------------------------------------------------------- rules
+
+
+class RuleVersions(msgspec.Struct, frozen=True, kw_only=True):
+    """All versions of a county's rules, by name and age. `in_force`: rule -> the version that holds now."""
+
+    versions: list[RuleVersion]
+    in_force: dict[str, int]

@@ -57,6 +57,8 @@ SQL_INSERT_RULE: Final[LiteralString] = """
     SELECT $1, $2, coalesce(max(version), 0) + 1, $3, $4::json, $5, $6 FROM rule_version WHERE county = $1 AND name = $2
     RETURNING version, made_at
 """
+# Two who publish the same rule at once get two numbers. Readers and pushes do not wait for this lock.
+SQL_LOCK_COUNTY: Final[LiteralString] = "SELECT county FROM county WHERE county = $1 FOR NO KEY UPDATE"
 SQL_TELL: Final[LiteralString] = "UPDATE unit_version SET version = version + 1"
 
 
@@ -64,6 +66,7 @@ async def insert_rule(conn: Connection, rule: PublishRule, by: PersonId | None, 
     """Publish a new version; None where it would start in the past. Its body has been checked by the caller."""
     if rule.starts < now:
         return None
+    await conn.execute(SQL_LOCK_COUNTY, rule.county)
     row = await conn.fetchrow(
         SQL_INSERT_RULE,
         rule.county,

@@ -28,6 +28,19 @@ async def fetch_record(executor: Executor, county: County, record: RecordId, str
     return _record_from(row) if row else None
 
 
+SQL_FETCH_RECORDS: Final[LiteralString] = """
+    SELECT id, kind, stream, incarnation, version, changed_at, deleted, body FROM record
+    WHERE county = $1 AND id = ANY ($2::uuid[]) AND stream = ANY ($3::text[])
+"""
+
+
+async def fetch_records(
+    executor: Executor, county: County, records: Sequence[RecordId], streams: Sequence[StreamName]
+) -> list[StoryRecord]:
+    """Those of the records that are in these streams, in no order."""
+    return [_record_from(row) for row in await executor.fetch(SQL_FETCH_RECORDS, county, records, streams)]
+
+
 # What is about the record, what is about that (a whistle's summonses, their supervisions), what is at the site.
 SQL_FETCH_NEAR: Final[LiteralString] = """
     WITH near AS MATERIALIZED (

@@ -1,0 +1,111 @@
+"""A county's rules: published by its own admin or supervisor, checked with the path of a fault, never edited, noted."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from contracts.people import Role
+from contracts.rules import RuleName
+from phone.phone import Phone
+from server.settings import Settings
+from tests.api.casework import Office, call, read
+from tests.world import COUNTY, DEPARTMENT, MORNING, TOWNSHIP, open_world
+
+PATH = "/office/v1/rules"
+WHISTLE = {"sign": {"hours": 2}, "result": {"working_days": 5}}
+TRIGGER = {"key": "late", "colour": "white", "fact": "overdue", "after": {"working_days": 1}}
+BODIES: dict[str, dict[str, Any]] = {
+    "calendar": {"days_off": ["2026-12-01"], "days_worked": []},
+    "whistle": WHISTLE,
+    "colours": {"triggers": [TRIGGER]},
+    "reminders": {"before": [{"hours": 24}]},
+    "seasons": {"seasons": [{"key": "harvest", "from_on": "2027-05-20", "to_on": "2027-06-20"}]},
+    "look_back": {"after": {"working_days": 60}},
+}
+
+
+@pytest.fixture
+async def office(settings: Settings, tmp_path: Path) -> AsyncIterator[Office]:
+    async with open_world(settings, tmp_path) as world:
+        yield await Office.opened(world)
+
+
+async def publish(office: Office, phone: Phone, **more: Any) -> httpx.Response:
+    starts = (MORNING + timedelta(minutes=5)).isoformat()
+    body = {"county": COUNTY, "name": "whistle", "starts": starts, "body": WHISTLE, "note": "试行", **more}
+    return await call(office.world, phone, "POST", PATH, json=body)
+
+
+def test_every_rule_has_an_example() -> None:
+    assert {name.value for name in RuleName} <= set(BODIES)
+
+
+@pytest.mark.parametrize("name", [name.value for name in RuleName])
+async def test_every_rule_is_published_and_listed(office: Office, name: str) -> None:
+    made = await publish(office, office.supervisor, name=name, body=BODIES[name])
+    assert made.status_code == 201, made.text
+    assert (made.json()["version"], made.json()["body"]) == (1, BODIES[name])
+    listed = await read(office.world, office.lead, PATH, county=COUNTY, name=name)
+    assert ([v["version"] for v in listed["versions"]], listed["in_force"]) == ([1], {})
+    office.world.at(6)
+    assert (await read(office.world, office.lead, PATH, county=COUNTY))["in_force"] == {name: 1}
+
+
+async def test_a_version_is_added_never_edited_and_noted_in_the_audit_log(office: Office) -> None:
+    auditor = await office.world.phone(await office.world.person("审计", (Role.AUDITOR, str(COUNTY))))
+    answers = await asyncio.gather(*(publish(office, office.supervisor, body={"sign": {"hours": 1 + k}}) for k in range(4)))
+    assert sorted(answer.json()["version"] for answer in answers) == [1, 2, 3, 4]
+    listed = await read(office.world, office.lead, PATH, county=COUNTY)
+    assert len(listed["versions"]) == 4
+    log = await read(office.world, auditor, "/audit/v1/entries", action="rule_published")
+    assert {entry["subject"] for entry in log["entries"]} == {f"{COUNTY}/whistle/{k}" for k in (1, 2, 3, 4)}
+    assert log["entries"][0]["detail"]["note"] == "试行"
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "path"),
+    [
+        ("whistle", {"sign": {"hours": "two"}}, "$.body.sign.hours"),
+        ("whistle", {"sign": {"hours": 1, "working_days": 1}}, "$.body.sign"),
+        ("whistle", {"singe": {"hours": 1}}, "$.body.singe"),
+        ("colours", {"triggers": [TRIGGER, {**TRIGGER, "key": "b", "colour": "blue"}]}, "$.body.triggers[1].colour"),
+        ("colours", {"triggers": [{**TRIGGER, "afterr": 1}]}, "$.body.triggers[0].afterr"),
+        ("colours", {"triggers": [TRIGGER, TRIGGER]}, "$.body.triggers"),
+        ("colours", {}, "$.body"),
+        ("calendar", {"days_off": ["2026-02-30"]}, "$.body.days_off[0]"),
+    ],
+)
+async def test_a_fault_is_named_by_its_path(office: Office, name: str, body: dict[str, Any], path: str) -> None:
+    refused = await publish(office, office.supervisor, name=name, body=body)
+    assert (refused.status_code, refused.json()["code"]) == (422, "invalid_value"), refused.text
+    assert refused.json()["details"]["path"] == path
+    assert (await read(office.world, office.supervisor, PATH, county=COUNTY))["versions"] == []
+
+
+async def test_a_rule_cannot_start_in_the_past(office: Office) -> None:
+    refused = await publish(office, office.supervisor, starts=(MORNING - timedelta(seconds=1)).isoformat())
+    assert (refused.status_code, refused.json()["details"]["path"]) == (422, "$.starts")
+
+
+async def test_only_the_county_itself_publishes_and_only_its_office_reads(office: Office) -> None:
+    async def phone(role: Role, unit: str) -> Phone:
+        return await office.world.phone(await office.world.person(role.value, (role, unit)))
+
+    for role, unit in (
+        (Role.COUNTY_SUPERVISOR, "610921"),
+        (Role.ADMIN, TOWNSHIP),
+        (Role.AUDITOR, str(COUNTY)),
+        (Role.DEPARTMENT_LEAD, DEPARTMENT),
+    ):
+        refused = await publish(office, await phone(role, unit))
+        assert (refused.status_code, refused.json()["code"]) == (403, "not_allowed"), role
+    for allowed in (await phone(Role.ADMIN, str(COUNTY)), await phone(Role.CITY_SUPERVISOR, "6109")):
+        assert (await publish(office, allowed)).status_code == 201
+    assert (await call(office.world, office.member, "GET", PATH, params={"county": COUNTY})).status_code == 403
+    assert (await call(office.world, office.lead, "GET", PATH, params={"county": 610921})).status_code == 403
+    assert len((await read(office.world, await phone(Role.DEPARTMENT_LEAD, DEPARTMENT), PATH, county=COUNTY))["versions"]) == 2
