@@ -47,15 +47,13 @@ SEPARATOR: Final = "|"
 
 
 def desk_units(caller: Caller, places: Places, county: County, now: datetime) -> list[UnitCode]:
-    """Units of one county at or below an office duty of the caller; Problem when there are none."""
-    units = {
-        code
-        for duty in held_duties(caller.duties, now)
-        if duty.role in OFFICE
-        for code in places.below(duty.unit)
-        if places.county_of(code) == county
-    }
-    if not units:
+    """Units at or below an office duty of the caller; Problem when none is of this county.
+
+    Those of other counties are among them: a visitor's secret work that was pushed to the inspected county waits on the desk of
+    whoever sent the visitor (sync/secrecy.py), and on no other.
+    """
+    units = {code for duty in held_duties(caller.duties, now) if duty.role in OFFICE for code in places.below(duty.unit)}
+    if not any(places.county_of(code) == county for code in units):
         raise Problem(ProblemCode.NOT_ALLOWED)
     return sorted(units)
 
@@ -149,7 +147,8 @@ async def list_conflicts(
     after: FromQuery[Annotated[str, Meta(max_length=120)] | None] = None,
 ) -> ConflictPage:
     """Losing values that wait for a decision, the oldest first."""
-    streams = [stream_name(unit, Audience.OFFICE) for unit in desk_units(caller, places, county, now)]
+    units = desk_units(caller, places, county, now)
+    streams = [stream_name(unit, audience) for unit in units for audience in (Audience.OFFICE, Audience.VISIT)]
     rows = await conflicts.fetch_conflicts(resources.pool, county, streams, conflict_key(after), PAGE_ROWS)
     following = f"{rows[-1][0].isoformat()}{SEPARATOR}{rows[-1][1].id}" if len(rows) == PAGE_ROWS else None
     return ConflictPage(items=[item for _, item in rows], next=following)

@@ -50,6 +50,7 @@ class Audience(str, Enum):
     TEAM = "team"
     CASE = "case"  # clues and cases under transfer: supervisors only (domain.md 4.12)
     SECRET = "secret"  # noqa: S105 - no password: draws until disclosed, for who issues them and auditors
+    VISIT = "visit"  # unannounced visits until disclosed: who sends them and who goes, never the inspected side (domain.md 4.9)
     ARCHIVE = "archive"  # closed and old: on no phone (design.md 3.2)
     DEVICE = "device"  # one phone's own: how its held mutations ended
 

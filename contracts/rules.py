@@ -24,6 +24,7 @@ class RuleName(str, Enum):
     COLOURS = "colours"
     REMINDERS = "reminders"
     LOOK_BACK = "look_back"
+    SEASONS = "seasons"
 
 
 class Duration(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,12 +96,31 @@ class LookBackRule(msgspec.Struct, frozen=True, kw_only=True):
     after: Duration
 
 
+class Season(msgspec.Struct, frozen=True, kw_only=True):
+    """One stretch of one year, both days included, such as this year's summer harvest: when it is, no source states."""
+
+    key: Annotated[str, Meta(pattern=r"^[a-z0-9_]+$", max_length=40)]
+    from_on: date
+    to_on: date
+
+    def __post_init__(self) -> None:
+        if self.to_on < self.from_on:
+            raise ValueError("a season ends before it begins")
+
+
+class SeasonsRule(msgspec.Struct, frozen=True, kw_only=True):
+    """Dated seasons, for patrols that are denser then. October to March needs none: a source states it (sync/recurrence.py)."""
+
+    seasons: list[Season]
+
+
 RULE_BODIES: dict[RuleName, type[msgspec.Struct]] = {
     RuleName.CALENDAR: CalendarRule,
     RuleName.WHISTLE: WhistleRule,
     RuleName.COLOURS: ColoursRule,
     RuleName.REMINDERS: RemindersRule,
     RuleName.LOOK_BACK: LookBackRule,
+    RuleName.SEASONS: SeasonsRule,
 }
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
+from storage.campaigns import warn_of_campaigns
 from storage.carrying import carry_family
 from storage.carrying_blobs import carry_blob
 from storage.cleaning import CleaningRules, clean_county, fetch_counties
@@ -25,6 +26,7 @@ from storage.office_push import SYSTEM_PERSON
 from storage.photo_notes import fetch_unfinished
 from storage.photo_process import PhotoWork, process_photo
 from storage.photos import PROCESS_JOB, PhotoRef
+from storage.plans import run_plans
 from storage.pool import Pool, infrastructure_problem
 from storage.rate_limit import purge_buckets
 from storage.retention import archive_county
@@ -152,6 +154,15 @@ async def run_casework_timers(work: Work) -> None:
             log.info("casework_due", county=county, issued=count)
 
 
+async def run_patrol_plans(work: Work) -> None:
+    """Tasks of patrol plans and weather responses, and warnings of lost road-check months (storage/plans.py)."""
+    reference = await work.units.reference()
+    for county in await fetch_counties(work.pool):
+        if count := await run_plans(work.pool, reference, county, work.now()):
+            log.info("plans_due", county=county, tasks=count)
+        await warn_of_campaigns(work.pool, reference, county, work.now())
+
+
 async def clean_access(work: Work) -> None:
     """Tokens that nobody can use any more, and rate buckets that are long full again."""
     while await purge_tokens(work.pool, work.now()):
@@ -177,6 +188,7 @@ TIMERS: Final = (
     Timer(name="deferred.retry", cron="* * * * *", run=retry_deferred),
     Timer(name="transfer.sweep", cron="* * * * *", run=sweep_transfers),
     Timer(name="casework.due", cron="* * * * *", run=run_casework_timers),
+    Timer(name="plans.due", cron="* * * * *", run=run_patrol_plans),
     Timer(name="record.archive", cron="37 17 * * *", run=archive_records),
     Timer(name="marker.purge", cron="57 17 * * *", run=purge_markers),
     Timer(name="photo.clean", cron="17 18 * * *", run=clean_objects),

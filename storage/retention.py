@@ -35,7 +35,9 @@ class Old(msgspec.Struct, frozen=True, kw_only=True):
 
 
 SQL_FETCH_STREAMS: Final[LiteralString] = """
-    SELECT stream FROM stream_head WHERE county = $1 AND count > 0 AND stream NOT LIKE '%.archive' ORDER BY stream
+    SELECT stream FROM stream_head WHERE county = $1 AND count > 0 AND stream NOT LIKE '%.archive'
+      AND stream NOT LIKE '%.visit' -- more people read an archive than may know of an unannounced visit
+    ORDER BY stream
 """
 # Not while somebody still has to decide something about it.
 SQL_FETCH_OLD: Final[LiteralString] = """

@@ -16,12 +16,16 @@ from contracts.draw import NONCE_PATTERN
 from contracts.ids import RecordId, projection_id
 from contracts.kind import Step
 from contracts.kinds import KINDS
+from contracts.kinds.plan import Terms
 from contracts.mutation import Mutation
 from contracts.outcomes import Reason
+from contracts.people import Level
 from sync.decision import Refuse, Sender
 from sync.ledger import Ledger
 from sync.machines import Transition
 from sync.merge import Merge
+from sync.places import is_secret, unit_of
+from sync.recurrence import is_readable
 from sync.state import RecordState
 
 REFUSALS_MAX = 1
@@ -177,6 +181,49 @@ def departed_or_reason(situation: Situation, values: dict[str, Any]) -> bool:
     return values.get("state") != "drawn" or bool(situation.mutation.args.get("reason"))
 
 
+def to_another(situation: Situation, _values: dict[str, Any]) -> bool:
+    """A reassignment names somebody else, or another unit."""
+    fields = situation.mutation.fields
+    return any(name in fields and fields[name][0] != fields[name][1] for name in ("assignee", "unit"))
+
+
+def still_secret(situation: Situation, _values: dict[str, Any]) -> bool:
+    return is_secret(situation.state.stream)
+
+
+def no_secret(situation: Situation, _values: dict[str, Any]) -> bool:
+    """Whoever is told to fix a problem is told of it: it must be disclosed first."""
+    return not is_secret(situation.state.stream)
+
+
+def addressed(situation: Situation, values: dict[str, Any]) -> bool:
+    """A notice is acknowledged by those it is for: a duty at the unit itself, of a role it names."""
+    roles, unit = values.get("roles") or [], unit_of(situation.state.stream)
+    return any(duty.unit == unit and (not roles or duty.role.value in roles) for duty in situation.sender.duties)
+
+
+def terms_hold(situation: Situation, values: dict[str, Any]) -> bool:
+    """The terms of a plan can be read, and give work only to units below the plan's own."""
+    try:
+        terms = msgspec.convert(values.get("terms"), Terms)
+    except msgspec.ValidationError:
+        return False
+    places, unit = situation.ledger.view.places, unit_of(situation.state.stream)
+    recurs = all(is_readable(rule) for rule in (terms.rule, *(i.rule for i in terms.intensified)))
+    return recurs and all(places.covers(unit, one) for one in terms.units)
+
+
+def of_city_or_county(situation: Situation, _values: dict[str, Any]) -> bool:
+    """市、县两级 (domain.md 4.15)."""
+    unit = situation.ledger.view.places.units.get(unit_of(situation.state.stream))
+    return unit is not None and unit.level in (Level.CITY, Level.COUNTY, Level.ZONE)
+
+
+def days_in_order(situation: Situation, values: dict[str, Any]) -> bool:
+    del situation
+    return str(values.get("starts_on")) <= str(values.get("ends_on"))
+
+
 GUARDS: dict[str, Callable[[Situation, dict[str, Any]], bool]] = {
     "new_after_photo": new_after_photo,
     "before_and_after": before_and_after,
@@ -188,6 +235,13 @@ GUARDS: dict[str, Callable[[Situation, dict[str, Any]], bool]] = {
     "names_the_commitment": names_the_commitment,
     "sound_nonce": sound_nonce,
     "departed_or_reason": departed_or_reason,
+    "to_another": to_another,
+    "still_secret": still_secret,
+    "no_secret": no_secret,
+    "addressed": addressed,
+    "terms_hold": terms_hold,
+    "of_city_or_county": of_city_or_county,
+    "days_in_order": days_in_order,
 }
 
 # ------------------------------------------------------------------------------------------------ stamps
@@ -197,6 +251,24 @@ def _captured_at(situation: Situation) -> datetime:
     """When it was done, at the latest: an offline report-in counts from its capture, not from its arrival."""
     captured = situation.ledger.captured
     return datetime.fromtimestamp(captured.end_ms / 1000, UTC) if captured else situation.ledger.view.now
+
+
+def _new_terms(situation: Situation, values: dict[str, Any]) -> dict[str, Any]:
+    """The revision before ends now, and a new one begins."""
+    now = situation.ledger.view.now.isoformat()
+    revisions = _end_terms(situation, values)["revisions"]
+    new = {"n": len(revisions) + 1, "terms": values.get("terms"), "since": now}
+    return {"revisions": [*revisions, new]}
+
+
+def _end_terms(situation: Situation, values: dict[str, Any]) -> dict[str, Any]:
+    now = situation.ledger.view.now.isoformat()
+    revisions = values.get("revisions") or []
+    return {"revisions": [one if one.get("until") else one | {"until": now} for one in revisions]}
+
+
+def _acknowledged(situation: Situation, values: dict[str, Any]) -> dict[str, Any]:
+    return {"acknowledged_by": sorted({*values.get("acknowledged_by", []), str(situation.sender.person)})}
 
 
 STAMPS: dict[str, Callable[[Situation, dict[str, Any]], dict[str, Any]]] = {
@@ -212,5 +284,10 @@ STAMPS: dict[str, Callable[[Situation, dict[str, Any]], dict[str, Any]]] = {
         "reported_in_at": _captured_at(s).isoformat(),
         "reported_in_position": s.mutation.args.get("position"),
     },
+    "submitted": lambda s, values: {"submitted_at": values.get("submitted_at") or _captured_at(s).isoformat()},
+    "disclosed": lambda s, _: {"disclosed_at": s.ledger.view.now.isoformat()},
+    "new_terms": _new_terms,
+    "end_terms": _end_terms,
+    "acknowledged": _acknowledged,
     "fed_back": lambda _s, _v: {"feedback_owed": False},
 }

@@ -15,12 +15,14 @@ from contracts.kinds.problem import Problem
 from contracts.mutation import DELETE, Mutation
 from contracts.outcomes import Reason
 from contracts.responsibility import route
+from contracts.visits import SOURCE_OF_MODE
 from sync.decision import Change, Refuse, Sender
 from sync.duplicates import is_suspect
 from sync.homes import moved
 from sync.ledger import Ledger
 from sync.merge import Lost, Merge, get_field, set_field, written
-from sync.places import unit_of
+from sync.places import is_secret, unit_of
+from sync.secrecy import noted_on_task, share_sight
 from sync.state import DELETION, RecordState, Writer
 from sync.transfers import settling
 from sync.words import decoding_fault
@@ -43,6 +45,8 @@ def consequences_of(
         follows += follow(mutation, sender, ledger, after)
     if after.kind == "inspection" and not after.deleted and _is_submitted(mutation, after, changed):
         follows += _opened_problems(mutation, sender, ledger, after)
+    if after.kind == "inspection" and before is None:
+        follows += noted_on_task(mutation, sender, ledger, after)
     if after.kind == "problem" and before is None:
         follows += _linked(mutation, sender, ledger, after)
     return tuple(follows)
@@ -121,10 +125,11 @@ def _problem(
 ) -> Problem:
     answer = inspection.answers.get(item.key)
     note = answer.get("note") if isinstance(answer, dict) else None
+    secret = is_secret(after.stream)
     return Problem(
         unit=unit_of(after.stream),
         subject=inspection.subject,
-        source="patrol",
+        source=SOURCE_OF_MODE.get("secret_visit" if secret else inspection.visit_mode or "", "patrol"),
         inspection=after.id,
         item=item.key,
         checklist=inspection.checklist,
@@ -137,6 +142,7 @@ def _problem(
         found_at=inspection.started_at or ledger.view.now,
         reported_by=sender.person,
         departments=list(_departments(checklist, finding, ledger)),
+        secret=secret,
         state="reported",
     )
 
@@ -151,7 +157,7 @@ def _departments(checklist: Checklist, finding: Finding, ledger: Ledger) -> tupl
 def _linked(mutation: Mutation, sender: Sender, ledger: Ledger, new: RecordState) -> list[Change]:
     """Two reports of the same thing are both kept and name each other (a person decides)."""
     links: list[Change] = []
-    suspects = [r for r in ledger.records.values() if r.id != new.id and is_suspect(new, r)]
+    suspects = [r for r in ledger.records.values() if r.id != new.id and share_sight(new.stream, r.stream) and is_suspect(new, r)]
     if not suspects:
         return []
     links.append(_with_suspects(mutation, sender, ledger, new, [r.id for r in suspects]))

@@ -24,6 +24,7 @@ from sync.homes import home_of, moved
 from sync.ledger import Ledger
 from sync.machines import BACK, Transition, allowed_from, transition_of
 from sync.merge import Lost, Merge, Sight, has_seen, merge_fields, policy_of, spread, written
+from sync.places import is_secret
 from sync.retention import come_home, plan_archive
 from sync.state import DELETION, EVERY_OTHER, RecordState, Writer
 from sync.transfers import arrives
@@ -235,7 +236,9 @@ def _step(transition: Transition, values: dict[str, Any], state: RecordState, si
     unseen = not has_seen(sight, state.writer("state"), now, None)
     if now in transition.late_from and unseen:
         return ("" if transition.late_stays else transition.to or ""), Reason.LATE
-    return Refuse(reason=Reason.NOT_ALLOWED_NOW, detail={"state": now, "allowed": allowed_from(state.kind, now)})
+    return Refuse(
+        reason=Reason.NOT_ALLOWED_NOW, detail={"state": now, "allowed": allowed_from(state.kind, now, secret=is_secret(state.stream))}
+    )
 
 
 def _accepted(

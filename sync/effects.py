@@ -21,6 +21,7 @@ from contracts.rules import Duration, RuleName, WhistleRule
 from sync.carrying_out import Situation, step_of
 from sync.consequences import settle
 from sync.decision import Change, Refuse
+from sync.disclosure import disclose_problem, disclose_visit
 from sync.machines import MOVED
 from sync.merge import Merge, written
 from sync.places import stream_name, unit_of
@@ -222,4 +223,6 @@ EFFECTS: dict[str, Effect] = {
     "act_on_summons": act_on_summons,
     "reroute": reroute,
     "withdraw_all": withdraw_all,
+    "disclose_visit": disclose_visit,
+    "disclose_problem": disclose_problem,
 }

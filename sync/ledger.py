@@ -32,8 +32,9 @@ from sync.decision import (
 )
 from sync.heads import place
 from sync.merge import Lost
-from sync.places import device_stream, stream_name, unit_of
+from sync.places import device_stream, is_secret, stream_name, unit_of
 from sync.planned import Announced, Entry, HeldRow, Plan
+from sync.secrecy import secret_desk
 from sync.state import DELETION, EVERY_OTHER, RecordState, Writer
 from sync.transfers import Transfer, late, leaving
 from sync.words import body_of
@@ -148,7 +149,8 @@ class Ledger:
             why=_why(lost),
             opened_at=self.view.now,
         )
-        return self.server_made(conflict_id(mutation.id, lost.field), "conflict", stream_name(desk, Audience.OFFICE), body, mutation.n)
+        audience = Audience.VISIT if is_secret(record.stream) else Audience.OFFICE
+        return self.server_made(conflict_id(mutation.id, lost.field), "conflict", stream_name(desk, audience), body, mutation.n)
 
     def server_made(self, record: RecordId, kind: str, stream: StreamName, body: msgspec.Struct, n: int, op: str = CREATE) -> Change:
         """A whole record that the server writes as a consequence, new or again."""
@@ -276,6 +278,9 @@ class Ledger:
         """Whose desk a held mutation lies on: its record's unit, the unit it names, or the sender's first duty."""
         places = self.view.places
         state = self.records.get(mutation.record) if mutation else None
+        hidden = secret_desk(mutation, self) if state is None else None
+        if hidden is not None:
+            return hidden
         body = self.bodies.get(mutation.id) if mutation else None
         candidates = [
             unit_of(state.stream) if state else None,

@@ -78,14 +78,21 @@ _DONE = "closed_out look_back_passed"
 
 _TABLE: dict[str, tuple[Transition, ...]] = {
     "task": (
-        _t("task.accept", "open", "accepted"),
-        _t("task.start", "open accepted", "started"),
+        # two people may be sent to one place, or one task be given to another while the first is already there: both are kept
+        _t("task.accept", "open", "accepted", late_from="accepted started finished", late_stays=True),
+        _t("task.start", "open accepted", "started", late_from="started finished", late_stays=True),
         # finished work beats a cancellation, and a second person's result is never turned away
         _t("task.finish", "open accepted started", "finished", late_from="cancelled finished", sets="result"),
+        # to another person or unit, with the reason; the other accepts anew
+        _t("task.reassign", "open accepted started", "open", needs="reason", guards="to_another"),
         _t("task.cancel", "open accepted started", "cancelled", sets="cancel_reason"),
+        # by the server, when its plan was changed or ended: what somebody has accepted stays
+        _t("task.lapse", "open", "cancelled", sets="cancel_reason"),
+        # an unannounced visit is over: what was found goes to the inspected units (sync/disclosure.py)
+        _t("task.disclose", "finished cancelled", None, guards="still_secret", stamps="disclosed", effects="disclose_visit"),
     ),
     "inspection": (
-        _t("inspection.submit", "draft", "submitted", late_from="submitted amended", late_stays=True),
+        _t("inspection.submit", "draft", "submitted", late_from="submitted amended", late_stays=True, stamps="submitted"),
         _t("inspection.amend", "submitted amended", "amended"),
     ),
     "problem": (
@@ -95,7 +102,16 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
         _t("problem.not_true", "reported verified", "not_true", needs="reason"),
         _t("problem.reopen", "not_true", "reported", needs="reason"),
         # Rule 1: an assigned problem has a deadline. Two leads are possible (domain.md 2.5).
-        _t("problem.assign", "reported verified assigned rectifying", "assigned", sets="due_on leads supporting", needs="due_on leads"),
+        _t(
+            "problem.assign",
+            "reported verified assigned rectifying",
+            "assigned",
+            sets="due_on leads supporting",
+            needs="due_on leads",
+            guards="no_secret",
+        ),
+        # found by an unannounced visit: it becomes a problem of the inspected unit, with its history
+        _t("problem.disclose", ANY, None, needs="unit", guards="still_secret", effects="disclose_problem"),
         _t("problem.start", "assigned", "rectifying", late_from="rectifying", late_stays=True),
         _t("problem.submit_fix", "assigned rectifying", "submitted", late_from="suspended", guards="new_after_photo", stamps="submitter"),
         # Rule 5: fixed on the spot is still an entry, with before and after photos.
@@ -142,7 +158,29 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
         _t("problem.unlist", f"{_OPEN} {_DONE}", None, needs="reason", stamps="unlisted"),
         _t("problem.feed_back", f"{_OPEN} {_DONE} not_true", None, needs="to note"),
     ),
-    "notice": (_t("notice.acknowledge", ANY, None),),
+    "notice": (
+        _t("notice.acknowledge", "published", None, late_from="withdrawn", late_stays=True, guards="addressed", stamps="acknowledged"),
+        _t("notice.withdraw", "published", "withdrawn", needs="reason"),
+    ),
+    # Changed terms hold for later days only, so every version that ever held is kept (sync/plans.py).
+    "plan": (
+        _t("plan.start", "drafted", "active", sets="terms", needs="terms", guards="terms_hold", stamps="new_terms"),
+        _t("plan.revise", "active", None, sets="terms", needs="terms reason", guards="terms_hold", stamps="new_terms"),
+        _t("plan.end", "drafted active", "ended", needs="reason", stamps="end_terms"),
+    ),
+    # 启动、响应、解除 (domain.md 4.15); the second path is Lizhou's 事前预判、事中跟踪、事后评估.
+    "response": (
+        _t("response.start", "drafted", "started", guards="of_city_or_county"),
+        _t("response.respond", "started", "responding"),
+        _t("response.lift", "started responding", "lifted", needs="reason"),
+        _t("response.forecast", "drafted", "forecast", guards="of_city_or_county"),
+        _t("response.track", "forecast", "tracking"),
+        _t("response.evaluate", "forecast tracking", "evaluated", needs="note"),
+    ),
+    "campaign": (
+        _t("campaign.finish", "planned", "held", sets="result", guards="days_in_order"),
+        _t("campaign.cancel", "planned", "cancelled", needs="reason"),
+    ),
     "conflict": (_t("conflict.settle", "open", "settled", sets="choice settled_by", effects="settle_conflict"),),
     "whistle": (
         _t("whistle.blow", "proposed", "blown", sets="called optional", needs="called", effects="summon"),
@@ -268,6 +306,10 @@ def transition_of(kind: str, command: str) -> Transition | None:
     return MACHINES.get(PROJECTED.get(kind, kind), {}).get(command)
 
 
-def allowed_from(kind: str, state: str) -> dict[str, list[str]]:
-    """Command -> roles, of what would be allowed now: part of every refusal."""
-    return {t.command: who_may(kind, t.command) for t in _TABLE.get(kind, ()) if t.accepts(state)}
+def allowed_from(kind: str, state: str, *, secret: bool = False) -> dict[str, list[str]]:
+    """Command -> roles, of what would be allowed now: part of every refusal. `secret`: of a record of an unannounced visit."""
+    return {
+        t.command: by
+        for t in _TABLE.get(kind, ())
+        if t.accepts(state) and (secret or "still_secret" not in t.guards) and (by := who_may(kind, t.command))
+    }

@@ -22,6 +22,7 @@ LEADS = frozenset({Role.TOWNSHIP_LEAD, Role.DEPARTMENT_LEAD}) | SUPERVISORS
 ACTIVE = FIELD | TOWNSHIP | DEPARTMENT | SUPERVISORS
 OFFICE = TOWNSHIP | SUPERVISORS | {Role.DEPARTMENT_LEAD}
 DRAWERS = SUPERVISORS | {Role.DEPARTMENT_LEAD}
+SENDERS = SUPERVISORS | {Role.DEPARTMENT_LEAD}  # of unannounced visits: they also say when those are disclosed
 SERVER_ONLY: frozenset[Role] = frozenset()
 LEAVE = "leave"  # not an operation: giving a record to another county, which an edit of its unit does
 
@@ -36,6 +37,8 @@ PERMITTED: dict[tuple[str, str], frozenset[Role]] = {
     ("task", "task.start"): ACTIVE,
     ("task", "task.finish"): ACTIVE,
     ("task", "task.cancel"): OFFICE,
+    ("task", "task.reassign"): OFFICE,
+    ("task", "task.disclose"): SENDERS,
     ("inspection", "create"): ACTIVE,
     ("inspection", "edit"): ACTIVE,
     ("inspection", "delete"): ACTIVE,
@@ -50,6 +53,7 @@ PERMITTED: dict[tuple[str, str], frozenset[Role]] = {
     ("problem", "problem.not_true"): OFFICE,
     ("problem", "problem.reopen"): OFFICE,
     ("problem", "problem.assign"): OFFICE,
+    ("problem", "problem.disclose"): SENDERS,
     ("problem", "problem.start"): ACTIVE,
     ("problem", "problem.submit_fix"): ACTIVE,
     ("problem", "problem.fix_on_spot"): ACTIVE,
@@ -119,6 +123,27 @@ PERMITTED: dict[tuple[str, str], frozenset[Role]] = {
     ("notice", "edit"): OFFICE,
     ("notice", "delete"): OFFICE,
     ("notice", "notice.acknowledge"): ACTIVE,
+    ("notice", "notice.withdraw"): OFFICE,
+    ("plan", "create"): OFFICE,
+    ("plan", "edit"): OFFICE,
+    ("plan", "plan.start"): OFFICE,
+    ("plan", "plan.revise"): OFFICE,
+    ("plan", "plan.end"): OFFICE,
+    ("response", "create"): SUPERVISORS,
+    ("response", "edit"): SUPERVISORS,
+    ("response", "response.start"): SUPERVISORS,
+    ("response", "response.respond"): SUPERVISORS,
+    ("response", "response.lift"): SUPERVISORS,
+    ("response", "response.forecast"): SUPERVISORS,
+    ("response", "response.track"): SUPERVISORS,
+    ("response", "response.evaluate"): SUPERVISORS,
+    ("campaign", "create"): SUPERVISORS | DEPARTMENT,
+    ("campaign", "edit"): SUPERVISORS | DEPARTMENT,
+    ("campaign", "campaign.finish"): SUPERVISORS | DEPARTMENT,
+    ("campaign", "campaign.cancel"): SUPERVISORS | {Role.DEPARTMENT_LEAD},
+    ("activity", "create"): ACTIVE,
+    ("activity", "edit"): ACTIVE,
+    ("activity", "delete"): OFFICE,
     ("conflict", "conflict.settle"): OFFICE,
     ("site", LEAVE): OFFICE,
     ("task", LEAVE): OFFICE,

@@ -68,3 +68,8 @@ def device_stream(county: County, device: DeviceId) -> StreamName:
 
 def unit_of(stream: StreamName) -> UnitCode:
     return stream.rpartition(".")[0]
+
+
+def is_secret(stream: StreamName) -> bool:
+    """A stream of unannounced visits (sync/secrecy.py)."""
+    return stream.endswith(f".{Audience.VISIT.value}")

@@ -5,6 +5,7 @@ Every mutation is in one of a few situations, asked in this order:
     its number is known          -> the same answer again (promise 2), or a cloned phone
     it cannot be judged          -> held for a human: not decodable, barred device, foreign contract, unknown words
     it waits for a held one      -> deferred with it, and only it (promise 3)
+    it would tell of a secret    -> held as if there were none, or refused (sync/secrecy.py)
     nobody had the duty          -> held for a human; a duty of another role is a refusal
     its record lives elsewhere   -> forwarded to the county it moved to
     otherwise                    -> sync/edit.py: create, edit, delete or command
@@ -29,6 +30,7 @@ from sync.permission import LEAVE, Verdict, may, who_may
 from sync.places import unit_of
 from sync.planned import Plan
 from sync.projections import on_source, projected
+from sync.secrecy import kept_secret
 from sync.words import shape_fault, unit_wanted, word_fault
 
 
@@ -59,7 +61,7 @@ def plan_mutation(incoming: Incoming, sender: Sender, ledger: Ledger) -> Decisio
     waits_for = ledger.waits_for(mutation)
     if waits_for is not None:
         return Hold(outcome=Outcome.DEFERRED, reason=Reason.WAITS_FOR, detail={"n": waits_for}, waits_for=waits_for)
-    refused = strange or _forbidden(incoming, mutation, sender, ledger)
+    refused = kept_secret(mutation, sender, ledger) or strange or _forbidden(incoming, mutation, sender, ledger)
     if refused is not None:
         return refused
     meant = on_source(mutation, ledger)

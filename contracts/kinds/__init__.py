@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from contracts.kind import Kind
 from contracts.kinds import (
+    activity,
     assignment,
+    campaign,
     checklist,
     conflict,
     draw,
@@ -12,7 +14,9 @@ from contracts.kinds import (
     notice,
     outcome,
     photo,
+    plan,
     problem,
+    response,
     site,
     summons,
     supervision,
@@ -34,6 +38,10 @@ KINDS: dict[str, Kind] = {
         supervision,
         transfer,
         draw,
+        plan,
+        response,
+        campaign,
+        activity,
         photo,
         notice,
         checklist,

@@ -13,7 +13,11 @@ from contracts.meta import Policy, field
 
 
 class Inspection(msgspec.Struct, frozen=True, kw_only=True):
-    """`answers`: item key -> {"value": ..., "note": ..., ...}; every item is a field of its own when merging."""
+    """`answers`: item key -> {"value": ..., "note": ..., ...}; every item is a field of its own when merging.
+
+    submitted_at   when it was captured, at the latest, as the server knows it: what coverage is told by
+    secret         of an unannounced visit (that of a secret task always is); disclosed with the task
+    """
 
     unit: Annotated[UnitCode, field("所属单位", Policy.LATEST, max_length=40)]
     subject: Annotated[Code, field("类别", Policy.IMMUTABLE)]
@@ -26,6 +30,9 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     position: Annotated[Position | None, field("位置", Policy.COMPOUND)] = None
     answers: Annotated[dict[str, Any], field("检查项", Policy.EACH, max_length=500)] = {}
     state: Annotated[Literal["draft", "submitted", "amended"], field("状态", Policy.COMMAND)] = "draft"
+    secret: Annotated[bool, field("不告知被检查方", Policy.IMMUTABLE)] = False
+    submitted_at: Annotated[datetime | None, field("提交时间", Policy.SERVER)] = None
+    disclosed_at: Annotated[datetime | None, field("告知时间", Policy.SERVER)] = None
     note: Annotated[Text, field("备注", Policy.LATEST)] = ""
     comments: Annotated[list[Comment], field("留言", Policy.APPEND)] = []
 

@@ -18,6 +18,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     lead, supporting     units that must fix it (domain.md 2.5: two leads are two units in `leads`)
     returns, rebounds    how often a submission was returned as bad rectification, and how often it came back after close-out
     suspended_from       the state to which it resumes
+    secret, disclosed_at found by an unannounced visit; its own unit sees it only from then on
     related              the same problem from another source: linked, never merged
     """
 
@@ -50,6 +51,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     returns: Annotated[int, field("退回次数", Policy.SERVER)] = 0
     rebounds: Annotated[int, field("反弹次数", Policy.SERVER)] = 0
     state: Annotated[Code, field("状态", Policy.COMMAND)] = "draft"
+    secret: Annotated[bool, field("不告知被检查方", Policy.IMMUTABLE)] = False
+    disclosed_at: Annotated[datetime | None, field("告知时间", Policy.SERVER)] = None
     related: Annotated[list[RecordId], field("关联问题", Policy.UNION, max_length=50)] = []
     suspected_duplicates: Annotated[list[RecordId], field("疑似重复", Policy.SERVER)] = []
     steps: Annotated[list[Step], field("办理过程", Policy.SERVER)] = []

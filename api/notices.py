@@ -1,0 +1,113 @@
+"""Letters to units or roles, and who has not signed for them (通知、函件、签收)."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Final
+
+import msgspec
+from litestar import Router, get, post
+from litestar.params import FromPath, JSONBody
+
+from api.auth import LIMITED
+from api.dependencies import GivenCaller, GivenNow, GivenPlaces, GivenResources
+from api.desk import sender_of
+from contracts.ids import County, RecordId, UnitCode, derived_mutation_id, projection_id
+from contracts.kinds.notice import Notice
+from contracts.people import Audience
+from contracts.planning import Addressee, LetterCopy, LetterSent, LetterStanding, SendLetter
+from contracts.problems import Problem, ProblemCode
+from storage.notices import fetch_addressees, fetch_letter
+from storage.office_push import draft, office_push
+from sync.permission import OFFICE
+from sync.places import Places
+from sync.scope import held_duties, streams_of
+
+FIELD: Final = f".{Audience.FIELD.value}"
+
+
+@post("/letters", opt=LIMITED, status_code=200, summary="发送通知 · Send a letter to units or roles")
+async def send_letter(
+    caller: GivenCaller, resources: GivenResources, places: GivenPlaces, now: GivenNow, data: JSONBody[SendLetter]
+) -> list[LetterSent]:
+    """A copy to each unit, through the one write path, judged by the caller's duties. Repeated, nothing is sent twice."""
+    mine = {code for d in held_duties(caller.duties, now) if d.role in OFFICE for code in places.below(d.unit)}
+    if data.from_unit not in mine or not set(data.units) <= mine:
+        raise Problem(ProblemCode.NOT_ALLOWED)
+    sent: list[LetterSent] = []
+    counties = {places.units[unit].county for unit in data.units}
+    for county in sorted(counties):
+        units = [unit for unit in dict.fromkeys(data.units) if places.units[unit].county == county]
+        drafts = [
+            draft(
+                kind="notice",
+                record=projection_id(data.letter, unit),
+                op="create",
+                now=now,
+                mutation=derived_mutation_id("letter", data.letter, unit, caller.person),
+                body=msgspec.to_builtins(copy_for(data, unit, now)),
+            )
+            for unit in units
+        ]
+        pushed = await office_push(resources.pool, await resources.units.reference(), county, sender_of(caller), drafts, now)
+        resources.live.moved((county, stream) for stream in pushed.streams)
+        sent += [
+            LetterSent(unit=unit, county=county, notice=d.record, mutation=d.id, outcome=o.outcome)
+            for unit, d, o in zip(units, drafts, pushed.outcomes, strict=True)
+        ]
+    return sent
+
+
+def copy_for(data: SendLetter, unit: UnitCode, now: datetime) -> Notice:
+    return Notice(
+        unit=unit,
+        title=data.title,
+        text=data.text,
+        category=data.category,
+        letter=data.letter,
+        sent_by_unit=data.from_unit,
+        roles=data.roles,
+        subject_record=data.subject_record,
+        needs_acknowledgement=data.needs_acknowledgement,
+        acknowledge_by=data.acknowledge_by,
+        published_at=now,
+    )
+
+
+@get("/letters/{letter:uuid}", opt=LIMITED, summary="签收情况 · Who has signed for a letter, and who has not")
+async def letter_standing(
+    caller: GivenCaller, resources: GivenResources, places: GivenPlaces, now: GivenNow, letter: FromPath[uuid.UUID]
+) -> LetterStanding:
+    """The copies in units that the caller has an office duty over."""
+    mine = {code for d in held_duties(caller.duties, now) if d.role in OFFICE for code in places.below(d.unit)}
+    scope = streams_of(caller.duties, caller.device, places, now)
+    copies: list[LetterCopy] = []
+    for county in sorted(set(scope.values())):
+        streams = [s for s, c in scope.items() if c == county and s.endswith(FIELD) and s.removesuffix(FIELD) in mine]
+        found = await fetch_letter(resources.pool, county, letter, streams)
+        for record, notice in found:
+            people = (await fetch_addressees(resources.pool, [notice.unit], notice.roles, now))[notice.unit]
+            copies.append(shown(county, record, notice, people, places))
+    if not copies:
+        raise Problem(ProblemCode.NOT_FOUND)
+    return LetterStanding(copies=copies)
+
+
+def shown(county: County, record: RecordId, notice: Notice, people: list[Addressee], places: Places) -> LetterCopy:
+    signed = set(notice.acknowledged_by)
+    return LetterCopy(
+        county=county,
+        notice=record,
+        unit=notice.unit,
+        unit_name=places.units[notice.unit].name if notice.unit in places.units else "",
+        title=notice.title,
+        state=notice.state,
+        needs_acknowledgement=notice.needs_acknowledgement,
+        acknowledge_by=notice.acknowledge_by,
+        acknowledged=[p for p in people if p.person in signed],
+        missing=[p for p in people if p.person not in signed] if notice.needs_acknowledgement else [],
+    )
+
+
+NOTICES: Final = Router("/office/v1", route_handlers=[send_letter, letter_standing], tags=["office"])
