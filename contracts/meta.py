@@ -1,6 +1,6 @@
 """What is declared beside a field: its Chinese label, unit, bounds and merge policy (design.md 3.1).
 
-    note: Annotated[str, field("备注", LATEST, max_length=4000)] = ""
+note: Annotated[str, field("备注", LATEST, max_length=4000)] = ""
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ TEXT_ZH: dict[ProblemCode, str] = {
 }
 
 
-class Problem(Exception):  # noqa: N818 - the field's word (RFC 9457)
+class Problem(Exception):
     """The request cannot be served. `details` are typed members of the answer; `retry_after_s` asks to come again."""
 
     def __init__(self, code: ProblemCode, detail: str = "", *, retry_after_s: int | None = None, **details: Any) -> None:
