@@ -28,6 +28,11 @@ class LedgerName(str, Enum):
     INSPECTIONS = "inspections"
     SITES = "sites"
     TRANSFERS = "transfers"
+    NOTICES = "notices"
+    PLANS = "plans"
+    RESPONSES = "responses"
+    CAMPAIGNS = "campaigns"
+    ACTIVITIES = "activities"
 
     @property
     def kind(self) -> str:
@@ -44,6 +49,11 @@ LEDGER_KINDS: dict[LedgerName, str] = {
     LedgerName.INSPECTIONS: "inspection",
     LedgerName.SITES: "site",
     LedgerName.TRANSFERS: "transfer",
+    LedgerName.NOTICES: "notice",
+    LedgerName.PLANS: "plan",
+    LedgerName.RESPONSES: "response",
+    LedgerName.CAMPAIGNS: "campaign",
+    LedgerName.ACTIVITIES: "activity",
 }
 
 

@@ -84,6 +84,7 @@ LISTED: Final[Mapping[str, Listed]] = {
     "task": Listed(
         closed=frozenset({"finished", "cancelled"}),
         due={"*": ("due_on",)},
+        about="origin",
         tagged=("subject", "sites", "assignee"),
         searched=("title", "note", "result"),
     ),
@@ -108,6 +109,17 @@ LISTED: Final[Mapping[str, Listed]] = {
         tagged=("flow", "receiver"),
         searched=("title", "text"),
     ),
+    "notice": Listed(found=("published_at",), tagged=("category",), searched=("title", "text")),
+    "plan": Listed(closed=frozenset({"ended"}), searched=("title", "note")),
+    "response": Listed(closed=frozenset({"lifted", "evaluated"}), tagged=("sites",), searched=("title", "level", "order_number", "note")),
+    "campaign": Listed(
+        closed=frozenset({"held", "cancelled"}),
+        due={"*": ("ends_on",)},
+        found=("starts_on",),
+        tagged=("category",),
+        searched=("title", "place", "result", "note"),
+    ),
+    "activity": Listed(found=("held_on",), tagged=("topic",), searched=("title", "place", "text")),
     "conflict": Listed(closed=frozenset({"settled"}), found=("opened_at",), about="record", title="record_title"),
 }
 # A filter's word, where the field has another: one filter serves several kinds.
