@@ -35,7 +35,7 @@ from contracts.people import Audience
 from contracts.problems import Problem, ProblemCode
 from storage import conflicts, desk
 from storage.audit_log import Note, insert_note
-from storage.office_push import draft, office_push
+from storage.office_push import draft, office_device, office_push
 from storage.pool import transaction
 from sync.decision import Sender
 from sync.permission import OFFICE
@@ -59,7 +59,8 @@ def desk_units(caller: Caller, places: Places, county: County, now: datetime) ->
 
 
 def sender_of(caller: Caller) -> Sender:
-    return Sender(device=caller.device, person=caller.person, duties=caller.duties)
+    """The caller as a writer whom the server numbers: never in the sequence of the phone they may hold."""
+    return Sender(device=office_device(caller.device), person=caller.person, duties=caller.duties)
 
 
 # -------------------------------------------------------------------------------------------------- held mutations

@@ -131,3 +131,16 @@ async def test_a_duty_that_ended_before_the_capture_holds_only_what_came_after(w
     await a.sync()
     rows = dict(await world.pool.fetch("SELECT record, reason FROM journal WHERE device = $1 AND entry = 0", a.account.device))
     assert rows == {early: "ok", late: "no_duty"}
+
+
+async def test_a_phone_that_also_uses_the_office_routes_keeps_its_own_numbers(world: World) -> None:
+    """Promise 2. What the server numbers for a person is not in the sequence of the phone in their hand."""
+    lead = await lead_of(world)
+    await lead.sync()
+    mutation = {"id": str(uuid4()), "kind": "site", "record": str(uuid4()), "op": "create", "body": SITE}
+    await call(world, lead, "POST", "/office/v1/mutations", json={"county": COUNTY, "mutations": [mutation]})
+    own = lead.create("site", COUNTY, SITE | {"name": "手机上建的"})
+    await lead.sync()
+    assert lead.waiting() == []
+    assert await world.pool.fetchval("SELECT version FROM record WHERE id = $1", own) == 1
+    assert await world.pool.fetchval("SELECT revoked_at FROM device WHERE id = $1", lead.account.device) is None
