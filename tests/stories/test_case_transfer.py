@@ -1,0 +1,67 @@
+"""线索移交、案件移送: a record of its own beside the problem, which only supervisors see; it closes nothing."""
+
+import pytest
+from tests.stories.day import Day, body, result, sync
+from tests.stories.test_problem import assigned
+from tests.world import COUNTY, TOWNSHIP
+
+from contracts.outcomes import Outcome, Reason
+from contracts.people import Role
+from phone.phone import Phone
+
+
+async def supervisor_of(day: Day) -> Phone:
+    return await day.world.phone(await day.world.person("县督办", (Role.COUNTY_SUPERVISOR, "610902")))
+
+
+@pytest.mark.parametrize("flow", ["accountability_clue", "criminal_case", "public_interest_litigation", "enforcement_info"])
+async def test_a_transfer_goes_its_way_and_the_problem_stays_what_it_was(day: Day, flow: str) -> None:
+    case = await assigned(day)
+    supervisor = await supervisor_of(day)
+    clue = {"unit": "610902", "flow": flow, "receiver": "discipline_commission", "title": "线索甲", "problem": str(case.problem)}
+    transfer = supervisor.create("transfer", COUNTY, clue)
+    for op, values in (
+        ("transfer.approve", None),
+        ("transfer.send", None),
+        ("transfer.receive", {"receipt_number": "安纪 2026-7"}),
+        ("transfer.return_result", {"result": "已立案"}),
+    ):
+        made = supervisor.command(transfer, op, values)
+        await sync(supervisor)
+        assert result(supervisor, made) == (Outcome.APPLIED, "ok")
+    assert body(supervisor, transfer)["state"] == "result_returned"
+    await case.all_sync()
+    assert case.state == "assigned"
+
+
+async def test_township_department_and_village_never_see_a_clue(day: Day) -> None:
+    case = await assigned(day)
+    supervisor = await supervisor_of(day)
+    clue = {"unit": TOWNSHIP, "flow": "accountability_clue", "receiver": "discipline_commission", "title": "失职线索"}
+    supervisor.create("transfer", COUNTY, clue | {"problem": str(case.problem)})
+    await sync(supervisor)
+    await case.all_sync()
+    for phone in (case.member, case.lead, case.handler):
+        assert phone.records("transfer") == []
+        assert not any(stream.name.endswith(".case") for stream in phone.streams())
+
+
+async def test_a_township_does_not_make_one(day: Day) -> None:
+    lead = await day.lead()
+    clue = {"unit": TOWNSHIP, "flow": "criminal_case", "receiver": "public_security_bureau", "title": "不该有"}
+    transfer = lead.create("transfer", COUNTY, clue)
+    await sync(lead)
+    assert [(p.outcome, p.reason) for p in lead.refused()] == [(Outcome.REJECTED, Reason.NOT_YOUR_ROLE.value)]
+    assert await day.world.pool.fetchval("SELECT count(*) FROM record WHERE id = $1", transfer) == 0
+
+
+async def test_a_step_out_of_order_is_refused_with_what_is_allowed(day: Day) -> None:
+    supervisor = await supervisor_of(day)
+    clue = {"unit": "610902", "flow": "criminal_case", "receiver": "public_security_bureau", "title": "线索"}
+    transfer = supervisor.create("transfer", COUNTY, clue)
+    made = supervisor.command(transfer, "transfer.send")
+    await sync(supervisor)
+    assert result(supervisor, made) == (Outcome.REJECTED, Reason.NOT_ALLOWED_NOW.value)
+    detail = supervisor.refused()[0].detail
+    assert detail["state"] == "proposed"
+    assert set(detail["allowed"]) == {"transfer.approve", "transfer.decline", "transfer.comment"}
