@@ -89,7 +89,9 @@ def tell(report: Report) -> None:
     for line in report.trace[-TRACE_LINES:]:
         console.print(line, markup=False)
     rough = "" if plan.rough else " --gentle"
-    console.print(f"\nagain: python -m tests.simulator --seed {plan.seed} --phones {plan.phones} --hours {plan.hours:g}{rough}", markup=False)
+    console.print(
+        f"\nagain: python -m tests.simulator --seed {plan.seed} --phones {plan.phones} --hours {plan.hours:g}{rough}", markup=False
+    )
 
 
 if __name__ == "__main__":

@@ -100,7 +100,17 @@ def people(count: int, random: Random) -> list[Person]:
         person("lead-other", Role.TOWNSHIP_LEAD, OTHER_TOWNSHIP),
     ]
     # Company is what makes conflicts: most people share a village with somebody.
-    villages = [VILLAGES[0], VILLAGES[0], VILLAGES[1], VILLAGES[0], VILLAGES[3], VILLAGES[1], OTHER_VILLAGES[0], *VILLAGES, OTHER_VILLAGES[0]]
+    villages = [
+        VILLAGES[0],
+        VILLAGES[0],
+        VILLAGES[1],
+        VILLAGES[0],
+        VILLAGES[3],
+        VILLAGES[1],
+        OTHER_VILLAGES[0],
+        *VILLAGES,
+        OTHER_VILLAGES[0],
+    ]
     field_staff = [person(f"grid-{i + 1}", Role.GRID_MEMBER, villages[i % len(villages)]) for i in range(max(3, count - len(office)))]
     return [*office[: max(1, count - 3)], *field_staff][: max(4, count)]
 

@@ -142,7 +142,11 @@ class Deeds:
         view = self._any(handset, handset.random.choice(["site", "site", "task", "inspection"]))
         if view is None:
             return ""
-        ours = [v for v in VILLAGES if v.startswith(handset.person.held(self.true_ms())[-1].unit)] if handset.person.held(self.true_ms()) else []
+        ours = (
+            [v for v in VILLAGES if v.startswith(handset.person.held(self.true_ms())[-1].unit)]
+            if handset.person.held(self.true_ms())
+            else []
+        )
         others = [v for v in ours if v != view.body.get("unit")]
         return self._edit(handset, view, {"unit": handset.random.choice(others)}) if others else ""
 
@@ -287,7 +291,14 @@ class Deeds:
         return self._enter(handset, view, "edit", writes, {}, lambda: handset.phone.edit(view.id, values, seen=view))
 
     def _command(
-        self, handset: Handset, view: RecordView, op: str, values: dict[str, Any], *, shows: dict[str, Any] | None = None, args: dict[str, Any] | None = None
+        self,
+        handset: Handset,
+        view: RecordView,
+        op: str,
+        values: dict[str, Any],
+        *,
+        shows: dict[str, Any] | None = None,
+        args: dict[str, Any] | None = None,
     ) -> str:
         writes = {name: Write(shown(view.body, name), value) for name, value in values.items()}
         enter = lambda: handset.phone.command(view.id, op, values, args=args, shows=shows, seen=view)  # noqa: E731

@@ -198,8 +198,18 @@ class Disasters:
         await self.installation.restore(name)
         s.oracle.circumstances.restored.append((self.installation.time.ms, ms))
         s.oracle.circumstances.rewinding = True
+        await self._note_what_is_lost()
         for person in s.cast:
             person.duties = [Served(d.role, d.unit, d.starts_ms, d.ends_ms, d.id) for d in duties[person.id]]
         self._backups = [kept for kept in self._backups if kept[1] <= ms]
         return "backup restored"
 
+    async def _note_what_is_lost(self) -> None:
+        """Acknowledged, unknown to the restored server, and still on a phone: the server must notice when it comes."""
+        s = self.simulation
+        known = {row[0] for row in await self.installation.sql("SELECT mutation::text FROM journal WHERE what = 'mutation'")}
+        incarnations = dict(await self.installation.sql("SELECT county, incarnation FROM county"))
+        for handset in s.handsets:
+            for entry in s.oracle.of_store(handset.name):
+                if entry.said is not None and entry.mutation not in known and handset.phone.find(UUID(entry.mutation)) is not None:
+                    s.oracle.circumstances.forgotten[entry.county] = incarnations[entry.county]

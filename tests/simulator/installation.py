@@ -26,7 +26,9 @@ _processes = multiprocessing.get_context("forkserver")
 class Installation:
     """One database of a cluster, and the server on it."""
 
-    def __init__(self, cluster: EmbeddedPostgres, template: str, name: str, folder: Path, *, s3: S3Settings | None, plant: str | None) -> None:
+    def __init__(
+        self, cluster: EmbeddedPostgres, template: str, name: str, folder: Path, *, s3: S3Settings | None, plant: str | None
+    ) -> None:
         _processes.set_forkserver_preload(["tests.simulator.server_process"])
         folder.mkdir(parents=True, exist_ok=True)
         self.cluster = cluster

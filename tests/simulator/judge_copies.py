@@ -27,7 +27,9 @@ def judge_heads(server: ServerView) -> Iterator[Violation]:
         records = live[stream]
         digest = sum(map(share, records)) % MODULUS
         if (len(records), digest) != (head.count, head.digest):
-            yield Violation(4, f"{stream}: the head says {head.count} records, digest {head.digest}; they are {len(records)}, {digest}", stream)
+            yield Violation(
+                4, f"{stream}: the head says {head.count} records, digest {head.digest}; they are {len(records)}, {digest}", stream
+            )
         seqs = [r.seq for r in records] + [seq for _, seq in server.markers.get(stream, [])]
         if len(seqs) != len(set(seqs)):
             yield Violation(5, f"{stream}: a seq was given twice", stream)
@@ -64,7 +66,9 @@ def judge_phone(phone: PhoneView, server: ServerView, circumstances: Circumstanc
         elif shown.version != record.version:
             yield Violation(4, f"{phone.store} has version {shown.version} of a {record.kind}, the server {record.version}", record_id)
         elif not shown.own and canonical(shown.body) != canonical(record.body):
-            yield Violation(4, f"{phone.store} shows another {record.kind} than the server has: {difference(shown.body, record.body)}", record_id)
+            yield Violation(
+                4, f"{phone.store} shows another {record.kind} than the server has: {difference(shown.body, record.body)}", record_id
+            )
     for record_id, shown in phone.records.items():
         if record_id not in due and not shown.own:
             yield Violation(6, f"{phone.store} shows a record that is not, or no longer, its person's to see", record_id)

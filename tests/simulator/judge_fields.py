@@ -30,15 +30,15 @@ class Node:
     tapped: bool = False  # a supervisor's settlement: it puts an old value back
     replaces: list["Node"] = field(default_factory=list)
 
-    def saw(self, other: "Node") -> bool:
-        """Directly or through what it replaces."""
+    def saw(self, other: "Node", *, taps: bool = True) -> bool:
+        """Directly or through what it replaces. Without `taps`: only by what people typed."""
         seen: set[int] = set()
         stack = [self]
         while stack:
             for node in stack.pop().replaces:
                 if node is other:
                     return True
-                if id(node) not in seen:
+                if id(node) not in seen and (taps or not node.tapped):
                     seen.add(id(node))
                     stack.append(node)
         return False
@@ -117,7 +117,9 @@ def nodes_of(name: str, told: list[Entry], taps: list[tuple[str, Entry, Json]], 
         if name in entry.writes
     ]
     nodes += [
-        Node(entry, canonical(value), {canonical(entry.screen.get("kept")), canonical(entry.screen.get("lost"))}, accepted=True, tapped=True)
+        Node(
+            entry, canonical(value), {canonical(entry.screen.get("kept")), canonical(entry.screen.get("lost"))}, accepted=True, tapped=True
+        )
         for tapped, entry, value in taps
         if tapped == name
     ]
@@ -159,7 +161,7 @@ def _judge_field(
             continue
         typed = [node for node in nodes if not node.tapped]
         winners, losers = [n for n in typed if n.value == kept], [n for n in typed if n.value == value]
-        if any(w.saw(l) or l.saw(w) for w in winners for l in losers):
+        if any(w.saw(l, taps=False) or l.saw(w, taps=False) for w in winners for l in losers):
             yield Violation(8, f"{name}: {kept} and {value} were typed one after the other, and yet there is a conflict", record.id)
 
 

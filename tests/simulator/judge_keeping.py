@@ -73,7 +73,9 @@ def _named(entry: Entry) -> str:
 
 def tokens_of(entry: Entry) -> list[str]:
     """The words that were typed, which occur nowhere else."""
-    return [word for word in _words(entry.args) + [w for write in entry.writes.values() for w in _words(write.value)] if word.startswith("w-")]
+    return [
+        word for word in _words(entry.args) + [w for write in entry.writes.values() for w in _words(write.value)] if word.startswith("w-")
+    ]
 
 
 def _words(value: object) -> list[str]:
@@ -136,6 +138,10 @@ def _incarnations(server: ServerView, circumstances: Circumstances) -> Iterator[
         if incarnation > 1 + len(circumstances.restored):
             yield Violation(1, f"county {county} is in incarnation {incarnation} after {len(circumstances.restored)} restores", str(county))
 
+    for county, incarnation in circumstances.forgotten.items():
+        if server.incarnations[county] <= incarnation:
+            yield Violation(9, f"county {county} was restored, phones held what it had lost, and it did not notice", str(county))
+
 
 def judge_order(entries: Iterable[Entry], fates: Fates, circumstances: Circumstances) -> Iterator[Violation]:
     """Promises 3 and 7: what depends on a held mutation waits with it."""
@@ -154,7 +160,11 @@ def judge_words(entries: Iterable[Entry], server: ServerView) -> Iterator[Violat
     """Promise 2: a name that was typed once names one record; an entry that was appended once is there once."""
     named: dict[str, list[str]] = defaultdict(list)
     for (_, record_id), record in server.records.items():
-        if isinstance(name := record.body.get("name") or record.body.get("title"), str) and name.startswith("w-") and record.kind != "conflict":
+        if (
+            isinstance(name := record.body.get("name") or record.body.get("title"), str)
+            and name.startswith("w-")
+            and record.kind != "conflict"
+        ):
             named[name].append(record_id)
         for field in ("comments", "tags", "subjects", "inspectors", "sites"):
             values = record.body.get(field)

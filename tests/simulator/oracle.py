@@ -77,7 +77,9 @@ class Oracle:
         """How often what became of an entry, for the report."""
         fates = Fates(server)
         rows = [fates.of(entry) for entry in self.entries]
-        return Counter("lost with a phone" if row is None else row.outcome if row.reason == "ok" else f"{row.outcome}: {row.reason}" for row in rows)
+        return Counter(
+            "lost with a phone" if row is None else row.outcome if row.reason == "ok" else f"{row.outcome}: {row.reason}" for row in rows
+        )
 
     def story(self, subject: str, server: ServerView) -> list[str]:
         """All that was typed on one record or phone, beside what the server's journal says of it."""
@@ -89,7 +91,9 @@ class Oracle:
             row = fates.of(entry)
             values = ", ".join(f"{name}: {write.over!r} -> {write.value!r}" for name, write in entry.writes.items())
             fate = "never arrived" if row is None else f"{row.outcome} ({row.reason}) v{row.version} seq {row.seq} of {row.stream}"
-            lines.append(f"#{entry.number} {entry.store} n={entry.n} {entry.kind} {entry.op} {entry.args or ''} {values} | said {entry.said} | {fate}")
+            lines.append(
+                f"#{entry.number} {entry.store} n={entry.n} {entry.kind} {entry.op} {entry.args or ''} {values} | said {entry.said} | {fate}"
+            )
         lines += [str(record) for (_, record_id), record in server.records.items() if record_id == subject]
         lines += [str(r) for r in server.records.values() if r.kind == "conflict" and str(r.body.get("record")) == subject]
         return lines

@@ -19,10 +19,9 @@ import api.exchange
 import phone.copies
 import phone.outbox
 import storage.contact
-import storage.pool
 import storage.push
 import sync.edit
-import sync.heads
+import sync.intake
 import sync.ledger
 import sync.merge
 import sync.plan
@@ -236,15 +235,6 @@ def _position_mixed(garden: Garden, _now: Now) -> None:
     garden.replace(sync.merge, "_merge_value", mixed)
 
 
-def _chain_forgotten(garden: Garden, _now: Now) -> None:
-    """What an offline chain is based on is not looked up: as if its author had seen nothing."""
-
-    def rootless(root_of: Any) -> Any:
-        return lambda mutation, ledger: root_of(mutation, ledger) if isinstance(mutation.base, tuple) else (ledger.view.incarnation, 0)
-
-    garden.replace(sync.edit, "root_of", rootless)
-
-
 def _conflict_overwritten(garden: Garden, _now: Now) -> None:
     """One conflict per record and field: the second losing value takes the place of the first."""
     garden.replace(sync.ledger, "conflict_id", lambda conflict_id: lambda _mutation, field: conflict_id(_NOBODY, field))
@@ -296,6 +286,11 @@ def _duty_judged_at_receipt(garden: Garden, now: Now) -> None:
     garden.replace(sync.plan, "may", today)
 
 
+def _capture_by_wall_clock(garden: Garden, _now: Now) -> None:
+    """The phone says when it was, and is believed."""
+    garden.replace(sync.intake, "captured", lambda _captured: lambda at, *_rest: Interval(at.wall_ms, at.wall_ms))
+
+
 def _restore_unnoticed(garden: Garden, _now: Now) -> None:
     for module in (storage.push, storage.contact):
         garden.replace(module, "is_rewound", lambda _is_rewound: lambda *_args: False)
@@ -338,8 +333,12 @@ def _heads_unlocked(text: str) -> str:
 
 
 PLANTS: dict[str, Plant] = {
-    "no_head_lock": Plant("pushes read the stream heads without locking them", (2, 3, 4, 5), "races", _slow_planning, database=_heads_unlocked),
-    "answer_before_commit": Plant("the answer is given before the commit, which then sometimes fails", (1, 3), "day", _answer_before_commit),
+    "no_head_lock": Plant(
+        "pushes read the stream heads without locking them", (2, 3, 4, 5), "races", _slow_planning, database=_heads_unlocked
+    ),
+    "answer_before_commit": Plant(
+        "the answer is given before the commit, which then sometimes fails", (1, 3), "day", _answer_before_commit
+    ),
     "cursor_past_a_gap": Plant("a full page's cursor is one too far", (4, 5), "day", _cursor_past_a_gap),
     "dropped_marker": Plant("no marker is left where a record left", (4, 5, 6), "moves", _dropped_marker),
     "overlay_forgotten": Plant("a receipted value is not shown before its page", (3,), "storms", phones=_overlay_forgotten),
@@ -349,16 +348,16 @@ PLANTS: dict[str, Plant] = {
     "set_overwritten": Plant("a set takes the last writer's list", (3,), "day", _set_overwritten),
     "list_overwritten": Plant("an append-only list takes the last writer's list", (3,), "day", _list_overwritten),
     "position_mixed": Plant("the parts of a position are merged one by one", (3,), "day", _position_mixed),
-    "chain_forgotten": Plant("an offline chain has no base", (8,), "day", _chain_forgotten),
     "deletion_beats_edit": Plant("an edit that did not know of a deletion is refused", (3,), "moves", _deletion_beats_edit),
     "repeat_applied_again": Plant("a repeated push is applied again", (2, 3, 4, 8), "storms", _repeat_applied_again),
     "desk_forgotten": Plant("held mutations reach no desk", (3,), "people", _desk_forgotten),
     "dependents_applied": Plant("what builds on a held mutation does not wait", (3, 7), "people", _dependents_applied),
     "duty_judged_at_receipt": Plant("permission is judged when the work arrives", (3,), "people", _duty_judged_at_receipt),
+    "capture_by_wall_clock": Plant("the phone's clock says which duty held", (3,), "people", _capture_by_wall_clock),
     "scope_leak": Plant("a village sees its whole township", (6,), "day", _scope_leak),
     "digest_not_updated_on_move": Plant("a stream's digest keeps what left", (4, 5), "moves", _digest_not_updated_on_move),
     "restore_unnoticed": Plant("the server does not notice that it was restored", (1, 3, 4, 9), "restores", _restore_unnoticed),
     "nothing_handed_back": Plant("phones do not hand back what a restore lost", (1, 3, 9), "restores", phones=_nothing_handed_back),
-    "markers_ignored": Plant("phones keep what left a stream", (4, 5, 6), "moves", phones=_markers_ignored),
+    "markers_ignored": Plant("phones keep what left a stream", (3, 4, 5, 6), "moves", phones=_markers_ignored),
     "barrier_forgotten": Plant("leaving a stream drops unsent work", (3,), "people", phones=_barrier_forgotten),
 }

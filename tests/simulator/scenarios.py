@@ -5,13 +5,19 @@ from dataclasses import replace
 from tests.simulator.cast import HOUR_MS
 from tests.simulator.simulation import Plan
 
-_SHORT = Plan(phones=7, hours=6.0, rough=False, quiet_every_ms=2 * HOUR_MS)
+_SHORT = Plan(phones=7, hours=5.0, rough=False, quiet_every_ms=2 * HOUR_MS)
 
 SCENARIOS: dict[str, Plan] = {
-    "day": _SHORT,
+    "day": replace(_SHORT, emphasis={"many_at_once": 2}),
     "races": replace(_SHORT, seed=2, hours=2.0, emphasis={"many_at_once": 12}),
     "storms": replace(_SHORT, seed=3, emphasis={"storm_breaks": 12}),
-    "moves": replace(_SHORT, seed=4, emphasis={"_office_deed": 6}),
+    "moves": replace(_SHORT, seed=4, emphasis={"_office_deed": 8, "many_at_once": 3}),
     "people": replace(_SHORT, seed=5, emphasis={"storm_breaks": 3, "duty_changes": 8, "garbles": 6, "poisons": 6}),
-    "restores": replace(_SHORT, seed=6, rough=True, emphasis={"backs_up": 12, "restores": 8, "weeks_pass": 0, "phone_drowns": 0}),
+    "restores": replace(
+        _SHORT,
+        seed=6,
+        hours=3.0,
+        rough=True,
+        emphasis={"backs_up": 4, "restores": 4, "weeks_pass": 0, "server_dies": 0, "postgres_dies": 0},
+    ),
 }

@@ -1,6 +1,5 @@
 """One simulation: a seed, some phones, some hours; what happens is drawn from the seed, and judged at quiet points."""
 
-import asyncio
 import copy
 import time
 from collections import Counter
@@ -151,9 +150,24 @@ class Simulation:
 
     def _weights(self) -> list[tuple[float, Callable[[], Awaitable[str]]]]:
         d = self.disasters
-        ordinary = [(60.0, self._deed), (2.0, self._office_deed), (16.0, self._sync), (4.0, d.many_at_once), (2.0, d.storm_breaks), (1.5, d.app_restarts), (1.2, d.clock_jumps)]
+        ordinary = [
+            (60.0, self._deed),
+            (2.0, self._office_deed),
+            (16.0, self._sync),
+            (4.0, d.many_at_once),
+            (2.0, d.storm_breaks),
+            (1.5, d.app_restarts),
+            (1.2, d.clock_jumps),
+        ]
         people_change = [(1.2, d.duty_changes), (1.5, d.desk_decides), (0.7, d.garbles), (0.5, d.poisons), (0.4, d.another_app_version)]
-        rough = [(0.6, d.server_dies), (0.5, d.postgres_dies), (0.8, d.backs_up), (0.5, d.restores), (0.3, d.phone_drowns), (0.2, d.weeks_pass)]
+        rough = [
+            (0.6, d.server_dies),
+            (0.5, d.postgres_dies),
+            (0.8, d.backs_up),
+            (0.5, d.restores),
+            (0.3, d.phone_drowns),
+            (0.2, d.weeks_pass),
+        ]
         every = [*ordinary, *people_change, *(rough if self.plan.rough else [])]
         return [(weight * self.plan.emphasis.get(event.__name__, 1), event) for weight, event in every]
 
@@ -217,13 +231,19 @@ class Simulation:
             self.hear(handset)
             self.look_at_screen(handset)
         stuck = {name: synced for name, synced in ended.items() if synced.ended.value != "complete"}
-        self.complain([Violation(3, f"{name} does not come to rest: {synced.ended.value} {synced.code or ''}", name) for name, synced in stuck.items()])
+        self.complain(
+            [
+                Violation(3, f"{name} does not come to rest: {synced.ended.value} {synced.code or ''}", name)
+                for name, synced in stuck.items()
+            ]
+        )
         now = self.installation.time.ms
         self.oracle.circumstances.scope = {person.id: person.scope(now) for person in self.cast}
         server = await read_server(self.installation)
         phones = [read_phone(handset, ended[handset.name].ended.value) for handset in self.handsets]
         self.complain(self.oracle.judge(server, phones, received=set()))
         self.oracle.circumstances.rewinding = False
+        self.oracle.circumstances.forgotten.clear()
         self.report.quiet_points += 1
         self.report.typed = len(self.oracle.entries)
         self.report.fates = self.oracle.fates(server)
@@ -240,4 +260,3 @@ class Simulation:
     def duties(self) -> dict[str, list[Served]]:
         """Who serves where, as a backup would keep it."""
         return {person.id: copy.deepcopy(person.duties) for person in self.cast}
-
