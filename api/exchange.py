@@ -6,24 +6,19 @@ are read; every frame is a line of JSON, packed and flushed on its own, so that 
 
 from __future__ import annotations
 
-import asyncio
-import sys
 import time
-import zlib
 from collections import Counter
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 import structlog
 from litestar import Request, post
-from litestar.types import Receive, Send
-from litestar.types import Scope as AsgiScope
 from uuid_utils.compat import uuid7
 
 from api.auth import PUSH_ONLY, charge_wiped
 from api.dependencies import provide_resources
+from api.frames import FrameResponse, encoding_for
 from api.resources import Resources
 from contracts.caller import Caller
 from contracts.exchange import (
@@ -51,27 +46,7 @@ from sync.cursor import Start, start_of
 from sync.decision import Sender
 from sync.scope import streams_of
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
-
 STREAMS_AT_ONCE: Final = 16  # streams read by one statement
-MEDIA_TYPE: Final = b"application/x-ndjson"
-# Smaller than zstd's level 9 in 2/3 of its time, found by trying 612 combinations on pages of 200 records: phones wait for
-# bytes, not for our processor. The tables fit answers of some hundred kilobytes.
-ZSTD_OPTIONS: Final = {
-    zstd.CompressionParameter.compression_level: 7,
-    zstd.CompressionParameter.strategy: zstd.Strategy.lazy,
-    zstd.CompressionParameter.search_log: 5,
-    zstd.CompressionParameter.min_match: 6,
-    zstd.CompressionParameter.hash_log: 16,
-    zstd.CompressionParameter.chain_log: 17,
-    zstd.CompressionParameter.target_length: 32,
-}
-PACK_ASIDE_BYTES: Final = 64 * 1024
-FLUSH_BYTES: Final = 2048  # a cut costs at most what was not flushed; smaller frames share a block with the next
-
 _request: Final = msgspec.json.Decoder(ExchangeRequest)
 _frame: Final = msgspec.json.Encoder()
 
@@ -94,22 +69,29 @@ class Exchange:
 
     async def run(self) -> list[bytes]:
         """All frames. Infrastructure faults raise before anything is answered."""
+        self._check_sizes()  # before the first county is written: a refusal says that nothing was taken
         reference = await self.resources.units.reference()
         outcomes = [await self._county(reference, county, part) for county, part in sorted(self.request.counties.items())]
         hello = self._hello()
+        started = time.perf_counter()
         end = await retrying(lambda: self._read(reference))
+        self.resources.metrics.exchange_seconds.labels("pull").observe(time.perf_counter() - started)
         return [_line(hello), *(_line(o) for o in outcomes if o is not None), *self.frames, _line(end)]
 
     # ---------------------------------------------------------------------------------------------- up
 
+    def _check_sizes(self) -> None:
+        mutations_max = self.resources.sync.mutations_max
+        for part in self.request.counties.values():
+            if len(part.mutations) > mutations_max:
+                raise Problem(ProblemCode.BODY_TOO_LARGE, mutations_max=mutations_max)
+            if part.mutations and part.first_n < 1:
+                raise Problem(ProblemCode.MALFORMED_REQUEST, "first_n")
+
     async def _county(self, reference: Reference, county: County, part: CountyPart) -> Outcomes | None:
         pool, device = self.resources.pool, self.caller.device
-        if len(part.mutations) > self.resources.sync.mutations_max:
-            raise Problem(ProblemCode.BODY_TOO_LARGE, mutations_max=self.resources.sync.mutations_max)
         if county not in reference.places.counties:
             return None  # nothing here could keep it: it is not acknowledged, and stays on the phone
-        if part.mutations and part.first_n < 1:
-            raise Problem(ProblemCode.MALFORMED_REQUEST, "first_n")
         proven = self._proven(county, part.receipt)
         if not part.mutations:
             contact = await retrying(lambda: fetch_contact(pool, county, device))
@@ -301,66 +283,6 @@ def _line(frame: msgspec.Struct) -> bytes:
     return _frame.encode(frame) + b"\n"
 
 
-# -------------------------------------------------------------------------------------------------- on the wire
-
-
-class FrameResponse:
-    """An ASGI response of packed frames. All are there before the first is sent, so they leave in one write."""
-
-    def __init__(self, frames: list[bytes], encoding: str) -> None:
-        self.frames = frames
-        self.encoding = encoding
-
-    async def __call__(self, _scope: AsgiScope, _receive: Receive, send: Send) -> None:
-        headers = [(b"content-type", MEDIA_TYPE), (b"cache-control", b"no-store")]
-        if self.encoding:
-            headers.append((b"content-encoding", self.encoding.encode()))
-        body = await pack(self.frames, self.encoding)
-        headers.append((b"content-length", str(len(body)).encode()))
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body, "more_body": False})
-
-
-async def pack(frames: list[bytes], encoding: str) -> bytes:
-    """What is small is packed at once; longer work leaves the event loop to others (both libraries let go of the lock)."""
-    if sum(map(len, frames)) < PACK_ASIDE_BYTES:
-        return b"".join(packed(frames, encoding))
-    return await asyncio.to_thread(lambda: b"".join(packed(frames, encoding)))
-
-
-def packed(frames: Iterable[bytes], encoding: str) -> Iterable[bytes]:
-    """The frames as they travel: what has arrived of a cut stream unpacks to whole frames up to the last flush."""
-    if encoding == "zstd":
-        packer = zstd.ZstdCompressor(options=ZSTD_OPTIONS)
-        for block in blocks(frames):
-            yield packer.compress(block, zstd.ZstdCompressor.FLUSH_BLOCK)
-        yield packer.flush(zstd.ZstdCompressor.FLUSH_FRAME)
-    elif encoding == "gzip":
-        gzip = zlib.compressobj(5, wbits=31)
-        for block in blocks(frames):
-            yield gzip.compress(block) + gzip.flush(zlib.Z_SYNC_FLUSH)
-        yield gzip.flush()
-    else:
-        yield from frames
-
-
-def blocks(frames: Iterable[bytes]) -> Iterable[bytes]:
-    """Frames together until they are worth a flush, whose own cost is some dozen bytes."""
-    block = b""
-    for frame in frames:
-        block += frame
-        if len(block) >= FLUSH_BYTES:
-            yield block
-            block = b""
-    if block:
-        yield block
-
-
-def encoding_for(accept: str) -> str:
-    offered = {part.split(";")[0].strip() for part in accept.lower().split(",")}
-    return next((name for name in ("zstd", "gzip") if name in offered), "")
-
-
 @post(
     EXCHANGE_PATH,
     opt=PUSH_ONLY,
@@ -380,15 +302,19 @@ async def exchange(request: Request[Caller, Any, Any]) -> FrameResponse:
         raise Problem(ProblemCode.MALFORMED_REQUEST, str(error)) from error
     if wanted.device != caller.device:
         raise Problem(ProblemCode.DEVICE_MISMATCH)
+    started = time.perf_counter()
     try:
         async with resources.exchanges.slot():
             work = Exchange(resources, caller, wanted, resources.now())
             structlog.contextvars.bind_contextvars(exchange_id=work.id)
             frames = await work.run()
     except Exception as error:
-        problem = infrastructure_problem(error)
-        if problem is None:
+        problem = error if isinstance(error, Problem) else infrastructure_problem(error)
+        if problem is not None and problem.retry_after_s is not None:
+            resources.metrics.exchanges_refused.inc()
+        if problem is None or problem is error:
             raise
         raise problem from error
+    resources.metrics.exchange_seconds.labels("whole").observe(time.perf_counter() - started)  # with the wait for a place
     resources.live.moved(work.moved)
     return FrameResponse(frames, encoding_for(request.headers.get("accept-encoding", "")))

@@ -56,7 +56,7 @@ STEPS: Final = (
     ("api.exchange.fetch_wanted_of_device", "database: wanted photos"),
     ("api.exchange.page_line", "encode answer"),
     ("api.exchange._line", "encode answer"),
-    ("api.exchange.packed", "pack answer"),
+    ("api.frames.packed", "pack answer"),
     ("api.metrics.Metrics.count_request", "metrics"),
     ("structlog.stdlib.BoundLogger.info", "log line"),
     ("bench.talk.request_bytes", CLIENT),
