@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
+from contracts.ids import County
 from storage.campaigns import warn_of_campaigns
 from storage.carrying import carry_family
 from storage.carrying_blobs import carry_blob
@@ -27,7 +28,7 @@ from storage.photo_notes import fetch_unfinished
 from storage.photo_process import PhotoWork, process_photo
 from storage.photos import PROCESS_JOB, PhotoRef
 from storage.plans import run_plans
-from storage.pool import Pool, infrastructure_problem
+from storage.pool import Pool, infrastructure_problem, is_passing
 from storage.rate_limit import purge_buckets
 from storage.retention import archive_county
 from storage.timers import run_timers
@@ -87,19 +88,38 @@ async def process_one_photo(work: Work, ref: PhotoRef, attempt: int) -> None:
     await process_photo(work.photos, ref, attempt)
 
 
+async def each_county(work: Work, run: Callable[[County], Awaitable[None]]) -> None:
+    """One county after the other. What one of them trips over is logged and keeps no other back; a fault of PostgreSQL or S3
+    would meet them all, and ends the round.
+    """
+    for county in await fetch_counties(work.pool):
+        try:
+            await run(county)
+        except Exception as error:
+            if is_passing(error):
+                raise
+            log.exception("county_failed", run=run.__qualname__, county=county, error=type(error).__name__)
+
+
 async def sweep_photos(work: Work) -> None:
     """Ask again for what a skipped job left behind, such as a record released from the desk after its photo came."""
     given_up = await fetch_given_up(work.pool, PROCESS_JOB)
-    for county in await fetch_counties(work.pool):
+
+    async def sweep(county: County) -> None:
         refs = [PhotoRef(county=county, sha256=sha256) for sha256 in await fetch_unfinished(work.pool, county)]
         requests = [JobRequest(job=PROCESS_JOB, key=f"{r.county}/{r.sha256}", payload=r) for r in refs]
         await enqueue(work.pool, [request for request in requests if request.key not in given_up])
 
+    await each_county(work, sweep)
+
 
 async def clean_objects(work: Work) -> None:
     """Orphans in S3, county by county."""
-    for county in await fetch_counties(work.pool):
+
+    async def clean(county: County) -> None:
         await clean_county(work.pool, work.photos.objects, county, work.cleaning, work.now())
+
+    await each_county(work, clean)
 
 
 async def retry_deferred(work: Work) -> None:
@@ -126,41 +146,59 @@ async def carry_one_blob(work: Work, ref: BlobTransferRef, _attempt: int) -> Non
 
 async def sweep_transfers(work: Work) -> None:
     """Ask again for what a skipped job left behind, and for bytes that have come since their record moved."""
-    for county in await fetch_counties(work.pool):
+
+    async def sweep(county: County) -> None:
         await enqueue_open(work.pool, county)
+
+    await each_county(work, sweep)
 
 
 async def archive_records(work: Work) -> None:
     """Closed, old records leave the phones."""
     reference, rules = await work.units.reference(), work.retention
-    for county in await fetch_counties(work.pool):
+
+    async def archive(county: County) -> None:
         if count := await archive_county(work.pool, reference, county, rules.days, work.now(), rules.records_max):
             log.info("archived", county=county, records=count)
+
+    await each_county(work, archive)
 
 
 async def purge_markers(work: Work) -> None:
     """Floors rise: a phone that stayed away for so long reads its streams anew."""
     left_before = work.now() - timedelta(days=work.retention.marker_days)
-    for county in await fetch_counties(work.pool):
+
+    async def purge(county: County) -> None:
         if count := await purge_county(work.pool, county, left_before):
             log.info("markers_purged", county=county, markers=count)
+
+    await each_county(work, purge)
 
 
 async def run_casework_timers(work: Work) -> None:
     """Colours, reminders and look-backs that have fallen due, also while nobody was running (storage/timers.py)."""
     reference = await work.units.reference()
-    for county in await fetch_counties(work.pool):
+
+    async def run(county: County) -> None:
         if count := await run_timers(work.pool, reference, county, work.now()):
             log.info("casework_due", county=county, issued=count)
+
+    await each_county(work, run)
 
 
 async def run_patrol_plans(work: Work) -> None:
     """Tasks of patrol plans and weather responses, and warnings of lost road-check months (storage/plans.py)."""
     reference = await work.units.reference()
-    for county in await fetch_counties(work.pool):
+
+    async def run(county: County) -> None:
         if count := await run_plans(work.pool, reference, county, work.now()):
             log.info("plans_due", county=county, tasks=count)
+
+    async def warn(county: County) -> None:
         await warn_of_campaigns(work.pool, reference, county, work.now())
+
+    await each_county(work, run)
+    await each_county(work, warn)
 
 
 async def clean_access(work: Work) -> None:
