@@ -24,7 +24,11 @@ class Metrics:
             "xunling_http_request_seconds", "Time to answer", ["method", "route"], buckets=SECONDS, registry=registry
         )
         self.exchange_seconds = Histogram(
-            "xunling_exchange_seconds", "Time of an exchange, by part", ["part"], buckets=SECONDS, registry=registry
+            "xunling_exchange_seconds",
+            "Time of an exchange: whole, with the wait for a place; push of a county; pull",
+            ["part"],
+            buckets=SECONDS,
+            registry=registry,
         )
         self.exchanges_refused = Counter("xunling_exchanges_refused", "Exchanges told to come again", registry=registry)
         self.exchanges_running = Gauge("xunling_exchanges_running", "Exchanges at work", registry=registry)

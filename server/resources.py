@@ -36,6 +36,8 @@ async def open_resources(settings: Settings, metrics: Metrics, now: Callable[[],
         settings.pg.full_dsn(),
         size_min=settings.pg.pool_size_min,
         size_max=settings.pg.pool_size_max,
+        waiting_max=settings.pg.waiting_max,
+        acquire_seconds_max=settings.pg.acquire_seconds_max,
         statement_seconds_max=settings.pg.statement_seconds_max,
     )
     async with pool:

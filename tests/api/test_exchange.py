@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from api.exchange import encoding_for, packed
+from api.frames import encoding_for, packed
 from api.unpacking import unpacker
 from contracts.exchange import EXCHANGE_PATH, CountyPart, Frame, Limits
 from contracts.mutation import CREATE, EDIT, Capture, Mutation
@@ -140,6 +140,9 @@ async def test_too_many_mutations_are_refused_so_that_the_phone_sends_fewer(sett
         someone = await world.person((Role.GRID_MEMBER, VILLAGE))
         part = a_part(*(a_site(n) for n in range(1, 5)))
         assert problem(await post(world, someone, a_request(someone, part))) == (413, "body_too_large")
+        beside = a_request(someone, None, counties={HANBIN: a_part(a_site(1)), int(OTHER_COUNTY): part})
+        assert problem(await post(world, someone, beside)) == (413, "body_too_large")
+        assert await world.pool.fetchval("SELECT count(*) FROM journal") == 0
         (outcomes,) = named(await exchanged(world, someone, a_part(a_site(1), a_site(2), a_site(3))), "Outcomes")
         assert outcomes.n_high == 3
 
@@ -324,6 +327,10 @@ async def test_a_full_server_says_when_to_come_back(settings: Settings, clock: C
         assert 1 <= int(answer.headers["retry-after"]) <= 60
         assert await world.pool.fetchval("SELECT count(*) FROM journal") == 0
         assert named(frames_of(await post(world, someone, body)), "Outcomes")[0].n_high == 1
+        seen = world.client._transport.app.state.resources.metrics.exposition().decode()  # type: ignore[attr-defined]
+        assert "xunling_exchanges_refused_total 1.0" in seen
+        for part in ("whole", "push", "pull"):
+            assert f'xunling_exchange_seconds_count{{part="{part}"}} 1.0' in seen
 
 
 @pytest.mark.slow
