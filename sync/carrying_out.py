@@ -27,6 +27,7 @@ from sync.merge import Merge
 from sync.places import is_secret, unit_of
 from sync.recurrence import is_readable
 from sync.state import RecordState
+from sync.words import state_now
 
 REFUSALS_MAX = 1
 NONCE = re.compile(NONCE_PATTERN)
@@ -48,7 +49,7 @@ def carried_out(situation: Situation, merge: Merge, to: str) -> Refuse | None:
     needs = _needs(situation, merge)
     if needs:
         return Refuse(reason=Reason.INCOMPLETE, detail={"needs": sorted(needs)})
-    before = str(merge.values.get("state", ""))
+    before = state_now(situation.state.kind, merge.values)
     for stamp in situation.transition.stamps:
         _set(merge, STAMPS[stamp](situation, merge.values))
     if to and before != to:
@@ -124,6 +125,12 @@ def new_after_photo(situation: Situation, values: dict[str, Any]) -> bool:
 def before_and_after(situation: Situation, values: dict[str, Any]) -> bool:
     before = photos_of(situation, values, "before") | photos_of(situation, values, "evidence")
     return bool(before) and bool(photos_of(situation, values, "after"))
+
+
+def has_deadline(situation: Situation, values: dict[str, Any]) -> bool:
+    """What goes back to be fixed has a deadline, also where it was fixed on the spot and never assigned."""
+    del situation
+    return bool(values.get("due_on"))
 
 
 def not_the_submitter(situation: Situation, values: dict[str, Any]) -> bool:
@@ -227,6 +234,7 @@ def days_in_order(situation: Situation, values: dict[str, Any]) -> bool:
 GUARDS: dict[str, Callable[[Situation, dict[str, Any]], bool]] = {
     "new_after_photo": new_after_photo,
     "before_and_after": before_and_after,
+    "has_deadline": has_deadline,
     "not_the_submitter": not_the_submitter,
     "site_checked": site_checked,
     "refused_at_most_once": refused_at_most_once,

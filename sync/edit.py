@@ -28,7 +28,7 @@ from sync.places import is_secret
 from sync.retention import come_home, plan_archive
 from sync.state import DELETION, EVERY_OTHER, RecordState, Writer
 from sync.transfers import arrives
-from sync.words import decoding_fault, guarded_fields
+from sync.words import decoding_fault, guarded_fields, state_now
 
 WRITABLE: Final = (Policy.UNION, Policy.APPEND, Policy.LATEST, Policy.COMPOUND, Policy.EACH)
 
@@ -229,8 +229,7 @@ def _refusal(
 
 def _step(transition: Transition, values: dict[str, Any], state: RecordState, sight: Sight) -> tuple[str, Reason] | Refuse:
     """(the state the command leads to or '', whether it came late), or the refusal with what would be allowed."""
-    default = next((d for name, d in guarded_fields(state.kind) if name == "state"), "")
-    now = str(values.get("state", default))
+    now = state_now(state.kind, values)
     if transition.accepts(now):
         return (str(values.get("suspended_from", "")) if transition.to == BACK else transition.to or ""), Reason.OK
     unseen = not has_seen(sight, state.writer("state"), now, None)

@@ -124,6 +124,7 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
             sets="due_on",
             needs="reason",
             choices={"reason": "surface false perfunctory"},
+            guards="has_deadline",
             stamps="returned",
         ),
         # Rule 6: who submits does not accept; acceptance is a check on the place.

@@ -38,6 +38,7 @@ PERMITTED: dict[tuple[str, str], frozenset[Role]] = {
     ("task", "task.finish"): ACTIVE,
     ("task", "task.cancel"): OFFICE,
     ("task", "task.reassign"): OFFICE,
+    ("task", "task.lapse"): frozenset({Role.SYSTEM}),
     ("task", "task.disclose"): SENDERS,
     ("inspection", "create"): ACTIVE,
     ("inspection", "edit"): ACTIVE,

@@ -37,6 +37,12 @@ def guarded_fields(kind: str) -> tuple[tuple[str, Any], ...]:
     )
 
 
+def state_now(kind: str, values: dict[str, Any]) -> str:
+    """The state of a record; a body that does not say it is in the kind's first state."""
+    default = next((default for name, default in guarded_fields(kind) if name == "state"), "")
+    return str(values.get("state", default))
+
+
 def word_fault(mutation: Mutation) -> Reason | None:
     """A kind or operation this server has never heard of."""
     if mutation.kind not in KINDS:

@@ -1,0 +1,196 @@
+"""Whole cases, by anybody, in any order, having seen anything: the rules of domain.md 4.0 hold on every way.
+
+The rules are written here anew, from the document and not from the tables, and read only what a record shows.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from contracts.ids import projection_id
+from contracts.outcomes import Reason
+from contracts.people import Role
+from sync.machines import MACHINES
+from tests.builders import a_creation, a_mutation, a_sender, an_id, arrived
+from tests.county import COUNTY, DEPARTMENT, TOWNSHIP, VILLAGE_A
+from tests.sync.pretend_county import PretendCounty
+
+PROBLEM = an_id(101)
+ASSIGNMENT = projection_id(PROBLEM, DEPARTMENT)
+PEOPLE = [
+    (1, Role.GRID_MEMBER, VILLAGE_A),
+    (2, Role.TOWNSHIP_STAFF, TOWNSHIP),
+    (3, Role.TOWNSHIP_LEAD, TOWNSHIP),
+    (4, Role.DEPARTMENT_STAFF, DEPARTMENT),
+    (5, Role.DEPARTMENT_LEAD, DEPARTMENT),
+    (6, Role.COUNTY_SUPERVISOR, str(COUNTY)),
+    (7, Role.AUDITOR, str(COUNTY)),
+]
+PLACE = {"lat": 32.69, "lng": 109.02, "accuracy_m": 9}
+GIVEN: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # command -> (fields, arguments) that make it complete
+    "problem.not_true": ({}, {"reason": "查无此事"}),
+    "problem.reopen": ({}, {"reason": "又报"}),
+    "problem.assign": ({"due_on": "2026-12-01", "leads": [DEPARTMENT]}, {}),
+    "problem.return": ({"due_on": "2026-12-15"}, {"reason": "false"}),
+    "problem.accept": ({}, {"position": PLACE}),
+    "problem.look_back": ({}, {"position": PLACE}),
+    "problem.rebound": ({"due_on": "2026-12-20"}, {"reason": "rebound"}),
+    "problem.suspend": ({"suspended_until": "2027-01-31"}, {"reason": "冰冻"}),
+    "problem.extend": ({"due_on": "2026-12-09"}, {"reason": "雨"}),
+    "problem.penalize": ({}, {"measure": "fine"}),
+    "problem.remind": ({}, {"note": "将到期"}),
+    "problem.supervise_on_site": ({}, {"note": "到场", "position": PLACE}),
+    "problem.list": ({"listed_level": "city"}, {}),
+    "problem.unlist": ({}, {"reason": "办结"}),
+    "problem.feed_back": ({}, {"to": "村民", "note": "已办"}),
+}
+
+COMMANDS = sorted(MACHINES["problem"])
+STEPS = [name for name in COMMANDS if MACHINES["problem"][name].to is not None]
+
+Deed = tuple[int, int, tuple[int, Role, str], bool, bool]
+
+
+def deeds() -> st.SearchStrategy[list[Deed]]:
+    """(how it is chosen, which, who, on the assignment, without having seen anything newer than the creation)."""
+    which = st.integers(min_value=0, max_value=10_000)
+    rarely = st.sampled_from([False, False, False, True])
+    deed = st.tuples(st.integers(min_value=0, max_value=9), which, st.sampled_from(PEOPLE), st.booleans(), rarely)
+    return st.lists(deed, min_size=10, max_size=60)
+
+
+class Played:
+    """A county in which the deeds are done, one push each; photos are taken before every submission."""
+
+    def __init__(self) -> None:
+        self.county = PretendCounty()
+        self.n: dict[int, int] = {}
+        self.photos = 0
+        self.push(PEOPLE[0], a_creation(self.next(1), PROBLEM, "problem"))
+
+    def next(self, device: int) -> int:
+        self.n[device] = self.n.get(device, 0) + 1
+        return self.n[device]
+
+    def push(self, who: tuple[int, Role, str], mutation: Any) -> Any:
+        device, role, unit = who
+        (outcome,) = self.county.push(a_sender(device, role, unit), [arrived(mutation)]).outcomes
+        return outcome
+
+    def photo(self, who: tuple[int, Role, str], parent: Any, purpose: str) -> str:
+        self.photos += 1
+        record = an_id(5000 + self.photos)
+        sha256 = f"{self.photos:064x}"
+        creation = a_creation(self.next(who[0]), record, "photo", parent=str(parent), purpose=purpose, sha256=sha256)
+        self.push(who, creation)
+        return str(record)
+
+    def chosen(self, how: int, which: int) -> str:
+        """Mostly a step that leads on from here, so that whole cases are walked; sometimes anything at all."""
+        if how >= 8:
+            return COMMANDS[which % len(COMMANDS)]
+        here = [name for name in STEPS if MACHINES["problem"][name].accepts(self.problem.get("state", "draft"))]
+        onward = [name for name in here if name != "problem.not_true"]
+        return (onward or here or COMMANDS)[which % len(onward or here or COMMANDS)]
+
+    def does(self, deed: Deed) -> Any:
+        how, which, who, by_assignment, stale = deed
+        command = self.chosen(how, which)
+        shown = self.county.records.get(ASSIGNMENT)
+        on_assignment = by_assignment and shown is not None and not shown.deleted
+        if who[2] == DEPARTMENT and not on_assignment:
+            return None  # a department sees only what is assigned to it
+        target = ASSIGNMENT if on_assignment else PROBLEM
+        fields, args = GIVEN.get(command, ({}, {}))
+        if command == "problem.submit_fix":
+            args = {"photos": [self.photo(who, target, "after")]}
+        if command == "problem.fix_on_spot":
+            self.photo(who, target, "before")
+            self.photo(who, target, "after")
+        base = (1, 1) if stale else self.county.records[target].version
+        kind = "assignment" if on_assignment else "problem"
+        pairs = {name: (None, value) for name, value in fields.items()}
+        return self.push(who, a_mutation(self.next(who[0]), target, kind, command, base=base, fields=pairs, args=args))
+
+    @property
+    def problem(self) -> dict[str, Any]:
+        return self.county.records[PROBLEM].values
+
+
+def test_the_ways_that_are_walked_reach_the_end() -> None:
+    """The properties below would be empty if random people never closed a case."""
+    reached: set[str] = set()
+
+    @settings(max_examples=100, deadline=None, database=None, derandomize=True)
+    @given(deeds())
+    def walk(day: list[Deed]) -> None:
+        played = Played()
+        for deed in day:
+            played.does(deed)
+        reached.update(step["to"] for step in played.problem.get("steps", []) if "to" in step)
+
+    walk()
+    assert {"assigned", "submitted", "accepted", "closed_out", "look_back_passed", "suspended", "not_true"} <= reached
+
+
+def changes(problem: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield from (step for step in problem.get("steps", []) if step.get("source") != step.get("to"))
+
+
+@settings(max_examples=150, deadline=None)
+@given(deeds())
+def test_the_rules_of_the_life_cycle_hold_on_every_way(day: list[Deed]) -> None:
+    """Promises 2, 3 and 4."""
+    played = Played()
+    for deed in day:
+        outcome = played.does(deed)
+        if outcome is not None and outcome.reason is Reason.NOT_ALLOWED_NOW:
+            assert outcome.detail["state"] == played.problem.get("state", "draft")
+            assert all(outcome.detail["allowed"].values())
+    problem = played.problem
+    steps = problem.get("steps", [])
+    walked = list(changes(problem))
+    # the story is without a gap: every step begins where the last one ended, and the last one is where it stands
+    assert all(a["to"] == b["source"] for a, b in zip(walked, walked[1:], strict=False))
+    assert not walked or walked[-1]["to"] == problem["state"]
+    # rule 1: an assigned problem has a deadline and somebody who leads
+    if problem.get("state") in ("assigned", "rectifying"):
+        assert problem["due_on"]
+    # rule 2: every return is counted; rule 4: a rebound reopens the record with its history, and is counted
+    assert problem.get("returns", 0) == sum(s["command"] == "problem.return" for s in steps)
+    assert problem.get("rebounds", 0) == sum(s["command"] == "problem.rebound" for s in steps)
+    # rule 3: nothing but a close-out after an acceptance closes
+    for before, after in zip([None, *walked], walked, strict=False):
+        if after["to"] == "closed_out":
+            assert before is not None and before["to"] == "accepted"
+            assert after["command"] == "problem.close_out"
+    # rule 6: who submitted did not accept
+    submitter = None
+    for step in walked:
+        if step["to"] == "submitted":
+            submitter = step["by"]
+        if step["to"] == "accepted":
+            assert step["by"] != submitter
+    played.county.assert_true()
+
+
+@settings(max_examples=60, deadline=None)
+@given(deeds())
+def test_an_assignment_always_shows_the_problem_as_it_is(day: list[Deed]) -> None:
+    """Promise 4. Same version, same body; photos of either side are beside both."""
+    played = Played()
+    for deed in day:
+        played.does(deed)
+    records, problem = played.county.records, played.problem
+    shown = records.get(ASSIGNMENT)
+    if DEPARTMENT in (problem.get("leads") or []):
+        assert shown is not None and not shown.deleted
+        assert shown.version == records[PROBLEM].version
+        assert shown.values["shown"] == problem
+        assert shown.values["state"] == problem["state"]
+        beside = {parent: {r.values.get("sha256") for r in records.values() if r.parent == parent} for parent in (PROBLEM, ASSIGNMENT)}
+        assert beside[PROBLEM] == beside[ASSIGNMENT]
+    else:
+        assert shown is None or shown.deleted
