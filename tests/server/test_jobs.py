@@ -1,51 +1,71 @@
-"""What one county's timer trips over stays in that county."""
+"""Jobs are found under the name and with the payload under which storage asks for them, and do what they are for."""
 
-from collections.abc import AsyncIterator
+from pathlib import Path
 
-import asyncpg
-import pytest
+import msgspec
 
-import server.jobs
-from api.resources import utc_now
-from contracts.problems import Problem, ProblemCode
-from server.jobs import Work, each_county, run_casework_timers
-from server.settings import Settings
-from server.work import open_work
-from storage.cleaning import fetch_counties
+from contracts.people import Role
+from server.jobs import JOBS, Work, archive_records, purge_markers, sweep_transfers
+from server.settings import RetentionSettings, Settings
+from server.work import open_work, retention_rules
+from tests.carrying import OTHER_COUNTY, OTHER_VILLAGE
+from tests.photo_builder import jpeg, picture
+from tests.world import COUNTY, TOWNSHIP, VILLAGE_A, World, open_world
 
-
-@pytest.fixture
-async def work(settings: Settings, pool: asyncpg.Pool) -> AsyncIterator[Work]:
-    async with open_work(settings, utc_now) as opened:
-        await pool.executemany(
-            "INSERT INTO county (county, name) VALUES ($1, $2) ON CONFLICT DO NOTHING", [(1, "甲"), (2, "乙"), (3, "丙")]
-        )
-        yield opened
+SITE = {"name": "界河工地", "unit": VILLAGE_A, "subjects": ["construction_dust"]}
 
 
-async def test_the_other_counties_get_their_letters_though_one_has_a_record_that_breaks_its_timer(work, monkeypatch) -> None:
-    served: list[int] = []
-
-    async def trips(_pool: object, _reference: object, county: int, _now: object) -> int:
-        if county == 1:
-            raise ValueError("a body of another time")
-        served.append(county)
-        return 1
-
-    monkeypatch.setattr(server.jobs, "run_timers", trips)
-    counties = await fetch_counties(work.pool)
-    await run_casework_timers(work)
-    assert len(counties) >= 3
-    assert served == [county for county in counties if county != 1]
+async def run_queued(world: World, work: Work, prefix: str) -> list[str]:
+    """Run what waits in the queue under a prefix, as the worker would; the names of the jobs."""
+    jobs = {job.name: job for job in JOBS}
+    rows = await world.pool.fetch("DELETE FROM pgqueuer WHERE entrypoint LIKE $1 RETURNING entrypoint, payload", f"{prefix}%")
+    for row in rows:
+        job = jobs[row["entrypoint"]]
+        await job.run(work, msgspec.json.decode(row["payload"], type=job.payload), 0)
+    return [row["entrypoint"] for row in rows]
 
 
-async def test_a_fault_that_would_meet_every_county_ends_the_round(work) -> None:
-    asked: list[int] = []
+async def test_a_site_with_its_photo_is_carried_by_jobs(settings: Settings, tmp_path: Path) -> None:
+    async with open_world(settings, tmp_path) as world, open_work(settings, lambda: world.time) as work:
+        a = await world.phone(await world.person("甲", (Role.GRID_MEMBER, VILLAGE_A)))
+        lead = await world.phone(await world.person("镇长", (Role.TOWNSHIP_LEAD, TOWNSHIP)))
+        site = a.create("site", COUNTY, SITE)
+        a.add_photo(site, jpeg(picture(8)))
+        await a.sync()
+        await a.upload_photos()
+        await lead.sync()
+        lead.edit(site, {"unit": OTHER_VILLAGE})
+        await lead.sync()
+        assert await run_queued(world, work, "transfer.") == ["transfer.carry"]
+        await sweep_transfers(work)
+        assert await run_queued(world, work, "transfer.") == ["transfer.carry_blob"]
+        await sweep_transfers(work)
+        assert await run_queued(world, work, "transfer.") == []
+        assert await world.pool.fetchval("SELECT state FROM blob WHERE county = $1", OTHER_COUNTY) == "received"
 
-    async def gone(county: int) -> None:
-        asked.append(county)
-        raise Problem(ProblemCode.STORAGE_UNAVAILABLE)
 
-    with pytest.raises(Problem):
-        await each_county(work, gone)
-    assert len(asked) == 1
+async def test_the_nightly_timers_use_the_settings(settings: Settings, tmp_path: Path) -> None:
+    """A task that is closed for a day, a marker that is a month old."""
+    retention = RetentionSettings(task_days=1, marker_days=30)
+    settings = settings.model_copy(update={"retention": retention})
+    assert retention_rules(retention).days["task"] == 1
+    async with open_world(settings, tmp_path) as world, open_work(settings, lambda: world.time) as work:
+        lead = await world.phone(await world.person("镇长", (Role.TOWNSHIP_LEAD, TOWNSHIP)))
+        task = lead.create("task", COUNTY, {"title": "查工地", "unit": VILLAGE_A})
+        gone = lead.create("site", COUNTY, SITE)
+        await lead.sync()
+        lead.command(task, "task.finish", {"result": "已查"})
+        lead.delete(gone)
+        await lead.sync()
+        await world.pool.execute("UPDATE record SET changed_at = $1", world.time)
+        await world.pool.execute("UPDATE marker SET left_at = $1", world.time)
+        world.at(60 * 24 * 2)
+        await archive_records(work)
+        await purge_markers(work)
+        stream = "SELECT stream FROM record WHERE id = $1"
+        assert await world.pool.fetchval(stream, task) == f"{VILLAGE_A}.archive"
+        assert await world.pool.fetchval("SELECT max(floor) FROM stream_head") == 0
+        world.at(60 * 24 * 31)
+        await purge_markers(work)
+        assert await world.pool.fetchval("SELECT max(floor) FROM stream_head") > 0
+        assert await world.pool.fetchval("SELECT count(*) FROM marker WHERE record = $1", gone) == 0
