@@ -13,8 +13,10 @@ from contracts.kind import Code, Comment, Kind, ShortText, Step, Text
 from contracts.meta import Policy, field
 from contracts.people import Audience
 
-# What of RFC 5545 a patrol needs: days, never hours; where it ends is said by `until_on` and by ending the plan.
-Recurrence = Annotated[str, Meta(max_length=200, pattern=r"^FREQ=(DAILY|WEEKLY|MONTHLY|YEARLY)(;(INTERVAL|BYDAY|BYMONTHDAY|BYMONTH|BYSETPOS|BYYEARDAY|WKST)=[0-9A-Z,+-]{1,80})*$")]  # fmt: skip
+# What of RFC 5545 a patrol needs: days, never hours; where it ends is said by `until_on` and by ending the plan. An interval of
+# nought would never come to an end.
+_PARTS = r"INTERVAL=[1-9][0-9]{0,2}|(BYDAY|BYMONTHDAY|BYMONTH|BYSETPOS|BYYEARDAY|WKST)=[0-9A-Z,+-]{1,80}"
+Recurrence = Annotated[str, Meta(max_length=200, pattern=rf"^FREQ=(DAILY|WEEKLY|MONTHLY|YEARLY)(;({_PARTS}))*$")]
 
 
 class Intensified(msgspec.Struct, frozen=True, kw_only=True):

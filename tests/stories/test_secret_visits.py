@@ -208,7 +208,7 @@ async def test_whoever_pries_gets_the_answer_for_what_is_not_there(day: Day, sen
     await visit.visited()
     for phone in visit.inspected[1:3]:
         for kind, record in (("task", visit.task), ("inspection", visit.inspection), ("problem", visit.problem)):
-            nothing = await _pried(visit, phone, kind, RecordId(int=77))
+            nothing = await _pried(visit, phone, kind, uuid.uuid4())
             assert await _pried(visit, phone, kind, record) == nothing
 
 

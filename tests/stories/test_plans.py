@@ -1,0 +1,384 @@
+"""Patrol plans over HTTP: tasks come by themselves, once, also after downtime; reassignment finds phones in the field; coverage."""
+
+import asyncio
+import uuid
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from contracts.ids import RecordId
+from contracts.outcomes import Outcome, Reason
+from contracts.people import Role
+from contracts.rules import PublishRule, RuleName, Season, SeasonsRule
+from phone.phone import Phone
+from storage.coverage import SQL_FETCH_WATCHED
+from storage.plans import run_plans
+from storage.reference import Reference, reference_of
+from storage.rules import insert_rule, load_rules
+from storage.units import load_units
+from sync.places import Places
+from tests.api.casework import read
+from tests.stories.day import Day, body, hidden, result, shared_inspection, shared_site, sync
+from tests.world import COUNTY, MORNING, TOWNSHIP, VILLAGE_A, VILLAGE_B
+
+CITY = 610900
+TODAY = date(2026, 11, 20)
+APPLIED = (Outcome.APPLIED, "ok")
+DAILY = {"rule": "FREQ=DAILY", "from_on": TODAY.isoformat()}
+
+
+async def reference(day: Day) -> Reference:
+    return reference_of(Places((await load_units(day.world.pool)).values()), await load_rules(day.world.pool))
+
+
+async def tick(day: Day, days: float = 0, county: int = COUNTY) -> int:
+    """The worker's timer, so many days after the morning."""
+    moment = MORNING + timedelta(days=days)
+    day.world.time = max(day.world.time, moment)
+    return await run_plans(day.world.pool, await reference(day), county, moment)
+
+
+async def started(day: Day, lead: Phone, **terms: Any) -> RecordId:
+    plan = lead.create("plan", COUNTY, {"unit": TOWNSHIP, "title": "禁烧巡查"})
+    made = lead.command(plan, "plan.start", {"terms": DAILY | {"units": [VILLAGE_A]} | terms})
+    await sync(lead)
+    assert result(lead, made) == APPLIED
+    return plan
+
+
+async def made(day: Day) -> list[tuple[str, str, str]]:
+    rows = await day.world.pool.fetch(
+        "SELECT body FROM record WHERE kind = 'task' AND NOT deleted ORDER BY body ->> 'occurs_on', body ->> 'unit', id"
+    )
+    bodies = [msgspec.json.decode(row["body"]) for row in rows]
+    return [(b["occurs_on"], b["unit"], b["state"]) for b in bodies]
+
+
+def on(k: int) -> str:
+    return (TODAY + timedelta(days=k)).isoformat()
+
+
+async def test_a_plan_gives_work_to_phones_day_by_day(day: Day) -> None:
+    lead, member = await day.lead(), await day.member()
+    await started(day, lead, subject="open_burning", due_days=1)
+    assert await tick(day) == 1
+    assert await tick(day) == 0
+    assert await tick(day, 1) == 1
+    await sync(member)
+    assert sorted((t.body["title"], t.body["due_on"]) for t in member.records("task")) == [("禁烧巡查", on(1)), ("禁烧巡查", on(2))]
+
+
+async def test_after_downtime_every_day_is_there_once_with_two_workers_and_a_clock_set_back(day: Day) -> None:
+    lead = await day.lead()
+    await started(day, lead)
+    known = await reference(day)
+    late = day.world.time = MORNING + timedelta(days=9)
+    await asyncio.gather(*(run_plans(day.world.pool, known, COUNTY, late) for _ in range(4)))
+    expected = [(on(k), VILLAGE_A, "open") for k in range(10)]
+    assert await made(day) == expected
+    await tick(day, 4)
+    await day.world.pool.execute("DELETE FROM plan_run")
+    await tick(day, 9)
+    assert await made(day) == expected
+    assert await day.world.pool.fetchval("SELECT max(version) FROM record WHERE kind = 'task'") == 1
+
+
+async def test_a_deleted_task_is_not_made_again(day: Day) -> None:
+    lead = await day.lead()
+    await started(day, lead)
+    await tick(day)
+    await sync(lead)
+    (task,) = lead.records("task")
+    lead.delete(task.id)
+    await sync(lead)
+    await day.world.pool.execute("DELETE FROM plan_run")
+    assert await tick(day) == 0
+    assert await made(day) == []
+
+
+async def test_a_revision_touches_later_days_and_an_accepted_task_stays(day: Day) -> None:
+    lead, member = await day.lead(), await day.member()
+    plan = await started(day, lead, ahead_days=3)
+    await tick(day)
+    await sync(member)
+    accepted = sorted(member.records("task"), key=lambda t: t.body["occurs_on"])[2]
+    member.command(accepted.id, "task.accept")
+    await sync(member)
+    lead.command(plan, "plan.revise", {"terms": DAILY | {"units": [VILLAGE_B], "ahead_days": 3}}, args={"reason": "改由乙村"})
+    await sync(lead)
+    await tick(day)
+    assert sorted(await made(day)) == [
+        (on(0), VILLAGE_A, "open"),
+        (on(1), VILLAGE_A, "cancelled"),
+        (on(1), VILLAGE_B, "open"),
+        (on(2), VILLAGE_A, "accepted"),
+        (on(2), VILLAGE_B, "open"),
+        (on(3), VILLAGE_A, "cancelled"),
+        (on(3), VILLAGE_B, "open"),
+    ]
+    ended = lead.command(plan, "plan.end", args={"reason": "任务结束"})
+    await sync(lead)
+    assert result(lead, ended) == APPLIED
+    await tick(day, 5)
+    states = [(unit, state) for when, unit, state in await made(day) if when > on(0)]
+    assert (VILLAGE_A, "accepted") in states
+    assert all(state == "cancelled" for unit, state in states if unit == VILLAGE_B)
+
+
+async def test_an_accepted_task_keeps_its_day_for_the_same_unit(day: Day) -> None:
+    lead, member = await day.lead(), await day.member()
+    plan = await started(day, lead, ahead_days=1)
+    await tick(day)
+    await sync(member)
+    for task in member.records("task"):
+        member.command(task.id, "task.accept")
+    await sync(member)
+    lead.command(plan, "plan.revise", {"terms": DAILY | {"units": [VILLAGE_A], "ahead_days": 2}}, args={"reason": "提前"})
+    await sync(lead)
+    await tick(day)
+    assert await made(day) == [(on(0), VILLAGE_A, "accepted"), (on(1), VILLAGE_A, "accepted"), (on(2), VILLAGE_A, "open")]
+
+
+async def test_terms_that_cannot_hold_are_refused_with_what_is_missing(day: Day) -> None:
+    lead = await day.lead()
+    plan = lead.create("plan", COUNTY, {"unit": TOWNSHIP, "title": "x"})
+    wrong = [
+        lead.command(plan, "plan.start", {"terms": DAILY | {"rule": "FREQ=DAILY;INTERVAL=0"}}),
+        lead.command(plan, "plan.start", {"terms": DAILY | {"units": ["610921100"]}}),
+        lead.command(plan, "plan.start"),
+    ]
+    await sync(lead)
+    outcomes = {result(lead, one)[0] for one in wrong}
+    assert outcomes <= {Outcome.REJECTED, Outcome.QUARANTINED}
+    assert body(lead, plan).get("state", "drafted") == "drafted"
+    assert await tick(day) == 0
+
+
+async def test_harvest_is_watched_daily_once_its_dates_are_published(day: Day) -> None:
+    lead = await day.lead()
+    await started(day, lead, rule="FREQ=WEEKLY", intensified=[{"season": "autumn_harvest", "rule": "FREQ=DAILY"}])
+    assert await tick(day) == 1
+    season = Season(key="autumn_harvest", from_on=TODAY + timedelta(days=1), to_on=TODAY + timedelta(days=3))
+    async with day.world.pool.acquire() as conn:
+        rule = msgspec.to_builtins(SeasonsRule(seasons=[season]))
+        assert await insert_rule(conn, PublishRule(county=COUNTY, name=RuleName.SEASONS, starts=MORNING, body=rule), None, MORNING)
+    assert await tick(day, 8) == 4
+    assert [when for when, _, _ in await made(day)] == [on(0), on(1), on(2), on(3), on(7)]
+
+
+async def test_a_city_plan_gives_work_in_every_county(day: Day) -> None:
+    city = await day.world.phone(await day.world.person("市督办", (Role.CITY_SUPERVISOR, "6109")))
+    plan = city.create("plan", CITY, {"unit": "6109", "title": "全市排查"})
+    city.command(plan, "plan.start", {"terms": DAILY | {"units": [TOWNSHIP, "610921100"]}})
+    await sync(city)
+    assert await tick(day, county=CITY) == 2
+    rows = await day.world.pool.fetch("SELECT county, stream FROM record WHERE kind = 'task' ORDER BY county")
+    assert [(r["county"], r["stream"]) for r in rows] == [(COUNTY, f"{TOWNSHIP}.field"), (610921, "610921100.field")]
+
+
+# ------------------------------------------------------------------------------------------------ reassignment
+
+
+async def test_a_reassigned_task_that_was_started_offline_is_kept_by_both(day: Day) -> None:
+    """A has no signal and starts; the office gives the task to B, who starts, too. Both are in its story."""
+    a, b = await day.two()
+    lead = await day.lead()
+    task = lead.create("task", COUNTY, {"title": "查扬尘", "unit": VILLAGE_A, "assignee": str(a.account.person)})
+    await sync(lead, a, b)
+    by_a = a.command(task, "task.start")
+    lead.command(task, "task.reassign", {"assignee": str(b.account.person)}, args={"reason": "甲下乡"})
+    await sync(lead, b)
+    by_b = b.command(task, "task.start")
+    await sync(a, b, a, lead)
+    assert result(a, by_a)[0] in (Outcome.APPLIED, Outcome.MERGED)
+    assert result(b, by_b) == (Outcome.MERGED, Reason.LATE.value)
+    for phone in (a, b, lead):
+        shown = body(phone, task)
+        assert (shown["state"], shown["assignee"]) == ("started", str(b.account.person))
+        told = [(s["command"], s.get("by")) for s in shown["steps"]]
+        assert told == [
+            ("task.reassign", str(lead.account.person)),
+            ("task.start", str(a.account.person)),
+            ("task.start", str(b.account.person)),
+        ]
+
+
+async def test_a_task_given_to_another_village_leaves_the_old_phones_after_their_work_was_taken(day: Day) -> None:
+    a = await day.member()
+    b = await day.member("乙村网格员", VILLAGE_B)
+    lead = await day.lead()
+    task = lead.create("task", COUNTY, {"title": "查扬尘", "unit": VILLAGE_A})
+    await sync(lead, a)
+    lead.command(task, "task.reassign", {"unit": VILLAGE_B}, args={"reason": "跨村调整"})
+    await sync(lead)
+    by_a = a.command(task, "task.finish", {"result": "已覆盖"})
+    await sync(a, b, lead)
+    await sync(a)
+    assert result(a, by_a)[0] in (Outcome.APPLIED, Outcome.MERGED)
+    assert hidden(a, task), "a stale row is gone once its work is in"
+    for phone in (b, lead):
+        assert (body(phone, task)["state"], body(phone, task)["result"]) == ("finished", "已覆盖")
+
+
+async def test_a_reassignment_names_somebody_else_and_why(day: Day) -> None:
+    lead = await day.lead()
+    task = lead.create("task", COUNTY, {"title": "查扬尘", "unit": VILLAGE_A})
+    to_nobody = lead.command(task, "task.reassign", args={"reason": "x"})
+    without_reason = lead.command(task, "task.reassign", {"unit": VILLAGE_B})
+    await sync(lead)
+    assert result(lead, to_nobody) == (Outcome.REJECTED, Reason.INCOMPLETE.value)
+    assert result(lead, without_reason) == (Outcome.REJECTED, Reason.INCOMPLETE.value)
+
+
+# ------------------------------------------------------------------------------------------------ responses
+
+
+async def test_a_response_checks_the_cut_list_and_ends_what_is_open_when_it_is_lifted(day: Day) -> None:
+    supervisor = await day.world.phone(await day.world.person("县督办", (Role.COUNTY_SUPERVISOR, str(COUNTY))))
+    member = await day.member()
+    listed = [shared_site(member, name=f"企业{k}", tags=["应急减排清单"]) for k in range(3)]
+    shared_site(member, name="不在清单")
+    shared_site(member, name="已关闭", tags=["应急减排清单"], status="closed")
+    response = supervisor.create("response", COUNTY, {"unit": str(COUNTY), "title": "应急响应", "cut_list_tag": "应急减排清单"})
+    supervisor.command(response, "response.start")
+    await sync(member, supervisor)
+    assert await tick(day) == 0, "started is not responding"
+    supervisor.command(response, "response.respond")
+    await sync(supervisor)
+    assert await tick(day) == 3
+    later = shared_site(member, name="新列入", tags=["应急减排清单"])
+    await sync(member)
+    assert await tick(day, 0.1) == 1, "the list may grow while it lasts"
+    await sync(member)
+    checks = {t.body["sites"][0]: t.id for t in member.records("task")}
+    assert set(checks) == {str(site) for site in (*listed, later)}
+    member.command(checks[str(listed[0])], "task.finish", {"result": "已停产"})
+    member.command(checks[str(listed[1])], "task.start")
+    await sync(member)
+    offline = member.command(checks[str(listed[2])], "task.finish", {"result": "已限产"})
+    supervisor.command(response, "response.lift", args={"reason": "空气转好"})
+    await sync(supervisor)
+    assert await tick(day, 0.2) == 2
+    assert await tick(day, 0.3) == 0
+    await sync(member)
+    states = [body(member, checks[str(site)])["state"] for site in (*listed, later)]
+    assert states == ["finished", "started", "finished", "cancelled"]
+    assert result(member, offline) == (Outcome.MERGED, Reason.LATE.value), "finished work beats the lifting"
+
+
+async def test_a_city_response_repeats_daily_in_all_its_counties(day: Day) -> None:
+    city = await day.world.phone(await day.world.person("市督办", (Role.CITY_SUPERVISOR, "6109")))
+    member = await day.member()
+    site = shared_site(member)
+    await sync(member)
+    values = {"unit": "6109", "title": "应急响应", "sites": [str(site)], "repeats": "FREQ=DAILY"}
+    response = city.create("response", CITY, values)
+    city.command(response, "response.start")
+    city.command(response, "response.respond")
+    await sync(city)
+    assert await tick(day, 2, county=CITY) == 3
+    assert await made(day) == [(on(k), VILLAGE_A, "open") for k in range(3)]
+
+
+async def test_a_township_does_not_declare_a_response(day: Day) -> None:
+    lead = await day.lead()
+    response = lead.create("response", COUNTY, {"unit": TOWNSHIP, "title": "x"})
+    await sync(lead)
+    assert [(p.reason, hidden(lead, response)) for p in lead.refused()] == [(Reason.NOT_YOUR_ROLE.value, True)]
+
+
+# ------------------------------------------------------------------------------------------------ coverage
+
+
+async def inspected(phone: Phone, site: RecordId) -> None:
+    inspection = shared_inspection(phone, site=str(site))
+    phone.command(inspection, "inspection.submit")
+    await sync(phone)
+
+
+async def test_coverage_counts_what_was_seen_in_time_by_its_capture(day: Day) -> None:
+    lead, member = await day.lead(), await day.member()
+    sites = [shared_site(member, name=f"工地{k}", period_days=30 if k else None) for k in range(3)]
+    await sync(member)
+    draft = shared_inspection(member, site=str(sites[2]))
+    await sync(member)
+    await inspected(member, sites[1])
+    shown = await read(day.world, lead, f"/office/v1/coverage/{COUNTY}")
+    assert (shown["with_period"], shown["covered"], shown["without_period"]) == (2, 1, 1)
+    unseen = await read(day.world, lead, f"/office/v1/coverage/{COUNTY}", covered="false")
+    assert [row["site"] for row in unseen["rows"]] == [str(sites[2])], "a draft is no visit"
+    day.world.time = MORNING + timedelta(days=31)
+    shown = await read(day.world, await _again(day, lead), f"/office/v1/coverage/{COUNTY}")
+    assert (shown["with_period"], shown["covered"]) == (2, 0)
+    assert draft is not None
+
+
+async def _again(day: Day, phone: Phone) -> Phone:
+    """Logged in anew: the tokens of a month ago are not good any more."""
+    del phone
+    return await day.lead("镇办负责人二")
+
+
+async def test_a_plans_period_holds_for_sites_without_their_own(day: Day) -> None:
+    lead, member = await day.lead(), await day.member()
+    shared_site(member)
+    await sync(member)
+    await started(day, lead, subject="construction_dust", period_days=7)
+    shown = await read(day.world, lead, f"/office/v1/coverage/{COUNTY}")
+    assert [(row["period_days"], row["covered"]) for row in shown["rows"]] == [(7, False)]
+
+
+async def test_coverage_is_scoped_by_duty(day: Day) -> None:
+    a, b = await day.member(), await day.member("乙", VILLAGE_B)
+    stranger = await day.world.phone(await day.world.person("外县", (Role.TOWNSHIP_LEAD, "610921100")))
+    shared_site(a, name="甲村工地", period_days=30)
+    shared_site(b, name="乙村工地", unit=VILLAGE_B, period_days=30)
+    await sync(a, b)
+    path = f"/office/v1/coverage/{COUNTY}"
+    assert [row["name"] for row in (await read(day.world, a, path))["rows"]] == ["甲村工地"]
+    lead = await day.lead()
+    assert len((await read(day.world, lead, path))["rows"]) == 2
+    assert [row["name"] for row in (await read(day.world, lead, path, unit=VILLAGE_B))["rows"]] == ["乙村工地"]
+    first = await read(day.world, lead, path, limit=1)
+    assert [len(first["rows"]), len((await read(day.world, lead, path, limit=1, after=first["next"]))["rows"])] == [1, 1]
+    headers = {"Authorization": f"Bearer {_token(stranger)}"}
+    assert (await day.world.client.get(path, headers=headers)).status_code == 403
+
+
+def _token(phone: Phone) -> str:
+    return str(phone.store.db.execute("SELECT value FROM meta WHERE name = 'access'").fetchone()[0])
+
+
+async def test_coverage_reads_one_index_entry_per_site(day: Day) -> None:
+    """2,000 sites and 60,000 inspections, after ANALYZE with the default planner: no scan of all inspections."""
+    pool = day.world.pool
+    await pool.execute(
+        """INSERT INTO record (county, id, kind, stream, seq, incarnation, version, crc, fields, body)
+           SELECT $1, md5('s' || k)::uuid, 'site', $2, k, 1, 1, 0, '{}',
+                  json_build_object('name', 'x', 'unit', 'u', 'subjects', json_build_array('noise'), 'period_days', 30)
+           FROM generate_series(1, 2000) k""",
+        COUNTY,
+        f"{VILLAGE_A}.field",
+    )
+    await pool.execute(
+        """INSERT INTO record (county, id, kind, stream, seq, incarnation, version, crc, fields, body)
+           SELECT $1, md5('i' || k)::uuid, 'inspection', $2, k, 1, 1, 0, '{}',
+                  json_build_object('site', md5('s' || (k % 2000 + 1))::uuid, 'submitted_at', '2026-10-' || to_char(k % 28 + 1, 'FM00'))
+           FROM generate_series(1, 60000) k""",
+        COUNTY,
+        f"{VILLAGE_B}.field",
+    )
+    await pool.execute("ANALYZE record")
+    rows = await pool.fetch(f"EXPLAIN (ANALYZE, COSTS OFF) {SQL_FETCH_WATCHED}", COUNTY, [f"{VILLAGE_A}.field"])
+    plan = "\n".join(row[0] for row in rows)
+    assert "record_seen" in plan, plan
+    assert "Seq Scan" not in plan, plan
+    took = next(float(line.split()[2]) for line in plan.splitlines() if line.startswith("Execution Time"))
+    assert took < 1000, plan
+    lead = await day.lead()
+    before = datetime.now()
+    shown = await read(day.world, lead, f"/office/v1/coverage/{COUNTY}")
+    assert shown["with_period"] == 2000
+    assert (datetime.now() - before).total_seconds() < 3
+    assert uuid.UUID(shown["next"])
