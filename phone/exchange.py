@@ -21,7 +21,7 @@ from phone.copies import fetch_streams
 from phone.inbox import ProtocolError, discard, drain, store_frames
 from phone.outbox import count_unsent, fetch_parts
 from phone.receipts import UnknownKeyError
-from phone.store import Store, fetch_meta
+from phone.store import Store, fetch_meta, set_meta
 
 BATCH_MUTATIONS: Final = 200  # per county and request; a server that takes fewer says 413
 BATCH_BYTES: Final = 1024 * 1024  # raw mutations per county and request, uncompressed
@@ -127,6 +127,8 @@ class Syncer:
         except wire.OfflineError as error:
             return self._result(Ended.OFFLINE, exchanges, code=str(error))
         except wire.RefusedError as refused:
+            if refused.wipe:
+                self._note_wipe()
             return self._result(ended_by(refused), exchanges, code=refused.code, retry_after_s=refused.retry_after_s)
         except ProtocolError as error:
             return self._result(Ended.UNBELIEVABLE, exchanges, code=str(error))
@@ -179,6 +181,11 @@ class Syncer:
         if fetch_meta(db, "more") or count_unsent(db):
             return False
         return all(s.verdict not in ("differs", "repair") and s.replace_from is None for s in fetch_streams(db))
+
+    def _note_wipe(self) -> None:
+        """The order came with a refusal: for whoever comes too late for a hello."""
+        with self._store.transaction("wipe noted") as db:
+            set_meta(db, "wipe", 1)
 
     def _is_wiped(self) -> bool:
         """Obey a wipe order: copies at once, own work when its receipts are stored."""

@@ -23,6 +23,7 @@ from contracts.kind import Position
 from contracts.kinds import KINDS
 from contracts.mutation import CONTRACT_MAX, CREATE, DELETE, EDIT, Mutation
 from contracts.outcomes import Outcome
+from contracts.problems import ProblemCode
 from phone import copies, outbox, photos
 from phone.account import Account
 from phone.clock import Clock, SystemClock
@@ -35,6 +36,7 @@ from phone.store import Store, fetch_meta
 from phone.uploads import Uploaded, Uploader
 
 APP: Final = "xunling-reference/1"
+DEVICE_REVOKED: Final = ProblemCode.DEVICE_REVOKED.value
 
 
 class RecordView(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,9 +116,8 @@ class Phone:
         """Exchange until nothing is left to do, or say why not. Never raises for a bad connection or a busy server."""
         async with self._lock:
             synced = await self._syncer.sync()
-            if fetch_meta(self.store.db, "wipe") and synced.ended in (Ended.COMPLETE, Ended.STALLED, Ended.REFUSED):
-                uploaded = await self._uploader.upload()
-                if uploaded.ended not in (Ended.OFFLINE, Ended.BUSY):
+            if fetch_meta(self.store.db, "wipe") and is_last_word(synced):
+                if is_last_word(await self._uploader.upload()):
                     erase(self.store)
                     return msgspec.structs.replace(synced, ended=Ended.WIPED)
             elif synced.ended is not Ended.WIPED:
@@ -317,6 +318,13 @@ class Phone:
     def digest(self, stream: str) -> tuple[int, int]:
         """(count, digest) of the copies held, to be compared with the stream's head."""
         return copies.sum_stream(self.store.db, stream)
+
+
+def is_last_word(end: Synced | Uploaded) -> bool:
+    """Whether nothing more can be handed in under a wipe order. A refusal ends it only in the server's own words: a proxy's
+    page, a lapsed token or an answer that does not verify says nothing about what this phone may still hand in.
+    """
+    return end.ended in (Ended.COMPLETE, Ended.STALLED) or (end.ended is Ended.REFUSED and end.code == DEVICE_REVOKED)
 
 
 class _Announced(msgspec.Struct):

@@ -27,14 +27,18 @@ class OfflineError(Exception):
 
 
 class RefusedError(Exception):
-    """The server answered, and not with what was asked for. `code` is the problem's stable code (RFC 9457)."""
+    """The server answered, and not with what was asked for. `code` is the problem's stable code (RFC 9457).
 
-    def __init__(self, status: int, code: str, message: str, retry_after_s: float | None) -> None:
+    wipe   the refusal is also the order to delete everything
+    """
+
+    def __init__(self, status: int, code: str, message: str, retry_after_s: float | None, *, wipe: bool = False) -> None:
         super().__init__(f"{status} {code}")
         self.status = status
         self.code = code
         self.message = message
         self.retry_after_s = retry_after_s
+        self.wipe = wipe
 
 
 class Decompressor(Protocol):
@@ -135,19 +139,21 @@ class _ProblemBody(msgspec.Struct):
     code: str = ""
     title: str = ""
     detail: str = ""
+    details: dict[str, Any] = {}
 
 
 async def refusal(answer: httpx.Response) -> RefusedError:
     """What a status that is not success means. A proxy's page instead of problem+json has the code `http_<status>`."""
-    code, message = f"http_{answer.status_code}", ""
+    code, message, wipe = f"http_{answer.status_code}", "", False
     try:
         body = msgspec.json.decode(await _whole(answer), type=_ProblemBody)
         code = body.code or body.type.rstrip("/").rpartition("/")[2].rpartition(":")[2] or code
         message = body.title or body.detail
+        wipe = body.details.get("wipe") is True
     except (msgspec.MsgspecError, UnicodeDecodeError):
         pass
     after = answer.headers.get("Retry-After", "")
-    return RefusedError(answer.status_code, code, message, float(after) if after.isdigit() else None)
+    return RefusedError(answer.status_code, code, message, float(after) if after.isdigit() else None, wipe=wipe)
 
 
 async def _whole(answer: httpx.Response) -> bytes:

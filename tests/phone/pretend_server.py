@@ -454,7 +454,7 @@ def _json(answer: msgspec.Struct) -> httpx.Response:
     return httpx.Response(200, content=msgspec.json.encode(answer))
 
 
-def problem(status: int, code: str, **headers: str) -> httpx.Response:
-    body = {"type": f"urn:xunling:problem:{code}", "code": code, "title": code, "status": status}
+def problem(status: int, code: str, details: dict[str, Any] | None = None, **headers: str) -> httpx.Response:
+    body = {"type": f"urn:xunling:problem:{code}", "code": code, "title": code, "status": status, "details": details or {}}
     named = {key.replace("_", "-"): value for key, value in headers.items()}
     return httpx.Response(status, headers=named, content=json.dumps(body).encode())

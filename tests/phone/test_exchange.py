@@ -1,5 +1,6 @@
 """The loop around the exchange: receipts, tokens, busy servers, wipe orders, versions, the wire itself."""
 
+import httpx
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -209,6 +210,48 @@ async def test_a_wiped_phone_without_signal_shows_nothing_and_still_holds_what_w
     assert rig.phone.unsent() == 1
     assert (await rig.phone.sync()).ended is Ended.WIPED
     assert len(rig.server.world.applied) == 2
+
+
+@pytest.mark.parametrize(
+    "answer", [problem(401, "not_authenticated"), problem(413, "body_too_large"), httpx.Response(403, content=b"<html>")]
+)
+async def test_a_wiped_phone_gives_up_its_own_work_at_the_servers_word_only(answer):
+    """Neither a lapsed token nor a hotel's log-in page says that nothing can be handed in any more."""
+    rig = await Rig(mutations_max=1).enrolled()
+    rig.site("a")
+    rig.site("b")
+    rig.server.wipe = True
+    answers = iter([Fault(), Fault(loss=Loss.REQUEST)])
+    rig.plan = lambda request: next(answers, Fault())
+    assert (await rig.phone.sync()).ended is Ended.OFFLINE
+    rig.server.busy = [answer, answer]  # again after a refresh
+    assert (await rig.phone.sync()).ended is Ended.REFUSED
+    assert rig.phone.unsent() == 1
+    rig.server.busy = []
+    assert (await rig.phone.sync()).ended is Ended.WIPED
+    assert len(rig.server.world.applied) == 2
+
+
+async def test_a_lost_phone_that_comes_too_late_to_hand_in_is_wiped_by_the_refusal():
+    rig = await Rig().enrolled()
+    others_records(rig.server, 5)
+    await rig.sync()
+    rig.site("a")
+    rig.server.busy = [problem(403, "device_revoked", {"wipe": True})]
+    assert (await rig.phone.sync()).ended is Ended.WIPED
+    assert rig.phone.records("site") == []
+    assert rig.phone.account.person is None
+
+
+async def test_a_revoked_phone_keeps_everything():
+    rig = await Rig().enrolled()
+    others_records(rig.server, 5)
+    await rig.sync()
+    rig.site("a")
+    rig.server.busy = [problem(403, "device_revoked")]
+    assert (await rig.phone.sync()).ended is Ended.REFUSED
+    assert rig.phone.unsent() == 1
+    assert len(rig.phone.records("site")) == 6
 
 
 # ------------------------------------------------------------------------------------------------ the wire
