@@ -15,6 +15,7 @@ from api.draw_files import PUBLIC_DRAWS
 from api.draws import DRAWS
 from api.exchange import exchange
 from api.health import live, metrics, ready
+from api.imports import IMPORTS
 from api.ledgers import LEDGERS
 from api.live import live_streams
 from api.notices import NOTICES
@@ -40,6 +41,7 @@ ROUTES: Final[tuple[ControllerRouterHandler, ...]] = (
     NOTICES,
     STORIES,
     BULK,
+    IMPORTS,
     RULES,
     exchange,
     live_streams,

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from contracts.ids import County, DeviceId, MutationId, RecordId, Version
 from contracts.mutation import CONTRACT_MAX, Capture, Mutation
+from contracts.outcomes import MutationOutcome, Outcome
 from contracts.people import Duty, Role
 from storage.pool import Connection, Pool
 from storage.push import Pushed, to_ms, until_planned
@@ -74,6 +75,14 @@ def draft(
     )
 
 
+class NotAll(Exception):
+    """Of mutations that are wanted all or not at all, these are the outcomes; nothing was written."""
+
+    def __init__(self, outcomes: Sequence[MutationOutcome]) -> None:
+        super().__init__("not all were accepted")
+        self.outcomes = outcomes
+
+
 async def office_push(
     pool: Pool,
     reference: Reference,
@@ -85,12 +94,14 @@ async def office_push(
     released: bool = False,
     captured: Interval | None = None,
     said: dict[str, Any] | None = None,
+    all_or_none: bool = False,
 ) -> Pushed:
     """Number, plan and commit. Atomic: an unexpected failure raises and nothing is written.
 
     released   duty and contract were judged elsewhere
     captured   when it was captured, if not now
     said       goes into the detail of each outcome
+    all_or_none  NotAll, and nothing written, unless every one is applied
     """
     guess = _numbered(drafts, 1, now)
 
@@ -102,6 +113,8 @@ async def office_push(
         plan = plan_push(batch, sender, view, said)
         if isinstance(plan, Lack):
             return plan
+        if all_or_none and any(outcome.outcome is not Outcome.APPLIED for outcome in plan.outcomes):
+            raise NotAll(plan.outcomes)
         after = replace(locked.device, n_high=batch[-1].n, n_made=batch[-1].n)
         await write_plan(conn, county, sender, plan, after)
         return Pushed(

@@ -1,0 +1,247 @@
+"""What the rows of an import mean, and what is wrong with them: pure, every fault with its row and column."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, time
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+import msgspec
+import prcoords
+from uuid_utils.compat import uuid7
+
+from api.workbooks import SheetRow, fault
+from contracts.importing import DATUM_WORDS, DUTIES, LEVEL_WORDS, PEOPLE, ROLE_WORDS, SITES, UNITS, ZONE_WORDS, Sheet
+from contracts.kinds.site import Site
+from contracts.office import ImportFault
+from contracts.people import Duty, Role, Unit
+from storage.importing import KnownAccount
+from sync.administration import grant_refusal, unit_refusal
+from sync.clock import Interval
+from sync.permission import may
+from sync.places import Places
+from sync.rules import CHINA, end_of
+
+PHONE: Final = re.compile(r"1[3-9][0-9]{9}")
+UNIT_CODE: Final = re.compile(r"[0-9a-z_-]{3,64}")
+SUBJECT: Final = re.compile(r"[0-9A-Za-z_.:-]{1,80}")
+SEPARATORS: Final = re.compile(r"[,，、;；\s]+")
+_T = TypeVar("_T")
+
+
+class Staff(msgspec.Struct, frozen=True, kw_only=True):
+    """What an import of staff would make. `people`: phone -> (id, name)."""
+
+    units: list[Unit]
+    people: dict[str, tuple[UUID, str]]
+    duties: dict[UUID, Duty]
+
+
+class Checking:
+    """Collects faults; what a row is worth where it has any does not matter, because then nothing is written."""
+
+    def __init__(self) -> None:
+        self.faults: list[ImportFault] = []
+
+    def say(self, sheet: Sheet, row: SheetRow, column: str, code: str, more: str = "") -> None:
+        self.faults.append(fault(sheet, row.number, column, code, more))
+
+    def word(self, sheet: Sheet, row: SheetRow, column: str, words: Mapping[str, _T]) -> _T | None:
+        """The meaning of a word, in Chinese or as a code."""
+        text = row.text(column)
+        if not text:
+            return None
+        codes = {str(getattr(value, "value", value)): value for value in words.values()}
+        found = words.get(text, codes.get(text))
+        if found is None:
+            self.say(sheet, row, column, "unknown_word", text[:40])
+        return found
+
+    def day(self, sheet: Sheet, row: SheetRow, column: str) -> date | None:
+        value = row.values.get(column)
+        if not value:
+            return None
+        try:
+            found = value if isinstance(value, date) else date.fromisoformat(value)
+        except ValueError:
+            self.say(sheet, row, column, "not_a_date")
+            return None
+        if not 2000 <= found.year <= 2200:
+            self.say(sheet, row, column, "not_a_date")
+            return None
+        return found
+
+    def number(self, sheet: Sheet, row: SheetRow, column: str, low: float, high: float) -> float | None:
+        text = row.text(column)
+        if not text:
+            return None
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not low <= value <= high:
+            self.say(sheet, row, column, "not_a_number")
+            return None
+        return value
+
+
+# -------------------------------------------------------------------------------------------------- staff
+
+
+def check_staff(
+    rows: Mapping[str, Sequence[SheetRow]], admin: Sequence[Duty], known: Mapping[str, KnownAccount], places: Places, now: datetime
+) -> tuple[Staff, list[ImportFault]]:
+    """Units first, for people may be given duties in them; all by the rules of administration (sync/administration.py)."""
+    checking = Checking()
+    units = _units(checking, rows.get(UNITS.title, ()), admin, places, now)
+    places = Places([*places.units.values(), *units])
+    people = _people(checking, rows.get(PEOPLE.title, ()), known)
+    duties = _duties(checking, rows.get(DUTIES.title, ()), admin, known, people, places, now)
+    with_duty = {row.text("phone") for row in rows.get(DUTIES.title, ())}
+    for row in rows.get(PEOPLE.title, ()):
+        if row.text("phone") in people and row.text("phone") not in with_duty:
+            checking.say(PEOPLE, row, "phone", "person_without_duty")
+    return Staff(units=units, people=people, duties=duties), checking.faults
+
+
+def _units(checking: Checking, rows: Iterable[SheetRow], admin: Sequence[Duty], places: Places, now: datetime) -> list[Unit]:
+    made: dict[str, Unit] = {}
+    for row in rows:  # a parent stands above its units
+        code, parent, level = row.text("code"), row.text("parent"), checking.word(UNITS, row, "level", LEVEL_WORDS)
+        around = Places([*places.units.values(), *made.values()])
+        if not UNIT_CODE.fullmatch(code):
+            checking.say(UNITS, row, "code", "not_a_code")
+        elif code in made:
+            checking.say(UNITS, row, "code", "duplicate")
+        elif code in places.units:
+            checking.say(UNITS, row, "code", "unit_exists")
+        elif len(row.text("name")) > 50:
+            checking.say(UNITS, row, "name", "too_long")
+        elif level is not None:
+            refusal = unit_refusal(admin, parent, level, around, now)
+            if refusal is not None:
+                checking.say(UNITS, row, "parent", refusal.value)
+            else:
+                made[code] = Unit(code=code, county=around.units[parent].county, parent=parent, level=level, name=row.text("name"))
+    return list(made.values())
+
+
+def _people(checking: Checking, rows: Iterable[SheetRow], known: Mapping[str, KnownAccount]) -> dict[str, tuple[UUID, str]]:
+    people: dict[str, tuple[UUID, str]] = {}
+    for row in rows:
+        phone, name = row.text("phone"), row.text("name")
+        if not PHONE.fullmatch(phone):
+            checking.say(PEOPLE, row, "phone", "not_a_phone")
+        elif phone in people:
+            checking.say(PEOPLE, row, "phone", "duplicate")
+        elif phone in known:
+            checking.say(PEOPLE, row, "phone", "account_exists")
+        elif len(name) > 50:
+            checking.say(PEOPLE, row, "name", "too_long")
+        else:
+            people[phone] = (uuid7(), name)
+    return people
+
+
+def _duties(
+    checking: Checking,
+    rows: Iterable[SheetRow],
+    admin: Sequence[Duty],
+    known: Mapping[str, KnownAccount],
+    people: Mapping[str, tuple[UUID, str]],
+    places: Places,
+    now: datetime,
+) -> dict[UUID, Duty]:
+    made: dict[UUID, Duty] = {}
+    seen: set[tuple[str, Role, str]] = set()
+    for row in rows:
+        phone, unit, role = row.text("phone"), row.text("unit"), checking.word(DUTIES, row, "role", ROLE_WORDS)
+        first, last = checking.day(DUTIES, row, "starts"), checking.day(DUTIES, row, "ends")
+        starts = datetime.combine(first, time.min, CHINA).astimezone(UTC) if first else now
+        ends = end_of(last) if last else None
+        account = known.get(phone)
+        if account is None and phone not in people:
+            checking.say(DUTIES, row, "phone", "account_missing" if PHONE.fullmatch(phone) else "not_a_phone")
+        elif account is not None and account.is_disabled:
+            checking.say(DUTIES, row, "phone", "account_disabled")
+        elif role is not None and (refusal := grant_refusal(admin, role, unit, starts, ends, places, now)) is not None:
+            column = "ends" if refusal.value == "ends_before_it_starts" else "unit"
+            checking.say(DUTIES, row, column, refusal.value)
+        elif role is not None and (phone, role, unit) in seen:
+            checking.say(DUTIES, row, "phone", "duplicate")
+        elif role is not None and account is not None and _has(account, role, unit, starts):
+            checking.say(DUTIES, row, "phone", "duty_exists")
+        elif role is not None:
+            seen.add((phone, role, unit))
+            person = account.person if account else people[phone][0]
+            made[uuid7()] = Duty(person=person, role=role, unit=unit, starts=starts, ends=ends)
+    return made
+
+
+def _has(account: KnownAccount, role: Role, unit: str, starts: datetime) -> bool:
+    return any(d.role is role and d.unit == unit and (d.ends is None or d.ends > starts) for d in account.duties)
+
+
+# -------------------------------------------------------------------------------------------------- sites
+
+
+def check_sites(
+    rows: Sequence[SheetRow], caller: Sequence[Duty], places: Places, now: datetime
+) -> tuple[dict[int, dict[str, Any]], list[ImportFault]]:
+    """(row number -> body of the site, faults). Who is there already is asked by the caller."""
+    checking = Checking()
+    bodies: dict[int, dict[str, Any]] = {}
+    seen: set[tuple[str, str]] = set()
+    counties: set[int] = set()
+    moment = int(now.timestamp() * 1000)
+    for row in rows:
+        unit, name = row.text("unit"), row.text("name")
+        place = places.units.get(unit)
+        if place is None:
+            checking.say(SITES, row, "unit", "unknown_unit")
+            continue
+        if not may(caller, places, "site", "create", unit, Interval(moment, moment)).is_yes:
+            checking.say(SITES, row, "unit", "not_allowed")
+        counties.add(place.county)
+        if len(counties) > 1:
+            checking.say(SITES, row, "unit", "one_county")
+        if (unit, name) in seen:
+            checking.say(SITES, row, "name", "duplicate")
+        seen.add((unit, name))
+        bodies[row.number] = _site(checking, row)
+    return bodies, checking.faults
+
+
+def _site(checking: Checking, row: SheetRow) -> dict[str, Any]:
+    body: dict[str, Any] = {name: row.text(name) for name in ("name", "unit", "address", "contact", "contact_phone", "note")}
+    for name in ("name", "address", "contact", "contact_phone"):
+        if len(body[name]) > 200:
+            checking.say(SITES, row, name, "too_long")
+    body["subjects"] = [word for word in SEPARATORS.split(row.text("subjects")) if word]
+    if len(body["subjects"]) > 20 or not all(SUBJECT.fullmatch(word) for word in body["subjects"]):
+        checking.say(SITES, row, "subjects", "not_a_code")
+    body["tags"] = [word[:200] for word in SEPARATORS.split(row.text("tags")) if word][:50]
+    body["protection_zone"] = checking.word(SITES, row, "protection_zone", ZONE_WORDS)
+    period = checking.number(SITES, row, "period_days", 1, 3660)
+    body["period_days"] = None if period is None else int(period)
+    body["position"] = _position(checking, row)
+    kept = {name: value for name, value in body.items() if value not in ("", None, [])}
+    if not checking.faults:
+        msgspec.convert(kept, Site)  # what was checked above is what the kind asks
+    return kept
+
+
+def _position(checking: Checking, row: SheetRow) -> dict[str, float] | None:
+    """WGS-84, as it is stored; what was given in GCJ-02 (Amap) lies some 500 m beside."""
+    lat, lng = checking.number(SITES, row, "lat", -90, 90), checking.number(SITES, row, "lng", -180, 180)
+    accuracy = checking.number(SITES, row, "accuracy_m", 0, 1_000_000)
+    datum = checking.word(SITES, row, "datum", DATUM_WORDS)
+    if (row.text("lat") == "") != (row.text("lng") == ""):
+        checking.say(SITES, row, "lat", "position_incomplete")
+    if lat is None or lng is None:
+        return None
+    if datum == "gcj02":
+        lat, lng = prcoords.gcj_wgs_bored((lat, lng))
+    return {"lat": round(lat, 7), "lng": round(lng, 7)} | ({} if accuracy is None else {"accuracy_m": accuracy})

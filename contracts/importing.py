@@ -1,0 +1,123 @@
+"""What may be imported by spreadsheet: sheets, columns, and the words that may stand in them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from contracts.office import ImportSubject
+from contracts.people import Level, Role
+
+FILE_BYTES_MAX: Final = 4 * 1024 * 1024
+UNPACKED_BYTES_MAX: Final = 64 * 1024 * 1024
+TEXT_CHARACTERS_MAX: Final = 4000
+FAULTS_MAX: Final = 200
+CODES_SHEET: Final = "代码"
+
+
+class Column(msgspec.Struct, frozen=True):
+    """`heading` as it stands in the first row; the order of columns does not matter."""
+
+    name: str
+    heading: str
+    is_required: bool = False
+
+
+class Sheet(msgspec.Struct, frozen=True):
+    title: str
+    columns: tuple[Column, ...]
+    rows_max: int
+
+
+UNITS: Final = Sheet(
+    "单位",
+    (Column("code", "单位代码", True), Column("parent", "上级单位代码", True), Column("level", "级别", True), Column("name", "名称", True)),
+    500,
+)
+PEOPLE: Final = Sheet("人员", (Column("phone", "手机号", True), Column("name", "姓名", True)), 300)
+DUTIES: Final = Sheet(
+    "职责",
+    (
+        Column("phone", "手机号", True),
+        Column("role", "职责", True),
+        Column("unit", "单位代码", True),
+        Column("starts", "开始日期"),
+        Column("ends", "结束日期"),
+    ),
+    1000,
+)
+SITES: Final = Sheet(
+    "监管对象",
+    (
+        Column("name", "名称", True),
+        Column("unit", "单位代码", True),
+        Column("subjects", "类别", True),
+        Column("address", "地址"),
+        Column("lat", "纬度"),
+        Column("lng", "经度"),
+        Column("datum", "坐标系"),
+        Column("accuracy_m", "精度(米)"),
+        Column("protection_zone", "保护区分区"),
+        Column("contact", "责任人"),
+        Column("contact_phone", "联系电话"),
+        Column("period_days", "检查周期(天)"),
+        Column("tags", "标签"),
+        Column("note", "备注"),
+    ),
+    2000,
+)
+SHEETS: Final[dict[ImportSubject, tuple[Sheet, ...]]] = {ImportSubject.STAFF: (UNITS, PEOPLE, DUTIES), ImportSubject.SITES: (SITES,)}
+
+LEVEL_WORDS: Final[dict[str, Level]] = {"网格": Level.GRID, "队伍": Level.TEAM, "部门": Level.DEPARTMENT}
+ROLE_WORDS: Final[dict[str, Role]] = {
+    "网格员": Role.GRID_MEMBER,
+    "秦岭网格员": Role.QINLING_GRID_MEMBER,
+    "村(社区)负责人": Role.VILLAGE_LEAD,
+    "镇办工作人员": Role.TOWNSHIP_STAFF,
+    "镇办负责人": Role.TOWNSHIP_LEAD,
+    "部门经办人": Role.DEPARTMENT_STAFF,
+    "部门负责人": Role.DEPARTMENT_LEAD,
+    "县级督办": Role.COUNTY_SUPERVISOR,
+    "市级督办": Role.CITY_SUPERVISOR,
+    "系统管理员": Role.ADMIN,
+    "只读审计": Role.AUDITOR,
+}
+ZONE_WORDS: Final = {"核心保护区": "core", "重点保护区": "key", "一般保护区": "general", "保护区外": "outside"}
+DATUM_WORDS: Final = {"WGS-84": "wgs84", "CGCS2000": "wgs84", "GCJ-02": "gcj02"}  # CGCS2000 is WGS-84 at a phone's accuracy
+
+# What can be wrong with a cell, a row or a file.
+FAULT_TEXTS: Final[dict[str, str]] = {
+    "not_a_workbook": "文件不是可识别的 xlsx 工作簿",
+    "too_large": "工作簿解压后过大",
+    "sheet_missing": "缺少工作表",
+    "column_missing": "缺少列",
+    "too_many_rows": "行数超过上限",
+    "nothing_to_import": "没有可导入的内容",
+    "required": "必填",
+    "formula": "不允许填写公式",
+    "looks_like_formula": "内容不能以 = + - @ 或制表符开头",
+    "too_long": "内容过长",
+    "not_a_phone": "不是有效的手机号",
+    "not_a_code": "代码格式不正确",
+    "not_a_number": "不是有效的数字",
+    "not_a_date": "不是有效的日期（如 2026-12-01）",
+    "unknown_word": "不是可选的内容，请见“代码”表",
+    "duplicate": "与本文件其他行重复",
+    "unit_exists": "该单位代码已存在",
+    "account_exists": "该手机号已有账号，请只在“职责”表中填写",
+    "account_missing": "该手机号没有账号，也不在“人员”表中",
+    "account_disabled": "该账号已停用",
+    "person_without_duty": "该人员在“职责”表中没有职责",
+    "duty_exists": "该人员已有相同的职责",
+    "site_exists": "该单位已有同名监管对象",
+    "position_incomplete": "纬度、经度须同时填写",
+    "one_county": "一个文件只能导入同一县区的监管对象",
+    "unknown_unit": "单位代码不存在",
+    "outside_your_units": "不在您的管辖范围内",
+    "not_allowed": "您的职责不能在该单位登记监管对象",
+    "role_does_not_fit_unit": "该职责不适用于该级别的单位",
+    "level_is_not_added": "只能新增网格、队伍、部门",
+    "ends_before_it_starts": "结束日期早于开始日期",
+    "refused": "未能入库",
+}

@@ -1,0 +1,85 @@
+"""What an import must know before it writes, and writing units, people and duties all or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Final, LiteralString
+from uuid import UUID
+
+import msgspec
+
+from contracts.ids import County, PersonId, RecordId, StreamName
+from contracts.people import Duty, Unit
+from contracts.problems import Problem, ProblemCode
+from storage.access import duties_from
+from storage.audit_log import Note, Origin, insert_notes
+from storage.people import insert_duty, insert_person
+from storage.pool import Connection, Executor
+from storage.units import insert_unit
+
+
+class KnownAccount(msgspec.Struct, frozen=True, kw_only=True):
+    """Who has a phone number already."""
+
+    person: PersonId
+    is_disabled: bool
+    duties: tuple[Duty, ...]
+
+
+class NewAccount(msgspec.Struct, frozen=True, kw_only=True):
+    person: PersonId
+    name: str
+    phone: str
+    password_hash: str
+
+
+SQL_FETCH_ACCOUNTS: Final[LiteralString] = """
+    SELECT p.id, p.phone, p.disabled_at IS NOT NULL AS is_disabled,
+           (SELECT json_agg(json_build_array(y.role, y.unit, y.starts, y.ends) ORDER BY y.starts) FROM duty y WHERE y.person = p.id) AS duties
+    FROM person p WHERE p.phone = ANY ($1::text[])
+"""
+
+
+async def fetch_accounts(executor: Executor, phones: Collection[str]) -> dict[str, KnownAccount]:
+    """Phone -> account, of those that exist."""
+    rows = await executor.fetch(SQL_FETCH_ACCOUNTS, list(phones))
+    return {
+        row["phone"]: KnownAccount(person=row["id"], is_disabled=row["is_disabled"], duties=duties_from(row["id"], row["duties"]))
+        for row in rows
+    }
+
+
+SQL_FETCH_SITES_NAMED: Final[LiteralString] = """
+    SELECT title, stream FROM ledger_entry
+    WHERE county = $1 AND kind = 'site' AND stream = ANY ($2::text[]) AND title = ANY ($3::text[]) AND NOT record = ANY ($4::uuid[])
+"""
+
+
+async def fetch_sites_named(
+    executor: Executor, county: County, streams: Sequence[StreamName], names: Sequence[str], but: Sequence[RecordId]
+) -> set[tuple[StreamName, str]]:
+    """(stream, name) of sites that are there already. `but`: those this very file made, so that it may come twice."""
+    rows = await executor.fetch(SQL_FETCH_SITES_NAMED, county, streams, names, but)
+    return {(row["stream"], row["title"]) for row in rows}
+
+
+async def insert_staff(
+    conn: Connection,
+    units: Sequence[Unit],
+    accounts: Sequence[NewAccount],
+    duties: Mapping[UUID, Duty],
+    notes: Sequence[Note],
+    origin: Origin,
+    now: datetime,
+) -> None:
+    """In one transaction of the caller's, parents before their units. Problem, and with it nothing, if somebody was quicker."""
+    for unit in units:
+        if not await insert_unit(conn, unit):
+            raise Problem(ProblemCode.CONFLICTING_STATE, field="code", value=unit.code)
+    for account in accounts:
+        if not await insert_person(conn, account.person, account.name, account.phone, account.password_hash, now):
+            raise Problem(ProblemCode.CONFLICTING_STATE, field="phone", value=account.phone)
+    for duty_id, duty in duties.items():
+        await insert_duty(conn, duty_id, duty)
+    await insert_notes(conn, notes, origin, now)
