@@ -32,9 +32,7 @@ async def work(settings: Settings, app: Litestar, clock: Clock) -> AsyncIterator
 
 
 async def sites(phone: PhotoPhone, *names: str) -> list[str]:
-    mutations = [
-        phone.mutation("site", uuid.uuid4(), {"name": name, "unit": VILLAGE, "subjects": []}) for name in names
-    ]
+    mutations = [phone.mutation("site", uuid.uuid4(), {"name": name, "unit": VILLAGE, "subjects": []}) for name in names]
     return [outcome["outcome"] for outcome in (await phone.push(*mutations))["outcomes"]["outcomes"]]
 
 

@@ -105,9 +105,7 @@ async def test_the_phone_learns_what_the_server_found_by_its_ordinary_exchange(p
 async def test_every_doubt_is_a_flag_on_the_record(phone, pool, work) -> None:
     site = await phone.site(position=HERE)
     old = taken_now(phone) | {"taken": phone.world.clock().astimezone(CHINA) - timedelta(days=90)}
-    doubtful = await handed_in(
-        phone, jpeg(picture(1), **old), site, position=FAR | {"mocked": True}, taken=phone.capture()
-    )
+    doubtful = await handed_in(phone, jpeg(picture(1), **old), site, position=FAR | {"mocked": True}, taken=phone.capture())
     await work_off(pool, work)
     flags = set((await body_of(pool, doubtful))["flags"]) - {"stamp_without_chinese"}
     assert flags == {"taken_far_from_place", "taken_long_before_visit", "position_mocked", "exif_differs"}

@@ -12,9 +12,9 @@ from contracts.people import Role
 from sync.merge import get_field, set_field
 from sync.planned import Plan
 from tests.builders import BODIES, a_mutation, a_sender, an_id, arrived
+from tests.county import TOWNSHIP
 from tests.strategies import Step
 from tests.sync.pretend_county import PretendCounty
-from tests.world import TOWNSHIP
 
 
 class Player:

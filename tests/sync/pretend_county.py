@@ -21,7 +21,7 @@ from sync.plan import plan_push
 from sync.planned import Entry, HeldRow, Plan
 from sync.state import Head, RecordState
 from tests.builders import NOW_MS, PLACES, utc
-from tests.world import COUNTY
+from tests.county import COUNTY
 
 TRIES_MAX = 8
 

@@ -4,6 +4,7 @@ The rules are written here anew, from the document and not from the tables, and 
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import given, settings
@@ -153,7 +154,7 @@ def test_the_rules_of_the_life_cycle_hold_on_every_way(day: list[Deed]) -> None:
     steps = problem.get("steps", [])
     walked = list(changes(problem))
     # the story is without a gap: every step begins where the last one ended, and the last one is where it stands
-    assert all(a["to"] == b["source"] for a, b in zip(walked, walked[1:], strict=False))
+    assert all(a["to"] == b["source"] for a, b in pairwise(walked))
     assert not walked or walked[-1]["to"] == problem["state"]
     # rule 1: an assigned problem has a deadline and somebody who leads
     if problem.get("state") in ("assigned", "rectifying"):
