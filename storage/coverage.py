@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date
 from typing import Final, LiteralString
 
+import asyncpg
 import msgspec
 
-from contracts.ids import County, RecordId, StreamName
+from contracts.ids import County, StreamName
 from contracts.kinds.plan import Plan
 from storage.pool import Executor
 from sync.coverage import Standing, Watched, standing, terms_in_force
@@ -40,17 +41,15 @@ async def fetch_standing(executor: Executor, county: County, streams: Sequence[S
     plans = [msgspec.json.decode(row["body"], type=Plan) for row in await executor.fetch(SQL_FETCH_ACTIVE_PLANS, county)]
     asked = terms_in_force(plans, today)
     rows = await executor.fetch(SQL_FETCH_WATCHED, county, list(streams))
-    return [standing(_watched(row["id"], row), asked, places, today) for row in rows]
+    return [standing(_watched(row), asked, places, today) for row in rows]
 
 
-def _watched(record: RecordId, row: object) -> Watched:
-    values = dict(row)  # type: ignore[call-overload]
-    seen_at: datetime | None = values["seen_at"]
+def _watched(row: asyncpg.Record) -> Watched:
     return Watched(
-        id=record,
-        unit=unit_of(values["stream"]),
-        name=values["name"],
-        subjects=msgspec.json.decode(values["subjects"]) if values["subjects"] else [],
-        period_days=values["period_days"],
-        seen_at=seen_at,
+        id=row["id"],
+        unit=unit_of(row["stream"]),
+        name=row["name"],
+        subjects=msgspec.json.decode(row["subjects"]) if row["subjects"] else [],
+        period_days=row["period_days"],
+        seen_at=row["seen_at"],
     )

@@ -7,7 +7,7 @@ by however many workers. storage/plans.py reads and writes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, Final
 
@@ -128,13 +128,15 @@ def lapsed(plan: Plan, made: Iterable[Made]) -> list[Made]:
     return [task for task in made if task.state == "open" and task.revision in spans and task.occurs_on > spans[task.revision][1]]
 
 
-def not_taken_on(wanted: Iterable[Wanted], made: Iterable[Made]) -> list[Wanted]:
+def not_taken_on(wanted: Iterable[Wanted], made: Sequence[Made]) -> list[Wanted]:
     """Without what is there already, and without days for which somebody keeps a task of an earlier revision."""
     there = {task.id for task in made}
     kept = {(task.unit, task.occurs_on): task.revision for task in made if task.state in LIVE}
-    return [
-        w for w in wanted if w.id not in there and kept.get((w.unit, w.body.occurs_on), w.body.origin_revision) == w.body.origin_revision
-    ]
+    return [w for w in wanted if w.id not in there and _revision_kept(w, kept) == w.body.origin_revision]
+
+
+def _revision_kept(w: Wanted, kept: Mapping[tuple[UnitCode, date], int]) -> int | None:
+    return kept.get((w.unit, w.body.occurs_on), w.body.origin_revision) if w.body.occurs_on else None
 
 
 # ------------------------------------------------------------------------------------------------ responses
