@@ -134,6 +134,16 @@ cli.add_command(backup)
 
 
 @cli.command()
+def ledger() -> None:
+    """Make the console's ledgers anew from the records; the server may run meanwhile."""
+    from server.ledger import rebuild
+
+    settings = prepared()
+    require(settings, "pg")
+    click.echo(f"{rebuild(settings)} 行 rows")
+
+
+@cli.command()
 def parts() -> None:
     """Only the embedded database and S3, for developing; prints where they are. Ctrl-C stops them."""
     from server.running import run_parts

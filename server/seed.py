@@ -10,6 +10,7 @@ from server.demo_staff import DemoPerson, demo_staff, disable_demo, seed_demo
 from server.places import JURISDICTIONS, seed_places
 from server.settings import Settings
 from storage.checklists import publish_checklists
+from storage.ledger import rebuild_missing
 from storage.pool import Pool, open_pool
 from storage.reference import reference_of
 from storage.units import load_units
@@ -31,6 +32,7 @@ async def _seed(settings: Settings) -> list[DemoPerson]:
         async with pool.acquire() as conn:
             await seed_places(conn)
         await _publish(pool, now)
+        await rebuild_missing(pool)
         if not settings.demo:
             await disable_demo(pool, now)
             return []

@@ -30,6 +30,16 @@ SQL_DELETE_STALE: Final[LiteralString] = """
 SQL_FETCH_COUNTIES: Final[LiteralString] = "SELECT county FROM county ORDER BY county"
 
 
+SQL_IS_MISSING: Final[LiteralString] = """
+    SELECT NOT EXISTS (SELECT FROM ledger_entry) AND EXISTS (SELECT FROM record WHERE kind = ANY ($1::text[]) AND NOT deleted)
+"""
+
+
+async def rebuild_missing(pool: Pool) -> int:
+    """As `rebuild_ledgers`, where there are records and no ledger at all: an installation from before there were ledgers."""
+    return await rebuild_ledgers(pool) if await pool.fetchval(SQL_IS_MISSING, list(LISTED)) else 0
+
+
 async def rebuild_ledgers(pool: Pool) -> int:
     """All counties; returns how many rows were written. Pushes go on meanwhile, each stream waiting for its own turn."""
     return sum([await rebuild_ledger(pool, row["county"]) for row in await pool.fetch(SQL_FETCH_COUNTIES)])

@@ -9,7 +9,7 @@ import pytest
 
 from contracts.people import Role
 from server.settings import Settings
-from storage.ledger import rebuild_ledgers
+from storage.ledger import rebuild_ledgers, rebuild_missing
 from tests.api.casework import Office, call, command, read
 from tests.world import COUNTY, DEPARTMENT, MORNING, TOWNSHIP, VILLAGE_A, VILLAGE_B, open_world
 
@@ -232,6 +232,10 @@ async def test_what_is_rebuilt_is_what_was_written_with_each_push(office: Office
     await office.world.pool.execute("DELETE FROM ledger_entry WHERE kind <> 'site'")
     await office.world.pool.execute("UPDATE ledger_entry SET record = gen_random_uuid()")
     assert await rebuild_ledgers(office.world.pool) == len(before) == 4
+    assert await office.world.pool.fetch(everything) == before
+    assert await rebuild_missing(office.world.pool) == 0
+    await office.world.pool.execute("DELETE FROM ledger_entry")  # as an installation from before there were ledgers
+    assert await rebuild_missing(office.world.pool) == 4
     assert await office.world.pool.fetch(everything) == before
 
 
