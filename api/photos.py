@@ -62,7 +62,7 @@ async def complete_photo(
     plan = await complete_upload(
         resources.pool, s3_of(resources), resources.photo_rules, data.county, caller.device, data.sha256, now
     )
-    await charge_wiped(resources, caller, plan.bytes)
+    await charge_wiped(resources, caller, plan.bytes if plan.is_news else 0)  # once, however often a phone asks
     if plan.state is PhotoState.VERIFYING:
         answer = CompleteAnswer(state=plan.state, retry_after_s=VERIFYING_RETRY_SECONDS)
         return Response(answer, status_code=202, headers={"Retry-After": str(VERIFYING_RETRY_SECONDS)})

@@ -51,7 +51,7 @@ class PlannedPart(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UploadPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """`received_at`: the bytes are kept, a receipt is due."""
+    """`received_at`: the bytes are kept, a receipt is due. `is_news`: this very call made the state what it is."""
 
     state: PhotoState
     bytes: int
@@ -59,6 +59,7 @@ class UploadPlan(msgspec.Struct, frozen=True, kw_only=True):
     parts: list[PlannedPart] = []
     received_at: datetime | None = None
     reason: str | None = None
+    is_news: bool = False
 
 
 async def plan_upload(
@@ -210,7 +211,7 @@ async def receive(pool: Pool, objects: Objects, blob: Blob, size: int, now: date
             return plan
         received_at = await blobs.update_received(conn, locked, size, now)
         await enqueue_process(conn, locked)
-    return UploadPlan(state=PhotoState.RECEIVED, bytes=size, received_at=received_at)
+    return UploadPlan(state=PhotoState.RECEIVED, bytes=size, received_at=received_at, is_news=True)
 
 
 async def reprieve(pool: Pool, objects: Objects, said: Announced, now: datetime) -> Blob:
@@ -254,7 +255,7 @@ async def hand_to_worker(pool: Pool, blob: Blob, device: DeviceId) -> UploadPlan
             return plan
         await blobs.update_completed(conn, locked, device)
         await enqueue_process(conn, locked)
-    return UploadPlan(state=PhotoState.VERIFYING, bytes=blob.bytes)
+    return UploadPlan(state=PhotoState.VERIFYING, bytes=blob.bytes, is_news=True)
 
 
 async def enqueue_process(conn: Connection, blob: Blob) -> None:

@@ -97,6 +97,17 @@ async def test_the_receipt_is_the_same_however_often_it_is_asked_for(phone, worl
     assert (asked["state"], asked["receipt"]) == ("received", first["receipt"])
 
 
+async def test_a_lost_phone_is_charged_once_for_a_photo_however_often_it_asks(phone, world, pool) -> None:
+    """It must not use up what it may hand in by waiting for the worker."""
+    await phone.announce(LARGE, await phone.site())
+    await pool.execute("UPDATE device SET wiped_at = $2 WHERE id = $1", phone.someone.device, world.clock())
+    assert (await phone.hand_in(LARGE)).status_code == 202
+    for _ in range(3):
+        assert (await phone.complete(sha256_of(LARGE))).status_code == 202
+    spent = await pool.fetchval("SELECT bytes FROM wipe_allowance WHERE device = $1", phone.someone.device)
+    assert spent == len(LARGE)
+
+
 async def test_the_exchange_tells_what_is_still_wanted(phone) -> None:
     site = await phone.site()
     await phone.announce(SMALL, site)
