@@ -155,8 +155,9 @@ def _reader(kind: str) -> msgspec.json.Decoder[Any]:
     listed = LISTED[kind]
     due = (name for names in listed.due.values() for name in names)
     inner = {listed.state, listed.title, "site", "colour", "returns", "rebounds", *due, *listed.found, *listed.tagged, *listed.searched}
-    outer = {listed.shown, listed.about} if listed.shown else inner | {listed.about}
-    return msgspec.json.Decoder(msgspec.defstruct(f"Listed_{kind}", [(name, Any, None) for name in sorted(outer - {None})]))
+    outer: set[str | None] = {listed.shown} if listed.shown else {*inner}
+    named = sorted(name for name in {*outer, listed.about} if name is not None)
+    return msgspec.json.Decoder(msgspec.defstruct(f"Listed_{kind}", [(name, Any, None) for name in named]))
 
 
 def ledger_row(record: UUID, kind: str, stream: str, body: Mapping[str, Any], changed_at: datetime | None = None) -> tuple[Any, ...]:
