@@ -24,14 +24,15 @@ from server.trouble import StartError
     help="The demo's own; emptied first.",
 )
 @click.option("--plain", is_flag=True, help="No colours, no moving bars, no pauses.")
+@click.option("--week", is_flag=True, help="The week after the day, too: whistle, deadlines, colours, a draw, a rebound.")
 @click.option("--tamper", is_flag=True, help="Delete one value behind everybody's back before the proof: it must be missed.")
-def main(folder: Path, plain: bool, tamper: bool) -> None:
+def main(folder: Path, plain: bool, week: bool, tamper: bool) -> None:
     """A patrol day in 茨沟镇, Hanbin: sixteen phones, no signal, a killed server; then the proof that nothing was lost."""
     forget_environment()
     teller = Teller(plain=plain)
     try:
         with interruptible(), open_installation(folder) as installation:
-            sound = run(installation, teller, tamper=tamper)
+            sound = run(installation, teller, week=week, tamper=tamper)
     except StartError as trouble:
         click.echo(f"\n{trouble}", err=True)
         sys.exit(1)
@@ -41,9 +42,10 @@ def main(folder: Path, plain: bool, tamper: bool) -> None:
     sys.exit(0 if sound else 1)
 
 
-def run(installation: Installation, teller: Teller, *, tamper: bool = False) -> bool:
+def run(installation: Installation, teller: Teller, *, week: bool = False, tamper: bool = False) -> bool:
     from demo.account import give_account
     from demo.day import build, close, play
+    from demo.week import play_week
 
     opening(teller)
     prepare(installation, teller)
@@ -53,6 +55,8 @@ def run(installation: Installation, teller: Teller, *, tamper: bool = False) -> 
         stage = await build(installation, teller)
         try:
             await play(stage)
+            if week:
+                await play_week(stage)
             return await give_account(stage, tamper_first=tamper)
         finally:
             await close(stage)

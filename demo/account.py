@@ -7,7 +7,7 @@ from collections import Counter
 from rich.panel import Panel
 from rich.text import Text
 
-from demo import findings, ledger_of_phones, proof_told
+from demo import findings, ledger_of_phones, proof_told, week_told
 from demo.proof import hash_originals, prove
 from demo.stage import Stage
 from demo.tables import Tables, read_tables, tamper
@@ -23,13 +23,15 @@ async def give_account(stage: Stage, *, tamper_first: bool = False) -> bool:
     tables = await read_tables(installation.dsn)
     ledger_of_phones.show(stage, tables)
     findings.show(stage, tables)
+    if stage.observed.week:
+        week_told.show(stage, tables)
     if tamper_first:
         await tamper(installation.dsn, TAMPERED_WORDS, "inspection")
         teller.show(
             Text("\n ! 有人绕过系统，从数据库里删掉了一句话 · somebody deletes words in the database, behind everybody's back", "bold red")
         )
         tables = await read_tables(installation.dsn)
-    proof = prove(stage.notebook, tables, stage.hands, await hash_originals(installation.settings.s3))
+    proof = prove(stage.notebook, tables, stage.hands, stage.desks, await hash_originals(installation.settings.s3))
     audits = await _audits(installation.dsn)
     proof_told.show(stage, tables, proof, audits)
     sound = proof.holds and not any(one.differences for one in audits)

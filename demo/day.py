@@ -66,6 +66,7 @@ async def play(stage: Stage) -> None:
 
 
 async def close(stage: Stage) -> None:
-    await stage.office.close()
+    for desk in (stage.office, *stage.desks.values()):
+        await desk.close()
     for hand in stage.all_hands():
         await hand.close()

@@ -90,8 +90,9 @@ class Installation:
         last = self.log.read_text(errors="replace")[-2000:] if self.log.exists() else ""
         raise StartError(f"演示服务器未能启动，日志见 {self.log}", f"The demo's server did not start; see {self.log}:\n{last}")
 
-    def start_worker(self) -> None:
-        self._worker = self._spawn("work")
+    def start_worker(self, *, by_story: bool = False) -> None:
+        """`by_story`: its casework timers strike whenever the story's clock has moved, not once a minute of ours."""
+        self._worker = self._spawn("follow" if by_story else "work")
 
     def kill_server(self) -> int:
         """kill -9, whatever it is doing; returns the pid that was."""
@@ -99,6 +100,13 @@ class Installation:
         pid = self._server.pid
         self._server.kill()
         self._server.wait()
+        return pid
+
+    def kill_worker(self) -> int:
+        assert self._worker is not None
+        pid = self._worker.pid
+        self._worker.kill()
+        self._worker.wait()
         return pid
 
     def kill_postgres(self) -> int:

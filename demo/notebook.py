@@ -10,6 +10,11 @@ from typing import Any
 Json = Any
 
 
+def at_desk(key: str) -> str:
+    """As whose the notebook keeps what a person types at a console and not on the phone."""
+    return f"{key}@desk"
+
+
 @dataclass(frozen=True)
 class Typed:
     """One value that a person gave, or one command (`field` empty).

@@ -1,4 +1,4 @@
-"""The county's administrator at a desk: accounts and duties over HTTP, as a console does it. Only the first account is put in directly."""
+"""People at a desk: what a console does over HTTP, accounts above all. Only the first account is put in directly."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from argon2 import PasswordHasher
 
 from contracts.people import Duty, Role
 from demo.people import ADMIN_NAME, ADMIN_NUMBER, COUNTY, Member
+from storage.office_push import office_device
 from storage.people import insert_duty, insert_person
 from storage.pool import open_pool, transaction
 
@@ -31,33 +32,50 @@ async def insert_admin(dsn: str, now: datetime) -> str:
 class Office:
     """Requests that a console would make. A refusal is a broken demo: it raises."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, number: str = ADMIN_NUMBER, name: str = ADMIN_NAME) -> None:
+        self.name = name
         self._client = httpx.AsyncClient(base_url=url, timeout=30)
+        self._number = number
         self._password = ""
-        self._device = str(uuid.uuid4())
+        self._device = uuid.uuid4()
 
-    async def log_in(self, password: str) -> None:
-        self._password = password
-        device = {"id": self._device, "name": "办公电脑", "kind": "console"}
-        tokens = await self._post("/auth/v1/enrol", {"phone": ADMIN_NUMBER, "password": password, "device": device})
+    @property
+    def writes_as(self) -> str:
+        """The device under which the journal numbers what this console writes."""
+        return str(office_device(self._device))
+
+    async def log_in(self, password: str = "") -> None:
+        """`password`: the first time; later the browser remembers it."""
+        self._password = password or self._password
+        device = {"id": str(self._device), "name": "办公电脑", "kind": "console"}
+        tokens = await self.post("/auth/v1/enrol", {"phone": self._number, "password": self._password, "device": device})
         self._client.headers["Authorization"] = f"Bearer {tokens['access']}"
 
     async def create(self, member: Member, now: datetime) -> dict[str, Any]:
         """The person as made, with the password that is told once."""
         duty = {"role": member.role.value, "unit": member.unit, "starts": (now - timedelta(days=SERVED_DAYS)).isoformat()}
-        return await self._post("/people/v1/persons", {"name": member.name, "phone": member.number, "duties": [duty]})
+        return await self.post("/people/v1/persons", {"name": member.name, "phone": member.number, "duties": [duty]})
 
     async def reassign(self, person: str, duty: str, role: Role, unit: str) -> None:
         """From now on."""
-        await self.log_in(self._password)  # the morning's token has ended
-        await self._post(f"/people/v1/duties/{duty}/end", {})
-        await self._post("/people/v1/duties", {"person": person, "duty": {"role": role.value, "unit": unit}})
+        await self.log_in()  # the morning's token has ended
+        await self.post(f"/people/v1/duties/{duty}/end", {})
+        await self.post("/people/v1/duties", {"person": person, "duty": {"role": role.value, "unit": unit}})
 
-    async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        answer = await self._client.post(path, json=body)
-        if not answer.is_success:
-            raise RuntimeError(f"{path}: {answer.status_code} {answer.text}")
-        return answer.json()
+    async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        return _sound(path, await self._client.post(path, json=body)).json()
+
+    async def get(self, path: str) -> Any:
+        return _sound(path, await self._client.get(path)).json()
+
+    async def download(self, path: str) -> bytes:
+        return _sound(path, await self._client.get(path)).content
 
     async def close(self) -> None:
         await self._client.aclose()
+
+
+def _sound(path: str, answer: httpx.Response) -> httpx.Response:
+    if not answer.is_success:
+        raise RuntimeError(f"{path}: {answer.status_code} {answer.text}")
+    return answer

@@ -12,7 +12,6 @@ COUNTY_NAME: Final = "汉滨区"
 TOWNSHIP: Final = "610902114"
 TOWNSHIP_NAME: Final = "茨沟镇"
 
-CENTRE: Final = "610902114001"  # 茨沟中心社区
 CHAIHE: Final = "610902114209"  # 柴河村
 CIKOU: Final = "610902114205"  # 茨口村
 YINGPANYA: Final = "610902114223"  # 营盘垭村
@@ -24,6 +23,9 @@ ERLANG: Final = "610902114228"  # 二郎村
 XIGOU: Final = "610902114225"  # 西沟村
 BAIYAN: Final = "610902114208"  # 白岩村
 ENVIRONMENT: Final = "610902-env_bureau"
+HOUSING: Final = "610902-housing_bureau"
+WATER: Final = "610902-water_bureau"
+QINLING_OFFICE: Final = "610902-qinling_office"
 
 ADMIN_NUMBER: Final = "13900000099"
 ADMIN_NAME: Final = "方正"
@@ -35,6 +37,8 @@ ROLE_NAMES: Final = {
     Role.TOWNSHIP_STAFF: "镇办工作人员",
     Role.TOWNSHIP_LEAD: "镇办负责人",
     Role.DEPARTMENT_STAFF: "部门经办人",
+    Role.DEPARTMENT_LEAD: "部门负责人",
+    Role.AUDITOR: "审计",
     Role.COUNTY_SUPERVISOR: "区督办",
 }
 
@@ -77,7 +81,22 @@ def _members() -> list[Member]:
     return [Member(key, name, role, unit, f"139000000{number:02d}") for number, (key, name, role, unit) in enumerate(cast, start=1)]
 
 
+def _newcomers() -> list[Member]:
+    cast = [
+        ("yuan", "袁立新", Role.DEPARTMENT_LEAD, ENVIRONMENT),
+        ("kang", "康宁", Role.DEPARTMENT_STAFF, ENVIRONMENT),
+        ("tang", "唐亚军", Role.DEPARTMENT_LEAD, HOUSING),
+        ("shi", "石建平", Role.DEPARTMENT_STAFF, HOUSING),
+        ("jiang", "蒋文", Role.DEPARTMENT_STAFF, HOUSING),
+        ("liu", "刘志远", Role.DEPARTMENT_LEAD, WATER),
+        ("bai", "白露", Role.DEPARTMENT_STAFF, QINLING_OFFICE),
+        ("han", "韩秉正", Role.AUDITOR, str(COUNTY)),
+    ]
+    return [Member(key, name, role, unit, f"139000000{number:02d}") for number, (key, name, role, unit) in enumerate(cast, start=31)]
+
+
 CAST: Final = {member.key: member for member in _members()}
+NEWCOMERS: Final = {member.key: member for member in _newcomers()}  # of the week
 IN_THE_FIELD: Final = tuple(
     key for key, member in CAST.items() if member.role in (Role.GRID_MEMBER, Role.QINLING_GRID_MEMBER, Role.VILLAGE_LEAD)
 )

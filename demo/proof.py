@@ -25,7 +25,8 @@ import boto3
 from botocore.config import Config
 
 from demo.hands import Hand
-from demo.notebook import Notebook, Typed
+from demo.notebook import Notebook, Typed, at_desk
+from demo.office import Office
 from demo.tables import ACCEPTED, HELD, Entry, Json, Tables
 from server.settings import S3Settings
 
@@ -43,6 +44,7 @@ class Place(Enum):
 
 
 DELETION: Final = "-"
+DISCLOSING: Final = ("task.disclose", "problem.disclose")
 
 
 @dataclass
@@ -63,16 +65,18 @@ class Proof:
         return not (self.missing or self.photos_missing or self.disagreements or self.twice)
 
 
-def prove(notebook: Notebook, tables: Tables, hands: dict[str, Hand], originals: set[str]) -> Proof:
+def prove(notebook: Notebook, tables: Tables, hands: dict[str, Hand], desks: dict[str, Office], originals: set[str]) -> Proof:
     """`originals`: SHA-256 of everything that S3 gives out, computed from the bytes."""
     proof = Proof(twice=len(tables.twice))
     devices = {key: str(hand.phone.account.device) for key, hand in hands.items()}
+    devices |= {at_desk(key): desk.writes_as for key, desk in desks.items()}
+    names = {key: hand.name for key, hand in hands.items()} | {at_desk(key): desk.name for key, desk in desks.items()}
     for typed in notebook.typed:
         place = place_of(typed, devices[typed.hand], tables)
         if isinstance(place, Place):
             proof.places[place] += 1
         else:
-            proof.missing.append(f"{hands[typed.hand].name} · {typed.what} · {typed.field or typed.op} = {_shown(typed.value)}：{place}")
+            proof.missing.append(f"{names[typed.hand]} · {typed.what} · {typed.field or typed.op} = {_shown(typed.value)}：{place}")
     for photo in notebook.taken:
         if photo.sha256 not in originals:
             proof.photos_missing.append(f"{hands[photo.hand].name} · 照片「{photo.caption}」 {photo.sha256[:12]}")
@@ -134,7 +138,7 @@ def _accepted_place(typed: Typed, arrived: Entry, tables: Tables) -> Place | str
         return Place.IN_DELETED if record.deleted else Place.IN_RECORD
     if _in_conflict(typed.record, typed.field, typed.value, tables):
         return Place.IN_CONFLICT
-    if _replaced(typed, arrived, tables):
+    if _replaced(typed, arrived, tables) or _moved_by_disclosure(typed, arrived, tables):
         return Place.REPLACED
     return "记录、冲突、核定台都没有 · accepted, and now nowhere to be seen"
 
@@ -161,6 +165,13 @@ def _replaced(typed: Typed, arrived: Entry, tables: Tables) -> bool:
         and entry.raw["fields"][typed.field][0] == typed.value
         for entry in later
     )
+
+
+def _moved_by_disclosure(typed: Typed, arrived: Entry, tables: Tables) -> bool:
+    """An unannounced visit belongs to its sender until it is disclosed to the unit that was visited: its unit changes, nothing else."""
+    story = tables.by_record[typed.record]
+    later = story[story.index(arrived) + 1 :]
+    return typed.field == "unit" and any(entry.what == "consequence" and entry.op in DISCLOSING for entry in later)
 
 
 def _shown(value: Json) -> str:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 from contracts.ids import MutationId, RecordId
 from contracts.kind import Position
 from contracts.people import Unit
 from demo.hands import Hand
-from demo.hours import clock_text
+from demo.hours import DAY, clock_text
 from demo.installation import Installation
 from demo.notebook import Notebook
 from demo.office import Office
-from demo.people import CAST, IN_THE_FIELD
+from demo.people import IN_THE_FIELD
 from demo.radio import LostAnswer, Signal
 from demo.telling import Teller
 
@@ -34,6 +35,7 @@ class Observed:
     killed_upload: dict[str, int] = field(default_factory=dict)
     reassigned: dict[str, int] = field(default_factory=dict)
     conflicts_settled: int = 0
+    week: dict[str, Any] = field(default_factory=dict)  # what the week's scenes saw; empty: only the day was played
 
 
 @dataclass
@@ -51,10 +53,12 @@ class Stage:
     records: dict[str, RecordId] = field(default_factory=dict)
     mutations: dict[str, MutationId] = field(default_factory=dict)
     observed: Observed = field(default_factory=Observed)
+    desks: dict[str, Office] = field(default_factory=dict)  # key of a person -> their console
+    today: date = DAY
 
     def at(self, clock: str) -> None:
         """The hands of the clock move on; never back."""
-        self.installation.time.set(clock)
+        self.installation.time.set(clock, self.today)
 
     def tell(self, hand: Hand, zh: str, en: str, signal: Signal = Signal.NONE, *, mark: str = "") -> None:
         """Something that a person with a phone does, where they are."""
@@ -77,7 +81,7 @@ class Stage:
         return [self.hands[key] for key in IN_THE_FIELD]
 
     def all_hands(self) -> list[Hand]:
-        return [self.hands[key] for key in CAST]
+        return list(self.hands.values())
 
 
 def short_name(name: str) -> str:
