@@ -22,7 +22,6 @@ from contracts.receipt import PhotoReceipt
 UPLOADS_PATH = "/photos/v1/uploads"
 COMPLETE_PATH = "/photos/v1/complete"
 RELAY_PATH = "/photos/v1/relay"
-WANTED_PATH = "/photos/v1/wanted"
 KEYS_PATH = "/sync/v1/keys"
 
 CHUNK_BYTES = 256 * 1024

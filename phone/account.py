@@ -10,7 +10,7 @@ import httpx
 import msgspec
 from uuid_utils.compat import uuid7
 
-from contracts.access import DeviceIn, EnrolRequest, Me, RefreshRequest, Tokens, Units
+from contracts.access import DeviceIn, EnrolRequest, RefreshRequest, Tokens, Units
 from contracts.ids import County, DeviceId, PersonId, UnitCode
 from contracts.photos import KEYS_PATH
 from phone import wire
@@ -19,7 +19,6 @@ from phone.store import Store, fetch_meta, set_meta
 
 ENROL_PATH: Final = "/auth/v1/enrol"
 REFRESH_PATH: Final = "/auth/v1/refresh"
-ME_PATH: Final = "/people/v1/me"
 UNITS_PATH: Final = "/people/v1/units"
 _STALE: Final = {"not_authenticated", "token_expired"}
 
@@ -63,9 +62,6 @@ class Account:
         answer = await wire.call(self._client, "GET", KEYS_PATH, None, None, list[_Key])
         with self._store.transaction("keys pinned") as db:
             pin_keys(db, {key.key: key.public for key in answer})
-
-    async def fetch_me(self) -> Me:
-        return await self.call("GET", ME_PATH, None, Me)
 
     async def fetch_units(self) -> None:
         """Remember the units of this person's scope, so that records can be created without signal."""

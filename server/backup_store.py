@@ -30,7 +30,6 @@ VERIFIED: Final = "verified.json"
 OBJECTS: Final = "objects"
 UNFINISHED: Final = ".unfinished-"
 PHOTOS: Final = "/photos/"
-BLOCK: Final = 1024 * 1024
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,6 @@ from typing import Any, Final
 
 import msgspec
 import structlog
-from structlog.contextvars import bind_contextvars, clear_contextvars
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from server.settings import LogSettings
@@ -71,17 +70,6 @@ def configure_logs(settings: LogSettings) -> None:
         logging.getLogger(own_handlers).handlers.clear()
         logging.getLogger(own_handlers).propagate = True
     logging.getLogger("uvicorn.access").disabled = True  # we log each request ourselves, with its id
-
-
-def bind_request(request_id: str) -> None:
-    """Every event until the next call, in this task, belongs to this request."""
-    clear_contextvars()
-    bind_contextvars(request_id=request_id)
-
-
-def bind_exchange(exchange_id: str) -> None:
-    """Every further event of this request belongs to this exchange of a phone."""
-    bind_contextvars(exchange_id=exchange_id)
 
 
 def strike_out_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

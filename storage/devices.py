@@ -110,13 +110,3 @@ async def spend_allowance(executor: Executor, device: DeviceId, size_bytes: int,
     """Count what a wiped device hands in (unpacked bytes); False when it has handed in more than it may."""
     spent = await executor.fetchval(SQL_SPEND_ALLOWANCE, device, size_bytes)
     return bool(spent <= bytes_max)
-
-
-SQL_INSERT_SYSTEM_DEVICE: Final[LiteralString] = """
-    INSERT INTO device (id, person, kind, name) VALUES ($1, $2, 'system', $3) ON CONFLICT (id) DO NOTHING
-"""
-
-
-async def insert_system_device(conn: Connection, device: DeviceId, person: PersonId, name: str) -> None:
-    """The server's own store, through which timers and rules write. Idempotent."""
-    await conn.execute(SQL_INSERT_SYSTEM_DEVICE, device, person, name)

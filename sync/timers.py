@@ -24,7 +24,6 @@ from sync.rules import Calendar, RuleBook, end_of
 
 FIXING: Final = frozenset({"problem.submit_fix", "problem.fix_on_spot"})
 UNDOING: Final = frozenset({"problem.return", "problem.rebound", "problem.assign"})
-PAUSING: Final = frozenset({"problem.suspend"})
 
 
 class Due(msgspec.Struct, frozen=True, kw_only=True):
@@ -201,7 +200,6 @@ def summons_letters(book: RuleBook, county: County, summonses: Iterable[tuple[Re
                 yield _summons_letter(book, county, version, trigger, record, summons, clock, due_at, moment)
 
 
-CLOCKS: Final = {"sign": "summons.sign", "report_in": "summons.report_in", "result": "summons.result"}
 LATER: Final = {
     "sign": ("summons.sign", "summons.report_in", "summons.result", "summons.refuse"),
     "report_in": ("summons.report_in", "summons.result", "summons.refuse"),

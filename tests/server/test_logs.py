@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 import structlog
 
-from server.logs import STRUCK, bind_exchange, bind_request, configure_logs, is_secret, strike_out_secrets
+from server.logs import STRUCK, configure_logs, is_secret, strike_out_secrets
 from server.settings import LogSettings
 
 
@@ -55,10 +55,9 @@ def test_a_secret_is_known_by_its_look(text: str, leak: str) -> None:
 
 def test_a_line_is_json_and_names_request_and_exchange(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logs(LogSettings(format="json"))
-    bind_request("r1")
-    bind_exchange("e1")
-    structlog.get_logger("api").info("pushed", count=3, token="t")
-    logging.getLogger("library").warning("from a %s", "library")
+    with structlog.contextvars.bound_contextvars(request_id="r1", exchange_id="e1"):
+        structlog.get_logger("api").info("pushed", count=3, token="t")
+        logging.getLogger("library").warning("from a %s", "library")
     first, second = map(json.loads, capsys.readouterr().err.splitlines())
     assert first | {"timestamp": ""} == {
         "event": "pushed",
@@ -71,14 +70,6 @@ def test_a_line_is_json_and_names_request_and_exchange(capsys: pytest.CaptureFix
         "exchange_id": "e1",
     }
     assert (second["event"], second["level"], second["request_id"]) == ("from a library", "warning", "r1")
-
-
-def test_another_request_forgets_the_exchange_before(capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logs(LogSettings(format="json"))
-    bind_exchange("e1")
-    bind_request("r2")
-    structlog.get_logger().info("x")
-    assert "exchange_id" not in json.loads(capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
