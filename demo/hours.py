@@ -50,6 +50,11 @@ def clock_text(ms: float) -> str:
     return datetime.fromtimestamp(ms / 1000, ANKANG).strftime("%H:%M")
 
 
+def day_text(ms: float) -> str:
+    """ "10-22 08:40", in Ankang."""
+    return datetime.fromtimestamp(ms / 1000, ANKANG).strftime("%m-%d %H:%M")
+
+
 WEEKDAYS: Final = ("周一", "周二", "周三", "周四", "周五", "周六", "周日")
 
 
