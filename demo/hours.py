@@ -55,9 +55,6 @@ def day_text(ms: float) -> str:
     return datetime.fromtimestamp(ms / 1000, ANKANG).strftime("%m-%d %H:%M")
 
 
-WEEKDAYS: Final = ("周一", "周二", "周三", "周四", "周五", "周六", "周日")
-
-
-def weekday_text(day: date) -> str:
-    """ "10 月 23 日 周五"."""
-    return f"{day.month} 月 {day.day} 日 {WEEKDAYS[day.weekday()]}"
+def day_text(ms: float) -> str:
+    """ "10-22 08:40", in Ankang."""
+    return datetime.fromtimestamp(ms / 1000, ANKANG).strftime("%m-%d %H:%M")

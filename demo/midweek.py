@@ -30,7 +30,7 @@ async def false_fix(stage: Stage) -> None:
     args = {"reason": "false", "note": "东侧土堆仍裸露，照片不是此处"}
     gao.command(problem, WHAT, "problem.return", args=args, shows={"state": "rectifying"})
     await in_reach(gao, jiang, ding)
-    stage.observed.week["returns"] = body_of(jiang, next(one.id for one in jiang.phone.records("assignment") if one.body["returns"]))["returns"]
+    stage.observed.week["returns"] = body_of(gao, problem)["returns"]
     stage.tell(
         gao,
         f"网格员路过一看，土还露着：按「虚假整改」退回，计 {stage.observed.week['returns']} 次；同一张照片不能再用",
