@@ -11,7 +11,7 @@ from typing import Final, LiteralString
 import msgspec
 
 from contracts.ids import County, RecordId
-from storage.jobs import JobRequest, enqueue
+from storage.jobs import JobRequest, enqueue, fetch_given_up
 from storage.pool import Connection, Pool
 from sync.transfers import Transfer
 
@@ -93,8 +93,16 @@ SQL_FETCH_OPEN_BLOBS: Final[LiteralString] = """
 
 
 async def enqueue_open(pool: Pool, county: County, limit: int = 1000) -> int:
-    """Ask again for what waits: a job that was skipped because one just ended, bytes that have come since."""
+    """Ask again for what waits: a job that was skipped because one just ended, bytes that have come since.
+
+    Not for what was given up and is held for a person: it would be tried, and be given up, every minute for ever.
+    """
     families = [TransferRef(county=r["county"], family=r["family"]) for r in await pool.fetch(SQL_FETCH_OPEN, county, limit)]
     blobs = [BlobTransferRef(**dict(r)) for r in await pool.fetch(SQL_FETCH_OPEN_BLOBS, county, limit)]
-    await enqueue(pool, [*map(_carry, families), *map(_carry_blob, blobs)])
-    return len(families) + len(blobs)
+    requests = [*map(_carry, families), *map(_carry_blob, blobs)]
+    if not requests:
+        return 0
+    given_up = {job: await fetch_given_up(pool, job) for job in (CARRY_JOB, CARRY_BLOB_JOB)}
+    requests = [request for request in requests if request.key not in given_up[request.job]]
+    await enqueue(pool, requests)
+    return len(requests)

@@ -196,6 +196,14 @@ async def test_a_skipped_job_is_asked_for_again(world: World) -> None:
     assert await enqueue_open(world.pool, COUNTY) == 0
 
 
+async def test_a_job_that_was_given_up_waits_for_a_person(world: World) -> None:
+    """Asked for again every minute it would fail every minute, and leave a failed row each time."""
+    await moved_site(world)
+    await world.pool.execute("UPDATE pgqueuer SET status = 'failed' WHERE entrypoint = 'transfer.carry'")
+    assert await enqueue_open(world.pool, COUNTY) == 0
+    assert await world.pool.fetchval("SELECT count(*) FROM pgqueuer WHERE status = 'queued' AND entrypoint = 'transfer.carry'") == 0
+
+
 async def test_a_settled_conflict_follows_its_record(world: World) -> None:
     """The losing value is chosen after the record has gone: it is written where the record lives now."""
     a, lead = await people(world)
