@@ -17,7 +17,7 @@ from contracts.mutation import ARCHIVE
 from storage.office_push import draft, system_push
 from storage.pool import Executor, Pool
 from storage.reference import Reference
-from sync.retention import CLOSED
+from sync.retention import CLOSED, may_archive
 
 BATCH: Final = 50  # records of one push; with their photos they may be many times as many
 PAGE: Final = 500
@@ -36,7 +36,6 @@ class Old(msgspec.Struct, frozen=True, kw_only=True):
 
 SQL_FETCH_STREAMS: Final[LiteralString] = """
     SELECT stream FROM stream_head WHERE county = $1 AND count > 0 AND stream NOT LIKE '%.archive'
-      AND stream NOT LIKE '%.visit' -- more people read an archive than may know of an unannounced visit
     ORDER BY stream
 """
 # Not while somebody still has to decide something about it.
@@ -79,6 +78,8 @@ async def archive_county(pool: Pool, reference: Reference, county: County, days:
     """Archive what is due, at most so many records in one run; returns how many. Repeated, it goes on where it ended."""
     done = 0
     for row in await pool.fetch(SQL_FETCH_STREAMS, county):
+        if not may_archive(row["stream"]):
+            continue
         batch: list[Old] = []
         async for old in fetch_due(pool, county, row["stream"], days, now):
             batch.append(old)

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
+from contracts.ids import StreamName
 from contracts.kinds import KINDS
 from contracts.mutation import ARCHIVE, Mutation
 from contracts.outcomes import Outcome, Reason
@@ -53,12 +54,22 @@ def is_archived(record: RecordState) -> bool:
     return record.stream.endswith(f".{Audience.ARCHIVE.value}")
 
 
+NARROW: Final = (Audience.VISIT, Audience.SECRET, Audience.CASE)
+
+
+def may_archive(stream: StreamName) -> bool:
+    """An archive has more readers than these streams: what is in them stays."""
+    return not stream.endswith(tuple(f".{audience.value}" for audience in NARROW))
+
+
 def plan_archive(mutation: Mutation, state: RecordState, sender: Sender, ledger: Ledger) -> Decision:
     """Into the archive, with its children, unless somebody wrote it since the server looked at it."""
     if not sender.is_system:
         return Refuse(reason=Reason.NOT_YOUR_ROLE)
     if state.deleted or is_archived(state):
         return Accept(outcome=Outcome.APPLIED, reason=Reason.ALREADY_SO, root=state.version)
+    if not may_archive(state.stream):
+        return Refuse(reason=Reason.NOT_ALLOWED_NOW)
     if mutation.base != state.version or state.kind not in CLOSED:
         return Refuse(reason=Reason.NOT_ALLOWED_NOW)
     after = replace(

@@ -1,13 +1,16 @@
 """线索移交、案件移送: a record of its own beside the problem, which only supervisors see; it closes nothing."""
 
+from uuid import uuid4
+
 import pytest
-from tests.stories.day import Day, body, result, sync
-from tests.stories.test_problem import assigned
-from tests.world import COUNTY, TOWNSHIP
 
 from contracts.outcomes import Outcome, Reason
 from contracts.people import Role
 from phone.phone import Phone
+from storage.office_push import draft, system_push
+from tests.stories.day import Day, body, result, seen, sync
+from tests.stories.test_problem import assigned
+from tests.world import COUNTY, TOWNSHIP
 
 
 async def supervisor_of(day: Day) -> Phone:
@@ -65,3 +68,18 @@ async def test_a_step_out_of_order_is_refused_with_what_is_allowed(day: Day) -> 
     detail = supervisor.refused()[0].detail
     assert detail["state"] == "proposed"
     assert set(detail["allowed"]) == {"transfer.approve", "transfer.decline", "transfer.comment"}
+
+
+async def test_what_few_may_see_is_not_archived_where_more_may(day: Day) -> None:
+    """An archive has more readers than a clue: whatever its age, it stays where it is."""
+    supervisor = await supervisor_of(day)
+    clue = {"unit": "610902", "flow": "criminal_case", "receiver": "public_security_bureau", "title": "线索"}
+    transfer = supervisor.create("transfer", COUNTY, clue)
+    await sync(supervisor)
+    reference = await day.world.app.state.resources.units.reference()
+    base = seen(supervisor, transfer).version
+    archive = draft(kind="transfer", record=transfer, op="record.archive", now=day.world.time, mutation=uuid4(), base=base)
+    done = await system_push(day.world.pool, reference, COUNTY, [archive], day.world.time)
+    assert done.outcomes[0].outcome is Outcome.REJECTED
+    await sync(supervisor)
+    assert body(supervisor, transfer)["title"] == "线索"
