@@ -95,6 +95,11 @@ async def test_metrics_count_requests_by_route_and_never_by_id(world: World, app
     assert str(someone.id) not in text
 
 
+async def test_metrics_are_not_for_whoever_comes_by_a_proxy_on_this_machine(world: World) -> None:
+    answer = await world.client.get("/metrics", headers={"x-forwarded-for": "203.0.113.9"})
+    assert answer.status_code == 403
+
+
 async def test_metrics_show_what_waits(world: World) -> None:
     await world.pool.execute(
         "INSERT INTO held (county, device, n, outcome, reason) "
