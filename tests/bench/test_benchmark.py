@@ -1,5 +1,8 @@
 """The benchmark still measures what it says: a very small run of everything, on real servers, with everything counted."""
 
+import shutil
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,14 +13,18 @@ from bench.homecoming import PHONES_PER_VILLAGE, come_home
 from bench.ours import Bare, Ours
 from bench.report import aims, text
 from bench.runs import TINY, machine, measure, seed
+from tests import servers
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("PEERS_HOME", str(tmp_path / "peers"))
-    return tmp_path
+def folder() -> Iterator[Path]:
+    """In the run's folder: pytest takes the passage of PostgreSQL's user through its own folders away at every start."""
+    folder = servers.run_folder() / f"bench-{uuid.uuid4().hex}"
+    folder.mkdir()
+    yield folder
+    shutil.rmtree(folder)
 
 
 def test_a_small_run_measures_every_phase_and_loses_nothing(folder: Path) -> None:
