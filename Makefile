@@ -6,7 +6,7 @@ SEED ?= 1
 PHONES ?= 20
 HOURS ?= 8
 
-.PHONY: help run parts test check format demo simulate bench peers openapi audit venv pins clean
+.PHONY: help run parts test check format demo week simulate bench peers openapi audit venv pins clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -32,6 +32,9 @@ format: .dev-packages ## format the code and mend what linters can mend
 
 demo: .run-packages ## watch a patrol day: 16 phones without signal, a killed server, and the proof that nothing was lost
 	@$(PY) -m demo $(ARGS)
+
+week: .run-packages ## the demo day and the week after it: whistle, deadlines, colours, a draw, an unannounced visit, a rebound
+	@$(PY) -m demo --week $(ARGS)
 
 simulate: .dev-packages ## many phones through bad networks and crashes: SEED=1 PHONES=20 HOURS=8
 	@$(PY) -m tests.simulator --seed $(SEED) --phones $(PHONES) --hours $(HOURS)

@@ -1,4 +1,4 @@
-"""`python -m demo`: one patrol day, told while it happens. Status 0: phones and server agree and nothing typed was lost."""
+"""`python -m demo [--week]`: one patrol day, told while it happens, and the week after it. Status 0: phones and server agree and nothing typed was lost."""
 
 from __future__ import annotations
 

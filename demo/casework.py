@@ -47,7 +47,9 @@ def place_of(site: str) -> Position:
 
 def problem_at(hand: Hand, stage: Stage, site: str, item: str) -> RecordId:
     """The problem that a `no` to this item opened on this site, as the phone has it; the older one of two."""
-    found = [one for one in hand.phone.records("problem") if one.body.get("site") == str(stage.sites[site]) and one.body.get("item") == item]
+    found = [
+        one for one in hand.phone.records("problem") if one.body.get("site") == str(stage.sites[site]) and one.body.get("item") == item
+    ]
     assert found, f"{hand.name} has no problem {site}/{item}"
     return min(found, key=lambda one: str(one.body.get("found_at"))).id
 
@@ -86,9 +88,10 @@ def letters_on(hand: Hand) -> list[RecordView]:
 
 
 async def timers_struck(stage: Stage) -> None:
-    """Until the worker has done what fell due up to the story's present moment."""
+    """A minute on: until the worker has done what fell due up to then, with what it knew then."""
     installation = stage.installation
-    now = installation.time.now() - timedelta(milliseconds=1)
+    installation.time.pass_seconds(60)
+    now = installation.time.now() - timedelta(milliseconds=1)  # PostgreSQL rounds
     until = time.monotonic() + PATIENCE_S
     conn = await asyncpg.connect(installation.dsn)
     try:

@@ -53,7 +53,8 @@ async def committed_and_drawn(stage: Stage) -> None:
     await lu.post(path_of(stage, "draw"), {})
     inspectors = [stage.hands[key] for key in INSPECTORS]
     await in_reach(*inspectors)
-    stage.observed.week["draw"]["tasks_sealed"] = sum(len(hand.phone.records("task")) for hand in inspectors)
+    seen: dict[str, Any] = stage.observed.week["draw"]
+    seen["tasks_sealed"] = sum(len(hand.phone.records("task")) for hand in inspectors)
     stage.tell_office(
         "抽取。名单封存：检查员自己的手机上也还没有任务", "drawn and sealed: not even the inspectors know", who=lu.name, where=COUNTY_NAME
     )

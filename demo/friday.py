@@ -39,7 +39,9 @@ async def rules_and_people(stage: Stage) -> None:
     await stage.office.log_in()
     now = stage.installation.time.now()
     for name, body in RULES.items():
-        await stage.office.post("/office/v1/rules", {"county": COUNTY, "name": name, "starts": now.isoformat(), "body": body, "note": "演示"})
+        await stage.office.post(
+            "/office/v1/rules", {"county": COUNTY, "name": name, "starts": now.isoformat(), "body": body, "note": "演示"}
+        )
     published = time.monotonic()
     stage.tell_office(
         f"发布 {len(RULES)} 条规则的第 1 版：吹哨时限、三色、提醒、回头看。规则发布前没有任何时限（来源没有规定的，不替人规定）",
@@ -60,7 +62,9 @@ async def rules_and_people(stage: Stage) -> None:
     await asyncio.sleep(max(0.0, CHECK_SECONDS + 0.2 - (time.monotonic() - published)))  # the server knows the rules by then
     stage.installation.start_worker(by_story=True)
     stage.tell_office(
-        f"生态环境、住建、水利三局和审计再加 {len(NEWCOMERS)} 部手机", f"{len(NEWCOMERS)} more phones: bureaus and an auditor", where=COUNTY_NAME
+        f"生态环境、住建、水利三局和审计再加 {len(NEWCOMERS)} 部手机",
+        f"{len(NEWCOMERS)} more phones: bureaus and an auditor",
+        where=COUNTY_NAME,
     )
 
 
@@ -155,7 +159,9 @@ async def whistle_answered(stage: Stage) -> None:
     stage.at("17:30")
     qin.command(summons, "报到·环境局", "summons.report_in", args={"position": spot("drain")}, shows={"state": "reported_in"})
     stage.tell(
-        qin, "到西沟村排口报到，没有信号：时间和位置先记在手机里", "reports in at the outfall, without signal; time and place are on her phone"
+        qin,
+        "到西沟村排口报到，没有信号：时间和位置先记在手机里",
+        "reports in at the outfall, without signal; time and place are on her phone",
     )
     stage.at("18:20")
     await in_reach(qin, gao)
@@ -226,7 +232,9 @@ async def weekend(stage: Stage) -> None:
     stage.at("16:30")
     fixed(shi, stage.records["washing"], "bridge", "dust", "冲洗台已装好", "出口冲洗台装好，通水试过")
     stage.tell(
-        shi, "周日期限前装好冲洗台，拍照提交；没有信号，服务器也不在", "Sunday, in time: fixed, photographed, submitted; no signal and no server"
+        shi,
+        "周日期限前装好冲洗台，拍照提交；没有信号，服务器也不在",
+        "Sunday, in time: fixed, photographed, submitted; no signal and no server",
     )
 
 

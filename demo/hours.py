@@ -53,8 +53,3 @@ def clock_text(ms: float) -> str:
 def day_text(ms: float) -> str:
     """ "10-22 08:40", in Ankang."""
     return datetime.fromtimestamp(ms / 1000, ANKANG).strftime("%m-%d %H:%M")
-
-
-def day_text(ms: float) -> str:
-    """ "10-22 08:40", in Ankang."""
-    return datetime.fromtimestamp(ms / 1000, ANKANG).strftime("%m-%d %H:%M")

@@ -49,7 +49,9 @@ async def overdue_accepted(stage: Stage) -> None:
     await in_reach(ding, gao)
     gao.command(stage.records["overdue"], called("inn"), "problem.close_out", shows={"state": "closed_out"})
     await in_reach(gao)
-    stage.tell(ding, "农家乐到场验收；高建国销号。两块牌子的来龙去脉都留着", "the inn is accepted and closed out; its letters stay", Signal.GOOD)
+    stage.tell(
+        ding, "农家乐到场验收；高建国销号。两块牌子的来龙去脉都留着", "the inn is accepted and closed out; its letters stay", Signal.GOOD
+    )
 
 
 async def fixed_again(stage: Stage) -> None:
@@ -98,7 +100,9 @@ async def rebound(stage: Stage) -> None:
     wang.take_photo(problem, "outfall", "回头看：又见黑水", place_of("outfall"))
     wang.command(problem, "问题·3 号排口异常", "problem.comment", args={"note": "封堵处渗漏，水又发黑"})
     wang.command(task.id, "任务·回头看", "task.finish", {"result": "反弹：封堵处渗漏"}, shows={"state": "finished"})
-    stage.tell(wang, f"「{task.body['title']}」：封堵处渗漏，水又黑了，拍照", "the look-back finds black water again, a photo", mark="yellow")
+    stage.tell(
+        wang, f"「{task.body['title']}」：封堵处渗漏，水又黑了，拍照", "the look-back finds black water again, a photo", mark="yellow"
+    )
     stage.at("11:00")
     await in_reach(wang, gao)
     again = {"due_on": "2026-11-03"}

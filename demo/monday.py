@@ -120,7 +120,11 @@ async def the_visitor_comes_home(stage: Stage) -> None:
     await in_reach(*others)
     records = [stage.records["secret_task"], stage.records["secret_inspection"]]
     traces = [hand.name for hand in others if _knows(hand, ["四不两直", "化粪池外溢", *map(str, records)], [one.bytes for one in records])]
-    stage.observed.week["secret"] = {"searched": len(others), "traces": traces, "before": len(_problems_of_visit(stage, stage.hands["gao"]))}
+    stage.observed.week["secret"] = {
+        "searched": len(others),
+        "traces": traces,
+        "before": len(_problems_of_visit(stage, stage.hands["gao"])),
+    }
     stage.tell_office(
         f"白露回来交活。翻遍其余 {len(others)} 部手机的全部数据：暗访的痕迹 {len(traces)} 处",
         f"the visitor hands in; {len(others)} other phones are searched, every table: {len(traces)} traces",
@@ -158,8 +162,11 @@ async def whistle_resolved(stage: Stage) -> None:
     qin.command(of_env, "报到·环境局", "summons.result", {"result": "溯源完成：粮站后 12 户错接，水样已送检"}, shows={"state": "resulted"})
     stage.tell(tang, "到场、改接错接管，签收、报到、结果一并记在手机里", "signs, reports in, mends the pipe: all on his phone first")
     await in_reach(tang, qin, gao)
-    stage.observed.week["whistle_after_results"] = body_of(gao, whistle)["state"]
-    stage.tell_server("该到的都到了、都有结果：吹哨自动转为「已答复」", "all required bureaus are in with a result: the whistle is answered")
+    answered = body_of(gao, whistle)["state"] == "answered"
+    stage.tell_server(
+        f"该到的都到了、都有结果：吹哨自动转为「{'已答复' if answered else '？'}」，镇办可以确认",
+        "all required bureaus are in with a result: the whistle is answered",
+    )
 
 
 async def whistle_closed(stage: Stage) -> None:

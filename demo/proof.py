@@ -44,7 +44,7 @@ class Place(Enum):
 
 
 DELETION: Final = "-"
-DISCLOSING: Final = ("task.disclose", "problem.disclose")
+DISCLOSURE: Final = "disclose"  # what the journal calls it where it was done to what was found
 
 
 @dataclass
@@ -171,7 +171,7 @@ def _moved_by_disclosure(typed: Typed, arrived: Entry, tables: Tables) -> bool:
     """An unannounced visit belongs to its sender until it is disclosed to the unit that was visited: its unit changes, nothing else."""
     story = tables.by_record[typed.record]
     later = story[story.index(arrived) + 1 :]
-    return typed.field == "unit" and any(entry.what == "consequence" and entry.op in DISCLOSING for entry in later)
+    return typed.field == "unit" and any(entry.what == "consequence" and entry.op == DISCLOSURE for entry in later)
 
 
 def _shown(value: Json) -> str:

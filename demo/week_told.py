@@ -53,7 +53,9 @@ def _unit(stage: Stage, code: str) -> str:
 
 def _letters(stage: Stage, tables: Tables) -> None:
     stage.teller.chapter("三色 · 每块牌子何时、为何、如何了结", "Letters: when, why, and how each ended")
-    table = plain_table(("到点时刻", "due moment"), ("牌", "letter"), ("给谁 · 何事", "to whom, about"), ("依据", "grounds"), ("了结", "ended"))
+    table = plain_table(
+        ("到点时刻", "due moment"), ("牌", "letter"), ("给谁 · 何事", "to whom, about"), ("依据", "grounds"), ("了结", "ended")
+    )
     for letter in sorted(tables.of_kind("supervision"), key=lambda one: str(one.body["issued_at"])):
         body, grounds = letter.body, letter.body["grounds"]
         facts = f"期限 {grounds['facts']['due_on']}" if grounds["fact"] == "overdue" else "前牌未答复"
@@ -86,7 +88,9 @@ def _problems(stage: Stage, tables: Tables) -> None:
     table = plain_table(("问题", "problem"), ("一路", "its way"), ("现在", "now"))
     records = [tables.records[str(stage.records[key])] for key in CASES] + visit_problems(stage, tables)
     for record in records:
-        table.add_row(wrapped(f"{stage.place(record.body['unit'])} · {record.body['title']}", 22), wrapped(_way(record), 44), _now(stage, record))
+        table.add_row(
+            wrapped(f"{stage.place(record.body['unit'])} · {record.body['title']}", 22), wrapped(_way(record), 44), _now(stage, record)
+        )
     stage.teller.show(table)
     others = [r for r in tables.of_kind("problem") if r not in records and r.body["state"] in WAITING]
     stage.teller.note(f"其余 {len(others)} 个问题照旧等镇办核实或在整改", f"{len(others)} other problems wait as before")
@@ -99,7 +103,7 @@ def visit_problems(stage: Stage, tables: Tables) -> list[Record]:
 
 
 def _way(record: Record) -> str:
-    words = [STEPS.get(step["command"], step["command"]) for step in record.body["steps"]]
+    words = [STEPS.get(str(step["command"]), str(step["command"])) for step in record.body["steps"]]
     return " → ".join(words)
 
 
@@ -122,7 +126,11 @@ def _mechanisms(stage: Stage, tables: Tables) -> None:
         ("停机补发", f"停机两天，恢复后补发 {len(seen['caught_up'])} 件，时刻分毫不差", "issued after downtime, at the exact moments"),
         ("晚到证据", f"一块白牌{BECAUSE[seen['overturned'][1]]}，记录还在", "one letter overturned, not erased"),
         ("虚假整改", f"退回 {false['returns']} 次，新照片再交，换人到场验收", "returned once, then accepted on the spot by another"),
-        ("回头看", f"反弹 {seen['rebound']['rebounds']} 次，同一份档案 {len(seen['rebound']['steps'])} 步", "a rebound reopened the same record"),
+        (
+            "回头看",
+            f"反弹 {seen['rebound']['rebounds']} 次，同一份档案 {len(seen['rebound']['steps'])} 步",
+            "a rebound reopened the same record",
+        ),
         (
             "双随机",
             f"抽中{'、'.join(draw['sites'])}；出发前 {draw['tasks_sealed']} 个任务外泄，出发后 {draw['tasks_departed']} 个下达；原件一致，改动的副本不一致",

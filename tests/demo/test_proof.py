@@ -75,6 +75,18 @@ def test_a_deletion_that_left_no_trace_is_noticed() -> None:
     assert "left no trace" in str(place_of(deletion, DEVICE, tables(site(), journal=(entry,))))
 
 
+def test_a_visit_changes_its_unit_when_it_is_disclosed_and_nothing_else_by_that() -> None:
+    """The unit that the visitor entered is in the journal; the visited unit's record shows its own."""
+    disclosed = Entry(OTHER, 5, 1, "consequence", SITE, "disclose", "applied", "ok", (NOW, NOW), None)
+    found = tables(site(""), journal=(came(), disclosed))
+    assert "nowhere to be seen" in str(place_of(NOTE, DEVICE, found))
+    raw = {"body": {"unit": "team"}, "args": {}}
+    made = Entry(DEVICE, 1, 0, "mutation", SITE, "create", "applied", "ok", (NOW, NOW), raw)
+    unit = Typed(1, "a", 0, SITE, "检查", "inspection", "create", "unit", "team")
+    assert "nowhere to be seen" in str(place_of(unit, DEVICE, tables(site(), journal=(made,))))
+    assert place_of(unit, DEVICE, tables(site(), journal=(made, disclosed))) is Place.REPLACED
+
+
 def test_every_value_of_one_act_is_noted() -> None:
     notebook = Notebook()
     notebook.note("a", 0, SITE, "监管对象", "site", "edit", {"note": "一", "contact": "二"})
