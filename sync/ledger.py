@@ -34,7 +34,7 @@ from sync.heads import place
 from sync.merge import Lost
 from sync.places import device_stream, is_secret, stream_name, unit_of
 from sync.planned import Announced, Entry, HeldRow, Plan
-from sync.secrecy import secret_desk
+from sync.secrecy import is_hidden, secret_desk
 from sync.state import DELETION, EVERY_OTHER, RecordState, Writer
 from sync.transfers import Transfer, late, leaving
 from sync.words import body_of
@@ -278,6 +278,8 @@ class Ledger:
         """Whose desk a held mutation lies on: its record's unit, the unit it names, or the sender's first duty."""
         places = self.view.places
         state = self.records.get(mutation.record) if mutation else None
+        if state is not None and is_hidden(state, self.sender.duties, places):
+            state = None  # even the desk on which prying ends must not tell that there is something
         hidden = secret_desk(mutation, self) if state is None else None
         if hidden is not None:
             return hidden

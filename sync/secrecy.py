@@ -72,7 +72,7 @@ def kept_secret(mutation: Mutation, sender: Sender, ledger: Ledger) -> Hold | Re
     parent = getattr(body, KINDS[mutation.kind].parent or "", None) if mutation.kind in KINDS else None
     for record, reason in ((mutation.record, Reason.RECORD_MISSING), (parent, Reason.PARENT_MISSING)):
         state = ledger.records.get(record) if record is not None else None
-        if state is not None and is_secret(state.stream) and not _knows(sender.duties, places, unit_of(state.stream)):
+        if state is not None and is_hidden(state, sender.duties, places):
             return Hold(outcome=Outcome.QUARANTINED, reason=reason)
     state = ledger.records.get(mutation.record)
     if state is None:
@@ -83,9 +83,10 @@ def kept_secret(mutation: Mutation, sender: Sender, ledger: Ledger) -> Hold | Re
     return None
 
 
-def _knows(duties: Iterable[Duty], places: Places, unit: UnitCode) -> bool:
-    """A visitor of the unit, or whoever is above it, now or then."""
-    return any(duty.role in VISITING and places.covers(duty.unit, unit) for duty in duties)
+def is_hidden(state: RecordState, duties: Iterable[Duty], places: Places) -> bool:
+    """Secret, and neither a visitor of its unit nor whoever is above it, now or then, is asking."""
+    unit = unit_of(state.stream)
+    return is_secret(state.stream) and not any(duty.role in VISITING and places.covers(duty.unit, unit) for duty in duties)
 
 
 def _misplaced(mutation: Mutation, body: Any, sender: Sender, ledger: Ledger) -> Hold | None:

@@ -210,6 +210,9 @@ async def test_whoever_pries_gets_the_answer_for_what_is_not_there(day: Day, sen
         for kind, record in (("task", visit.task), ("inspection", visit.inspection), ("problem", visit.problem)):
             nothing = await _pried(visit, phone, kind, uuid.uuid4())
             assert await _pried(visit, phone, kind, record) == nothing
+            assert (await call(day.world, phone, "GET", f"/office/v1/records/{COUNTY}/{record}")).status_code == 404
+    desks = await day.world.pool.fetch("SELECT unit, count(*) FROM held GROUP BY unit")
+    assert [row["unit"] for row in desks] == [TOWNSHIP], "what is held of prying lies on the same desk, whatever there is"
 
 
 @WAYS
