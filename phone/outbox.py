@@ -15,7 +15,7 @@ from msgspec import Raw
 from contracts.exchange import CountyPart, Outcomes
 from contracts.ids import County, MutationId, RecordId
 from contracts.kinds.outcome import HeldOutcome
-from contracts.mutation import Mutation
+from contracts.mutation import MUTATION_BYTES_MAX, Mutation
 from contracts.outcomes import MutationOutcome, Outcome
 from contracts.receipt import Receipt
 
@@ -39,7 +39,10 @@ SQL_INSERT_MUTATION: Final[LiteralString] = """
 
 
 def insert_mutation(db: sqlite3.Connection, county: County, mutation: Mutation, shows: dict[str, Any]) -> None:
+    """Raises ValueError for more than the server keeps whole: its receipt for the rest would cost the end of it."""
     raw = msgspec.json.encode(mutation)
+    if len(raw) > MUTATION_BYTES_MAX:
+        raise ValueError(f"{len(raw)} bytes in one entry; at most {MUTATION_BYTES_MAX} are kept")
     values = (county, mutation.n, mutation.id.bytes, mutation.record.bytes, mutation.kind, mutation.op, raw)
     db.execute(SQL_INSERT_MUTATION, (*values, msgspec.json.encode(shows).decode()))
 

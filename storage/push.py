@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from contracts.exchange import CountyPart
 from contracts.ids import County, StreamName
-from contracts.mutation import Capture
+from contracts.mutation import MUTATION_BYTES_MAX, Capture
 from contracts.outcomes import MutationOutcome
 from contracts.problems import Problem
 from storage.clones import keep_clones
@@ -50,7 +50,7 @@ class PushRequest(msgspec.Struct, frozen=True, kw_only=True):
     clock: Capture
     received_at: datetime
     proven: tuple[int, int] | None = None
-    mutation_bytes_max: int = 256 * 1024
+    mutation_bytes_max: int = MUTATION_BYTES_MAX
 
 
 class Pushed(msgspec.Struct, frozen=True, kw_only=True):

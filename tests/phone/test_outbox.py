@@ -28,6 +28,17 @@ async def test_numbers_have_no_gap_and_are_never_given_twice(tmp_path):
     assert [n for (n,) in rig.phone.store.db.execute("SELECT n FROM mutation ORDER BY n")] == [1, 2, 3]
 
 
+async def test_what_the_server_would_keep_cut_is_refused_when_it_is_entered():
+    """Promise 3. The receipt would cover the rest, too, and the phone let go of the whole."""
+    rig = await Rig().enrolled()
+    record = rig.site("a")
+    with pytest.raises(ValueError, match="at most"):
+        rig.phone.edit(record, {"note": "长" * 100_000})
+    rig.phone.edit(record, {"note": "长" * 80_000})
+    assert [n for (n,) in rig.phone.store.db.execute("SELECT n FROM mutation ORDER BY n")] == [1, 2]
+    assert rig.seen(record).body["note"] == "长" * 80_000
+
+
 async def test_the_base_is_the_version_seen_then_the_own_earlier_mutation():
     rig = await Rig().enrolled()
     (record,) = others_records(rig.server, 1)
