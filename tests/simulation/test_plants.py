@@ -1,14 +1,17 @@
 """The simulator sees what it is there to see: each planted bug is caught, and the same days without it are clean."""
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from server.embedded.postgres import EmbeddedPostgres
 from server.migrate import migrate
+from server.settings import S3Settings
 from tests import servers
+from tests.conftest import S3
 from tests.simulator.installation import Installation
 from tests.simulator.plants import PLANTS
 from tests.simulator.scenarios import SCENARIOS
@@ -30,25 +33,34 @@ def cluster() -> Iterator[EmbeddedPostgres]:
     cluster.stop()
 
 
-async def simulated(plan: Plan, cluster: EmbeddedPostgres, folder: Path) -> Report:
-    name = f"{plan.plant or 'clean'}_{plan.seed}"
-    installation = Installation(cluster, "xunling", name, folder / name, s3=None, plant=plan.plant)
-    return await Simulation(plan, installation).run()
+@pytest.fixture
+def simulated(cluster: EmbeddedPostgres, s3: S3, tmp_path: Path) -> Callable[[str, Plan], Awaitable[Report]]:
+    """Run a plan of a scenario to its end."""
+
+    async def simulated(scenario: str, plan: Plan) -> Report:
+        name = f"{plan.plant or 'clean'}_{plan.seed}"
+        keys = {"access_key": SecretStr(s3.access_key), "secret_key": SecretStr(s3.secret_key)}
+        bucket = S3Settings(endpoint=s3.endpoint, bucket=f"simulated-{name}".replace("_", "-"), **keys)
+        with_photos = bucket if scenario == "photos" else None
+        installation = Installation(cluster, "xunling", name, tmp_path / name, s3=with_photos, plant=plan.plant)
+        return await Simulation(plan, installation).run()
+
+    return simulated
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-async def test_without_a_plant_the_day_is_clean(scenario: str, cluster: EmbeddedPostgres, tmp_path: Path) -> None:
-    report = await simulated(SCENARIOS[scenario], cluster, tmp_path)
+async def test_without_a_plant_the_day_is_clean(scenario: str, simulated: Callable[[str, Plan], Awaitable[Report]]) -> None:
+    report = await simulated(scenario, SCENARIOS[scenario])
     assert report.violations == [], "\n".join(map(str, [*report.violations, *report.story, *report.trace[-80:]]))
     assert report.typed > 50
 
 
 @pytest.mark.parametrize("name", PLANTS)
-async def test_a_planted_bug_is_caught(name: str, cluster: EmbeddedPostgres, tmp_path: Path) -> None:
+async def test_a_planted_bug_is_caught(name: str, simulated: Callable[[str, Plan], Awaitable[Report]]) -> None:
     plant, plan = PLANTS[name], SCENARIOS[PLANTS[name].scenario]
     seen: set[int] = set()
     for k in range(SEEDS_MAX):
-        report = await simulated(replace(plan, plant=name, seed=plan.seed + 100 * k), cluster, tmp_path)
+        report = await simulated(plant.scenario, replace(plan, plant=name, seed=plan.seed + 100 * k))
         seen = {violation.promise for violation in report.violations}
         if seen:
             break

@@ -6,12 +6,15 @@ import sys
 import tempfile
 from pathlib import Path
 
+from pydantic import SecretStr
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from server.embedded.postgres import EmbeddedPostgres
+from server.embedded.seaweed import EmbeddedS3
 from server.migrate import migrate
+from server.settings import S3Settings
 from tests.simulator.installation import Installation
 from tests.simulator.plants import PLANTS
 from tests.simulator.simulation import Plan, Report, Simulation
@@ -25,11 +28,15 @@ def main() -> int:
     seeds = range(options.seed, options.seed + options.runs)
     with tempfile.TemporaryDirectory(prefix="xunling-simulator-") as folder:
         cluster = EmbeddedPostgres(Path(folder) / "postgres")
-        cluster.start()
+        photos = EmbeddedS3(Path(folder) / "s3")
         try:
+            cluster.start()
             migrate(cluster.dsn())
-            reports = [simulate(options, seed, cluster, Path(folder)) for seed in seeds]
+            if options.photos:
+                photos.start()
+            reports = [simulate(options, seed, cluster, photos, Path(folder)) for seed in seeds]
         finally:
+            photos.stop()
             cluster.stop()
     failed = [report.plan.seed for report in reports if report.violations]
     if failed:
@@ -46,11 +53,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--hours", type=float, default=8.0)
     parser.add_argument("--runs", type=int, default=1, help="so many seeds from --seed on")
     parser.add_argument("--gentle", action="store_true", help="nothing that stops the whole server")
+    parser.add_argument("--photos", action=argparse.BooleanOptionalAction, default=True, help="with an S3 and photos")
     parser.add_argument("--plant", choices=sorted(PLANTS), help="a planted bug: the run should fail")
     return parser.parse_args()
 
 
-def simulate(options: argparse.Namespace, seed: int, cluster: EmbeddedPostgres, folder: Path) -> Report:
+def simulate(options: argparse.Namespace, seed: int, cluster: EmbeddedPostgres, photos: EmbeddedS3, folder: Path) -> Report:
     plan = Plan(seed=seed, phones=options.phones, hours=options.hours, rough=not options.gentle, plant=options.plant)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not sys.stdout.isatty()) as bar:
@@ -60,10 +68,16 @@ def simulate(options: argparse.Namespace, seed: int, cluster: EmbeddedPostgres, 
             happened = sum(report.events.values())
             bar.update(task, completed=share, description=f"seed {seed}: {happened} events, {report.quiet_points} quiet points")
 
-        installation = Installation(cluster, "xunling", f"sim_{seed}", folder / f"seed-{seed}", s3=None, plant=options.plant)
+        bucket = s3_settings(photos, f"photos-{seed}") if options.photos else None
+        installation = Installation(cluster, "xunling", f"sim_{seed}", folder / f"seed-{seed}", s3=bucket, plant=options.plant)
         report = asyncio.run(Simulation(plan, installation, show).run())
     tell(report)
     return report
+
+
+def s3_settings(server: EmbeddedS3, bucket: str) -> S3Settings:
+    keys = {"access_key": SecretStr(server.access_key), "secret_key": SecretStr(server.secret_key)}
+    return S3Settings(endpoint=server.endpoint, bucket=bucket, **keys)
 
 
 def tell(report: Report) -> None:

@@ -11,6 +11,7 @@ from uuid import UUID
 from contracts.people import Role
 from phone.faults import Killed
 from phone.phone import RecordView
+from tests.photo_builder import jpeg, picture
 from tests.simulator.cast import OTHER_VILLAGES, VILLAGES, county_of
 from tests.simulator.handset import Handset
 from tests.simulator.oracle import Oracle
@@ -25,8 +26,9 @@ OFFICE = {Role.TOWNSHIP_LEAD, Role.COUNTY_SUPERVISOR}
 class Deeds:
     """One simulation's typing: words, numbers, and the oracle's log."""
 
-    def __init__(self, oracle: Oracle, true_ms: Callable[[], int]) -> None:
+    def __init__(self, oracle: Oracle, true_ms: Callable[[], int], *, has_photos: bool) -> None:
         self.oracle = oracle
+        self.has_photos = has_photos
         self.true_ms = true_ms
         self._words = 0
         self.done = 0
@@ -51,6 +53,7 @@ class Deeds:
             (7, self.work_on_problem),
             (9, self.work_on_task),
             (6, self.open_form),
+            (7, self.take_photo),
         ]
         if in_office:
             choices += [(14, self.create_task), (12, self.move), (4, self.delete), (14, self.settle_conflict)]
@@ -183,6 +186,26 @@ class Deeds:
         op = "inspection.submit" if view.body.get("state", "draft") == "draft" else "inspection.amend"
         state = "submitted" if op == "inspection.submit" else "amended"
         return self._command(handset, view, op, {"note": self.word()}, shows={"state": state})
+
+    def take_photo(self, handset: Handset) -> str:
+        """A picture that nobody took before, of a site or for an inspection."""
+        view = self._any(handset, handset.random.choice(["site", "inspection"])) if self.has_photos else None
+        if view is None:
+            return ""
+        caption = self.word()
+        content = jpeg(picture(self._words, 64, 48))
+        record: list[UUID] = []
+        writes = {"caption": Write(None, caption)}
+
+        def take() -> None:
+            record.append(handset.phone.add_photo(view.id, content, caption=caption))
+
+        if not self._survives(handset, take):
+            record += [v.id for v in handset.phone.records("photo") if v.body.get("caption") == caption]
+            if not record:
+                return "phone killed while typing"
+        self._log(handset, record[0], "photo", "create", writes, {"parent": str(view.id)}, {}, str(view.body.get("unit", "")))
+        return "photo taken"
 
     def create_problem(self, handset: Handset) -> str:
         unit = self._home(handset)

@@ -17,6 +17,7 @@ from phone.clock import SimulatedClock
 from phone.exchange import Ended, Pacing, Synced
 from phone.faults import Fault, FaultyTransport, Killed, Loss
 from phone.phone import Phone
+from phone.uploads import Uploaded
 from phone.wire import OfflineError, RefusedError
 from tests.simulator.cast import PASSWORD, Person
 
@@ -154,6 +155,14 @@ class Handset:
             return None
         finally:
             self.storm, self.battery.steps_left = 0.0, None
+
+    async def upload(self, *, storm: float = 0.0) -> Uploaded:
+        """Photos whose announcement has its receipt, as far as the line allows."""
+        self.storm = storm
+        try:
+            return await self.phone.upload_photos()
+        finally:
+            self.storm = 0.0
 
     async def sync_fully(self) -> Synced:
         """Without weather; logs in again when the server forgot the tokens (a restore)."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import multiprocessing
 import time
 from collections.abc import Sequence
@@ -10,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import boto3
 import httpx
+from botocore.config import Config
 from pydantic import SecretStr
 
 from server.embedded.ports import free_ports
@@ -40,6 +43,7 @@ class Installation:
         self.url = f"http://127.0.0.1:{self.port}"
         self._template = template
         self._s3 = s3 or S3Settings()
+        self.has_photos = s3 is not None
         self._plant = plant
         self._server: ForkServerProcess | None = None
         self._backups = 0
@@ -50,6 +54,8 @@ class Installation:
         await self._administer(f"CREATE DATABASE {self.database} TEMPLATE {self._template}")
         for statement in await plant_in_database(self._plant, self.sql):
             await self.sql(statement)
+        if self.has_photos:
+            await asyncio.to_thread(self._bucket().create)
 
     async def close(self) -> None:
         await self.kill_server()
@@ -123,6 +129,21 @@ class Installation:
 
     async def _administer(self, statement: str, *arguments: Any) -> Sequence[asyncpg.Record]:
         return await _fetched(self.cluster.dsn("postgres"), statement, arguments)
+
+    # ------------------------------------------------------------------------------------------ photos
+
+    def _bucket(self) -> Any:
+        s3, config = self._s3, Config(s3={"addressing_style": "path"}, connect_timeout=5, read_timeout=30)
+        keys = {"aws_access_key_id": s3.access_key.get_secret_value(), "aws_secret_access_key": s3.secret_key.get_secret_value()}
+        resource = boto3.resource("s3", endpoint_url=s3.endpoint, region_name=s3.region, config=config, **keys)
+        return resource.Bucket(s3.bucket)
+
+    async def photos(self) -> set[str]:
+        """SHA-256 of every object's bytes, computed here and now."""
+        return await asyncio.to_thread(self._hashes) if self.has_photos else set()
+
+    def _hashes(self) -> set[str]:
+        return {hashlib.sha256(one.get()["Body"].read()).hexdigest() for one in self._bucket().objects.all()}
 
     def settings(self) -> Settings:
         """Small pages and batches, so that a short day meets every limit; no rate limit, for hours pass in seconds."""

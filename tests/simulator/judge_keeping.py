@@ -63,7 +63,8 @@ def judge_keeping(
         if row.outcome == "rejected" and row.reason not in REFUSALS and not knew and not entry.spoilt:
             yield Violation(3, f"{_named(entry)} was refused: {row.reason}", entry.record)
         if row.outcome in HELD:
-            yield from _held(entry, row, server, phones.get(entry.store), circumstances, (entry.county, entry.record) in uncreated)
+            missing_base = bool({(entry.county, entry.record), (entry.county, str(entry.args.get("parent")))} & uncreated)
+            yield from _held(entry, row, server, phones.get(entry.store), circumstances, missing_base)
     yield from _incarnations(server, circumstances)
 
 
@@ -128,7 +129,8 @@ def _held(
 
 def _has_moved(entry: Entry, server: ServerView) -> bool:
     """Whether the record was ever elsewhere than where its author saw it: then their duty may not reach it."""
-    streams = {row.stream for row in server.journal if row.record == entry.record and row.stream}
+    places = (entry.record, entry.args.get("parent"))
+    streams = {row.stream for row in server.journal if row.record in places and row.stream}
     return any(stream.rpartition(".")[0] != entry.unit for stream in streams)
 
 

@@ -63,7 +63,7 @@ class Oracle:
         if self.circumstances.restored:
             return []
         found = []
-        own = {(e.record, name): e for e in self.of_store(store) if e.mutation not in refused for name in e.writes}
+        own = {(e.record, name): e for e in self.of_store(store) if e.mutation not in refused and e.said != "rejected" for name in e.writes}
         for (record, name), entry in own.items():
             body = shown.get(record)
             if body is None or name in APPENDED | SETS | REPEATED or self._was_settled(record):

@@ -18,8 +18,10 @@ import msgspec
 import api.exchange
 import phone.copies
 import phone.outbox
+import phone.photos
 import storage.contact
 import storage.push
+import sync.consequences
 import sync.edit
 import sync.intake
 import sync.ledger
@@ -161,6 +163,10 @@ def _digest_not_updated_on_move(garden: Garden, _now: Now) -> None:
         return msgspec.structs.replace(placed, heads=heads)
 
     _placed(garden, forgets)
+
+
+def _children_left_behind(garden: Garden, _now: Now) -> None:
+    garden.replace(sync.consequences, "follow", lambda _follow: lambda *_args: [])
 
 
 def _scope_leak(garden: Garden, _now: Now) -> None:
@@ -328,6 +334,11 @@ def _barrier_forgotten(garden: Garden) -> None:
     garden.replace(phone.copies, "leave_streams", careless)
 
 
+def _photo_let_go_early(garden: Garden) -> None:
+    """The bytes go with the announcement's receipt instead of their own."""
+    garden.replace(phone.photos, "SQL_LET_GO", lambda _sql: "UPDATE photo SET held = 0, content = NULL WHERE held = 1")
+
+
 def _heads_unlocked(text: str) -> str:
     return text.replace("ORDER BY h.stream FOR UPDATE", "ORDER BY h.stream")
 
@@ -340,7 +351,7 @@ PLANTS: dict[str, Plant] = {
         "the answer is given before the commit, which then sometimes fails", (1, 3), "day", _answer_before_commit
     ),
     "cursor_past_a_gap": Plant("a full page's cursor is one too far", (4, 5), "day", _cursor_past_a_gap),
-    "dropped_marker": Plant("no marker is left where a record left", (4, 5, 6), "moves", _dropped_marker),
+    "dropped_marker": Plant("no marker is left where a record left", (3, 4, 5, 6), "moves", _dropped_marker),
     "overlay_forgotten": Plant("a receipted value is not shown before its page", (3,), "storms", phones=_overlay_forgotten),
     "merged_by_wall_clock": Plant("the newest phone clock wins", (3, 7, 8), "day", _merged_by_wall_clock),
     "conflict_forgotten": Plant("the losing value is dropped", (3,), "day", _conflict_forgotten),
@@ -354,8 +365,10 @@ PLANTS: dict[str, Plant] = {
     "dependents_applied": Plant("what builds on a held mutation does not wait", (3, 7), "people", _dependents_applied),
     "duty_judged_at_receipt": Plant("permission is judged when the work arrives", (3,), "people", _duty_judged_at_receipt),
     "capture_by_wall_clock": Plant("the phone's clock says which duty held", (3,), "people", _capture_by_wall_clock),
+    "photo_let_go_early": Plant("a photo is deleted before its receipt", (10,), "photos", phones=_photo_let_go_early),
+    "children_left_behind": Plant("photos stay when their record moves", (6,), "photos", _children_left_behind),
     "scope_leak": Plant("a village sees its whole township", (6,), "day", _scope_leak),
-    "digest_not_updated_on_move": Plant("a stream's digest keeps what left", (4, 5), "moves", _digest_not_updated_on_move),
+    "digest_not_updated_on_move": Plant("a stream's digest keeps what left", (3, 4, 5), "moves", _digest_not_updated_on_move),
     "restore_unnoticed": Plant("the server does not notice that it was restored", (1, 3, 4, 9), "restores", _restore_unnoticed),
     "nothing_handed_back": Plant("phones do not hand back what a restore lost", (1, 3, 9), "restores", phones=_nothing_handed_back),
     "markers_ignored": Plant("phones keep what left a stream", (3, 4, 5, 6), "moves", phones=_markers_ignored),

@@ -10,7 +10,7 @@ from phone.exchange import Ended, Synced
 from phone.phone import Phone
 from tests.simulator.handset import Handset
 from tests.simulator.installation import Installation
-from tests.simulator.testimony import DeviceRow, Head, JournalRow, PhoneRecord, PhoneView, ServerRecord, ServerView
+from tests.simulator.testimony import DeviceRow, Head, JournalRow, PhoneRecord, PhoneView, ServerRecord, ServerView, Violation
 
 ROUNDS_MAX = 14
 
@@ -30,6 +30,19 @@ async def come_to_rest(installation: Installation, handsets: list[Handset]) -> d
             break
         before = now
     return ended
+
+
+async def photos_left(handset: Handset) -> list[Violation]:
+    """On a good line every announced photo gets its receipt."""
+    uploaded = await handset.upload()
+    waiting = [f"{photo.sha256[:12]} ({photo.state}, {photo.reason})" for photo in handset.phone.photos() if photo.held]
+    if not uploaded.waiting:
+        return []
+    return [
+        Violation(
+            10, f"{handset.name} does not get rid of its photos: {uploaded.ended.value} {uploaded.code or ''} {waiting}", handset.name
+        )
+    ]
 
 
 def read_phone(handset: Handset, ended: str) -> PhoneView:

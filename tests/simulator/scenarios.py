@@ -5,7 +5,7 @@ from dataclasses import replace
 from tests.simulator.cast import HOUR_MS
 from tests.simulator.simulation import Plan
 
-_SHORT = Plan(phones=7, hours=5.0, rough=False, quiet_every_ms=2 * HOUR_MS)
+_SHORT = Plan(phones=7, hours=4.0, rough=False, quiet_every_ms=2 * HOUR_MS)
 
 SCENARIOS: dict[str, Plan] = {
     "day": replace(_SHORT, emphasis={"many_at_once": 2}),
@@ -13,6 +13,7 @@ SCENARIOS: dict[str, Plan] = {
     "storms": replace(_SHORT, seed=3, emphasis={"storm_breaks": 12}),
     "moves": replace(_SHORT, seed=4, emphasis={"_office_deed": 8, "many_at_once": 3}),
     "people": replace(_SHORT, seed=5, emphasis={"storm_breaks": 3, "duty_changes": 8, "garbles": 6, "poisons": 6}),
+    "photos": replace(_SHORT, seed=7, emphasis={"_office_deed": 8}),
     "restores": replace(
         _SHORT,
         seed=6,

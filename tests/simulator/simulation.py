@@ -10,6 +10,7 @@ from uuid import UUID
 
 import asyncpg
 
+from phone.exchange import Ended
 from tests.simulator.cast import HOUR_MS, MORNING_MS, Person, Served, administrator, people, settle_in
 from tests.simulator.deeds import Deeds
 from tests.simulator.disasters import Disasters
@@ -17,8 +18,8 @@ from tests.simulator.handset import Handset
 from tests.simulator.installation import Installation
 from tests.simulator.oracle import Oracle
 from tests.simulator.plants import planted_in_phones
-from tests.simulator.rest import come_to_rest, read_phone, read_server
-from tests.simulator.testimony import Violation
+from tests.simulator.rest import come_to_rest, photos_left, read_phone, read_server
+from tests.simulator.testimony import HELD, Violation
 
 DEEDS_PER_HOUR = 4  # of one phone
 QUIET_EVERY_MS = 2 * HOUR_MS
@@ -65,13 +66,13 @@ class Simulation:
         self.random = Random(plan.seed)
         self.oracle = Oracle()
         self.report = Report(plan)
-        self.deeds = Deeds(self.oracle, lambda: installation.time.ms)
+        self.deeds = Deeds(self.oracle, lambda: installation.time.ms, has_photos=installation.has_photos)
         self.cast = people(plan.phones, self.random)
         self.admin = administrator(self.random)
         self.handsets: list[Handset] = []
         self.disasters = Disasters(self)
         self._progress = progress or (lambda _report, _share: None)
-        self._handsets_made = 0
+        self._opened: list[Handset] = []
 
     # ------------------------------------------------------------------------------------------ life
 
@@ -84,7 +85,7 @@ class Simulation:
                 await self._begin()
                 await self._live()
         finally:
-            for handset in [*self.handsets, self.disasters.console]:
+            for handset in self._opened:
                 await handset.close()
             await self.installation.close()
             self.report.seconds = time.monotonic() - began
@@ -103,18 +104,20 @@ class Simulation:
         await self.disasters.console.enrol()
 
     def _made(self, person: Person) -> Handset:
-        self._handsets_made += 1
-        name = f"{person.name}/{self._handsets_made}"
-        return Handset(
+        number = len(self._opened) + 1
+        name = f"{person.name}/{number}"
+        handset = Handset(
             name,
             person,
-            self.installation.folder / f"phone-{self._handsets_made}.sqlite",
+            self.installation.folder / f"phone-{number}.sqlite",
             self.installation.url,
             lambda: self.installation.time.ms,
             f"{self.plan.seed}/{name}",
             repaired=self.oracle.repaired,
             faults=self.report.faults,
         )
+        self._opened.append(handset)
+        return handset
 
     async def new_handset(self, person: Person) -> Handset:
         handset = self._made(person)
@@ -198,6 +201,8 @@ class Simulation:
         synced = await handset.sync(storm=storm, kill_after_steps=kill_after_steps)
         self.hear(handset)
         self.look_at_screen(handset)
+        if synced is not None and synced.ended is Ended.COMPLETE:
+            await handset.upload(storm=storm)
         ended = synced.ended.value if synced else "phone killed"
         self.trace(f"{handset.name}: sync {ended}" + (f" ({synced.code})" if synced and synced.code else ""))
         return f"sync {ended}"
@@ -207,10 +212,11 @@ class Simulation:
     def hear(self, handset: Handset) -> None:
         """Note what the phone has a verified receipt for."""
         for entry in self.oracle.of_store(handset.name):
-            if entry.said is None:
+            if entry.said is None or entry.said in HELD:
                 row = handset.phone.store.db.execute("SELECT outcome FROM mutation WHERE id = ?", (UUID(entry.mutation).bytes,)).fetchone()
                 if row is not None and row[0] is not None:
-                    entry.said, entry.said_at_ms = row[0], self.installation.time.ms
+                    entry.said_at_ms = entry.said_at_ms or self.installation.time.ms
+                    entry.said = row[0]
 
     def look_at_screen(self, handset: Handset) -> None:
         records = {entry.record for entry in self.oracle.of_store(handset.name)[-12:]}
@@ -230,6 +236,8 @@ class Simulation:
         for handset in self.handsets:
             self.hear(handset)
             self.look_at_screen(handset)
+        if self.installation.has_photos:
+            self.complain([v for handset in self.handsets for v in await photos_left(handset)])
         stuck = {name: synced for name, synced in ended.items() if synced.ended.value != "complete"}
         self.complain(
             [
@@ -241,7 +249,7 @@ class Simulation:
         self.oracle.circumstances.scope = {person.id: person.scope(now) for person in self.cast}
         server = await read_server(self.installation)
         phones = [read_phone(handset, ended[handset.name].ended.value) for handset in self.handsets]
-        self.complain(self.oracle.judge(server, phones, received=set()))
+        self.complain(self.oracle.judge(server, phones, await self.installation.photos()))
         self.oracle.circumstances.rewinding = False
         self.oracle.circumstances.forgotten.clear()
         self.report.quiet_points += 1
