@@ -119,7 +119,8 @@ async def decide_held(
     if held is None or held.unit not in units:
         raise Problem(ProblemCode.NOT_FOUND)
     reference = await resources.units.reference()
-    outcomes = await desk.decide(resources.pool, reference, county, device, n, action, caller.person, now, data.note)
+    duties = tuple(held_duties(caller.duties, now))
+    outcomes = await desk.decide(resources.pool, reference, county, device, n, action, caller.person, now, data.note, duties)
     if not outcomes:
         raise Problem(ProblemCode.CONFLICTING_STATE, "settled")
     async with transaction(resources.pool) as conn:

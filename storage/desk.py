@@ -1,7 +1,8 @@
 """The desk: mutations that are held, and what a person decides of them (design.md 3.1).
 
 retry     judge it again as it is (the server failed, a unit or checklist was missing, it waited for another)
-release   a supervisor answers for it: duty, device and contract are not asked again
+release   a supervisor answers for it: duty, device and contract are not asked again. What neither the author's nor the
+          releaser's roles may do at all stays held: nobody gets round the table of permissions by way of the desk
 discard   it is not wanted; the journal keeps it
 
 Each decision is a journal entry of the mutation it decides, and whatever waited for it is judged again in the order of `n`.
@@ -127,12 +128,13 @@ async def decide(
     by: PersonId,
     now: datetime,
     note: str = "",
+    releaser: tuple[Duty, ...] = (),
 ) -> list[MutationOutcome]:
     """Decide one held mutation, then everything that waited for it. The first outcome is its own.
 
     An empty list: there is no such open item. An outcome that is held again says why.
     """
-    first = await _decide_one(pool, reference, county, device, n, action, by, now, note)
+    first = await _decide_one(pool, reference, county, device, n, action, by, now, note, releaser)
     if first is None:
         return []
     outcomes = [first]
@@ -154,20 +156,21 @@ async def _decide_one(
     by: PersonId,
     now: datetime,
     note: str,
+    releaser: tuple[Duty, ...] = (),
 ) -> MutationOutcome | None:
     held = await fetch_one(pool, county, device, n)
     if held is None or held.is_settled:
         return None
     sender = Sender(device=device, person=held.person or by, duties=held.duties)
     detail = {"by": str(by), "action": action.value} | ({"note": note} if note else {})
-    guess = _incoming(held, n, action)
+    guess = _incoming(held, n, action, releaser)
 
     async def attempt(conn: Connection, reach: Reach) -> Pushed | Lack:
         locked = await lock_state(conn, county, device, [guess], reach)
         again = await fetch_one(conn, county, device, n)
         if again is None or again.is_settled:
             return _nothing(county, locked.incarnation)
-        incoming = _incoming(again, n, action)
+        incoming = _incoming(again, n, action, releaser)
         view = await fetch_view(conn, reference, county, now, locked, reach, [incoming])
         plan = _plan(incoming, sender, _without_itself(view, n), action, detail)
         if isinstance(plan, Lack):
@@ -185,7 +188,7 @@ async def _decide_one(
     return pushed.outcomes[0] if pushed.outcomes else None
 
 
-def _incoming(held: Held, n: int, action: DeskAction) -> Incoming:
+def _incoming(held: Held, n: int, action: DeskAction, releaser: tuple[Duty, ...]) -> Incoming:
     """As it arrived: a mutation that did not decode then may decode now."""
     decoded: Mutation | None
     decoded, envelope = decode_raw(held.raw)
@@ -197,6 +200,7 @@ def _incoming(held: Held, n: int, action: DeskAction) -> Incoming:
         envelope=envelope,
         entry=held.entry,
         released=action is DeskAction.RELEASE,
+        releaser=releaser,
     )
 
 

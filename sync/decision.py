@@ -44,6 +44,7 @@ class Incoming(msgspec.Struct, frozen=True, kw_only=True):
     fault: str | None = None
     entry: int = 0  # its place in the journal: 0 when it arrives, later for each new decision
     released: bool = False  # a person answers for it: duty, device and contract are not asked again
+    releaser: tuple[Duty, ...] = ()  # the duties of that person; none: it was judged in another county
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):

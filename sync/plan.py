@@ -126,9 +126,11 @@ def _forbidden(incoming: Incoming, mutation: Mutation, sender: Sender, ledger: L
         return Hold(outcome=Outcome.QUARANTINED, reason=Reason.UNKNOWN_UNIT, detail={"unit": wanted})
     if wanted is not None and state is None and places.county_of(wanted) != county:
         return Hold(outcome=Outcome.QUARANTINED, reason=Reason.WRONG_COUNTY, detail={"unit": wanted})
-    if incoming.released or sender.is_system:
+    if sender.is_system:
         return None
     judged = unit_of(state.stream) if state is not None else wanted
+    if incoming.released:
+        return _unanswered(incoming, mutation, sender, ledger, judged)
     if judged is None:
         return Hold(outcome=Outcome.QUARANTINED, reason=Reason.UNKNOWN_UNIT)
     match _judge(incoming, mutation, sender, ledger, judged):
@@ -141,6 +143,22 @@ def _forbidden(incoming: Incoming, mutation: Mutation, sender: Sender, ledger: L
         case Verdict.YES:
             pass
     return _forbidden_leave(incoming, mutation, sender, ledger, judged, wanted)
+
+
+def _unanswered(incoming: Incoming, mutation: Mutation, sender: Sender, ledger: Ledger, unit: UnitCode | None) -> Hold | None:
+    """A release makes up for a missing duty, not for a role: somebody's of the two must be one that may do this at all.
+
+    Without a releaser it is late work that follows its record to another county, and was judged where it came from.
+    """
+    if not incoming.releaser:
+        return None
+    covers = ledger.view.places.covers
+    own = {duty.role for duty in sender.duties}
+    lent = {duty.role for duty in incoming.releaser if unit is None or covers(duty.unit, unit)}
+    roles = who_may(mutation.kind, mutation.op)
+    if any(role.value in roles for role in own | lent):
+        return None
+    return Hold(outcome=Outcome.QUARANTINED, reason=Reason.NOT_YOUR_ROLE, detail={"op": mutation.op, "roles": roles})
 
 
 def _forbidden_leave(

@@ -144,3 +144,19 @@ async def test_a_phone_that_also_uses_the_office_routes_keeps_its_own_numbers(wo
     assert lead.waiting() == []
     assert await world.pool.fetchval("SELECT version FROM record WHERE id = $1", own) == 1
     assert await world.pool.fetchval("SELECT revoked_at FROM device WHERE id = $1", lead.account.device) is None
+
+
+async def test_a_release_makes_up_for_a_duty_and_never_for_a_role(world: World) -> None:
+    """What only the server writes, or only a supervisor may do, is not done by sending it from where one has no duty."""
+    lead = await lead_of(world)
+    a = await world.phone(await world.person("甲", (Role.GRID_MEMBER, VILLAGE_B)))
+    definition = {"unit": VILLAGE_A, "slug": "x", "jurisdiction": "ankang", "version": 1, "definition": {}}
+    a.create("checklist", COUNTY, definition)
+    a.create("transfer", COUNTY, {"unit": VILLAGE_A, "title": "x", "flow": "criminal_case", "receiver": "police"})
+    await a.sync()
+    for n, roles in ((1, []), (2, ["city_supervisor", "county_supervisor"])):
+        path = f"/office/v1/held/{COUNTY}/{a.account.device}/{n}/release"
+        outcome = (await call(world, lead, "POST", path, json={})).json()["outcomes"][0]
+        assert (outcome["outcome"], outcome["reason"], outcome["detail"]["roles"]) == ("quarantined", "not_your_role", roles)
+    held = (await call(world, lead, "GET", f"/office/v1/held?county={COUNTY}")).json()["items"]
+    assert [h["reason"] for h in held] == ["not_your_role", "not_your_role"]  # for whoever may
