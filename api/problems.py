@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -13,7 +14,7 @@ from litestar.exceptions import HTTPException, SerializationException, Validatio
 from litestar.types import ExceptionHandlersMap, Scope
 
 from contracts.problems import TEXT_ZH, Problem, ProblemCode
-from storage.pool import infrastructure_problem
+from storage.pool import infrastructure_problem, is_unstorable
 
 MEDIA_TYPE: Final = "application/problem+json"
 URN: Final = "urn:xunling:problem:"
@@ -61,6 +62,8 @@ CODE_OF_STATUS: Final[Mapping[int, ProblemCode]] = {
     429: ProblemCode.TOO_MANY_REQUESTS,
     503: ProblemCode.BUSY,
 }
+
+_MISSING: Final = re.compile(r"Missing required \w+ parameter '(?P<key>\w+)'")  # Litestar says it in its text only
 
 log = structlog.get_logger("xunling.http")
 
@@ -124,6 +127,8 @@ def problem_of(error: HTTPException) -> Problem:
             for fault in (error.extra if isinstance(error.extra, list) else [])
             if isinstance(fault, dict)
         ]
+        if not faults and (missing := _MISSING.match(error.detail)):
+            faults = [{"key": missing["key"], "message": "missing"}]
         return Problem(ProblemCode.INVALID_VALUE, faults=faults)
     return Problem(CODE_OF_STATUS.get(error.status_code, ProblemCode.MALFORMED_REQUEST))
 
@@ -137,6 +142,9 @@ def handle_unexpected(request: Request[Any, Any, Any], error: Exception) -> Resp
     if problem := infrastructure_problem(error):
         log.warning("infrastructure_fault", error=type(error).__name__, sqlstate=getattr(error, "sqlstate", None))
         return handle_problem(request, problem)
+    if is_unstorable(error):
+        log.warning("unstorable_value", error=type(error).__name__)
+        return handle_problem(request, Problem(ProblemCode.INVALID_VALUE))
     log.error("unexpected_error", exc_info=error)
     return handle_problem(request, Problem(ProblemCode.INTERNAL))
 

@@ -152,6 +152,11 @@ def is_passing(error: BaseException) -> bool:
     return infrastructure_problem(error) is not None and getattr(error, "sqlstate", None) != QUERY_CANCELED
 
 
+def is_unstorable(error: Exception) -> bool:
+    """A value that was asked with and PostgreSQL cannot hold: U+0000, a number out of range. Nothing was read or written."""
+    return type(error) is asyncpg.DataError or isinstance(error, asyncpg.CharacterNotInRepertoireError)
+
+
 def infrastructure_problem(error: BaseException) -> Problem | None:
     """The problem to answer with when PostgreSQL or the way to it failed; None when the fault is ours or the data's."""
     sqlstate = getattr(error, "sqlstate", None)
