@@ -169,9 +169,8 @@ def _replaced(typed: Typed, arrived: Entry, tables: Tables) -> bool:
 
 def _moved_by_disclosure(typed: Typed, arrived: Entry, tables: Tables) -> bool:
     """An unannounced visit belongs to its sender until it is disclosed to the unit that was visited: its unit changes, nothing else."""
-    story = tables.by_record[typed.record]
-    later = story[story.index(arrived) + 1 :]
-    return typed.field == "unit" and any(entry.what == "consequence" and entry.op == DISCLOSURE for entry in later)
+    later = tables.journal[tables.journal.index(arrived) + 1 :] if typed.field == "unit" else []
+    return any(entry.record == typed.record and entry.what == "consequence" and entry.op == DISCLOSURE for entry in later)
 
 
 def _shown(value: Json) -> str:
