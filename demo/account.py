@@ -34,7 +34,10 @@ async def give_account(stage: Stage, *, tamper_first: bool = False) -> bool:
     proof = prove(stage.notebook, tables, stage.hands, stage.desks, await hash_originals(installation.settings.s3))
     audits = await _audits(installation.dsn)
     proof_told.show(stage, tables, proof, audits)
-    sound = proof.holds and not any(one.differences for one in audits)
+    failings = week_told.failings(stage) if stage.observed.week else []
+    for failing in failings:
+        teller.wrong(failing)
+    sound = proof.holds and not failings and not any(one.differences for one in audits)
     _verdict(stage, tables, sound, len(proof.missing))
     return sound
 

@@ -162,7 +162,7 @@ async def whistle_resolved(stage: Stage) -> None:
     qin.command(of_env, "报到·环境局", "summons.result", {"result": "溯源完成：粮站后 12 户错接，水样已送检"}, shows={"state": "resulted"})
     stage.tell(tang, "到场、改接错接管，签收、报到、结果一并记在手机里", "signs, reports in, mends the pipe: all on his phone first")
     await in_reach(tang, qin, gao)
-    answered = body_of(gao, whistle)["state"] == "answered"
+    answered = stage.observed.week["answered"] = body_of(gao, whistle)["state"] == "answered"
     stage.tell_server(
         f"该到的都到了、都有结果：吹哨自动转为「{'已答复' if answered else '？'}」，镇办可以确认",
         "all required bureaus are in with a result: the whistle is answered",

@@ -47,6 +47,22 @@ def show(stage: Stage, tables: Tables) -> None:
     _mechanisms(stage, tables)
 
 
+def failings(stage: Stage) -> list[str]:
+    """What the week's mechanisms should have done and did not; empty: the week went as it must."""
+    seen: dict[str, Any] = stage.observed.week
+    draw, secret = seen["draw"], seen["secret"]
+    wanted = {
+        "停机补发 · issued after downtime": seen["caught_up"] == [("white", "10-24 09:00"), ("yellow", "10-25 10:00")],
+        "晚到证据 · overturned": seen["overturned"] == ("lifted", "overturned"),
+        "虚假整改 · returned": seen["returns"] == 1,
+        "吹哨 · answered": seen["answered"],
+        "反弹 · rebound": (seen["rebound"]["state"], seen["rebound"]["rebounds"]) == ("rectifying", 1),
+        "双随机核验 · verified": (draw["verified"][0], draw["tampered"][0], draw["tasks_sealed"]) == (0, 1, 0),
+        "暗访 · secret": (secret["traces"], secret["before"], secret["after"]) == ([], 0, 1),
+    }
+    return [name for name, holds in wanted.items() if not holds]
+
+
 def _unit(stage: Stage, code: str) -> str:
     return COUNTY_NAME if code == str(COUNTY) else short_name(stage.units[code].name)
 
