@@ -67,15 +67,16 @@ class Installation:
     async def start_server(self) -> None:
         """A new process; returns when it answers."""
         arguments = (self.settings(), self.time.path, self.log, self._plant)
-        self._server = _processes.Process(target=run_server, args=arguments, daemon=True)
-        self._server.start()
+        server = _processes.Process(target=run_server, args=arguments, daemon=True)
+        server.start()
+        self._server = server
         until = time.monotonic() + READY_SECONDS_MAX
         async with httpx.AsyncClient(base_url=self.url) as client:
             while time.monotonic() < until:
                 with contextlib.suppress(httpx.TransportError):
                     if (await client.get("/health/live")).is_success:
                         return
-                if not self._server.is_alive():
+                if not server.is_alive():
                     break
                 await asyncio.sleep(0.02)
         raise RuntimeError(f"the server did not start; see {self.log}:\n{self.log.read_text()[-3000:]}")
