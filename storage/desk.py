@@ -223,7 +223,11 @@ RETRY_PAUSE: Final = timedelta(minutes=1)
 # The k-th try comes when the mutation has waited 2^k pauses.
 SQL_FETCH_DEFERRED: Final[LiteralString] = """
     SELECT county, device, n FROM held
-    WHERE settled_at IS NULL AND outcome = 'deferred' AND reason = 'server_failed' AND tries < $1
+    WHERE settled_at IS NULL AND outcome = 'deferred' AND tries < $1
+      AND (reason = 'server_failed' OR waits_for IS NOT NULL AND NOT EXISTS (
+           -- it waited for one that is decided: whoever decided was cut off before they came to this one
+           SELECT 1 FROM held w WHERE w.county = held.county AND w.device = held.device AND w.n = held.waits_for
+           AND w.settled_at IS NULL))
       AND opened_at + $2::interval * power(2, tries) <= $3
     ORDER BY opened_at, device, n LIMIT $4
 """

@@ -12,13 +12,15 @@ from datetime import datetime
 from typing import Any, Final
 
 import msgspec
+import structlog
 from msgspec.structs import replace
 
 from contracts.ids import County, DeviceId, MutationId, RecordId, Version
 from contracts.mutation import CONTRACT_MAX, Capture, Mutation
 from contracts.outcomes import MutationOutcome, Outcome
 from contracts.people import Duty, Role
-from storage.pool import Connection, Pool
+from contracts.problems import Problem
+from storage.pool import Connection, Pool, infrastructure_problem
 from storage.push import Pushed, to_ms, until_planned
 from storage.push_state import Reach, fetch_view, lock_state, reach_of, write_plan
 from storage.reference import Reference
@@ -29,6 +31,9 @@ from sync.plan import plan_push
 SYSTEM_PERSON: Final = uuid.UUID("00000000-0000-8000-8000-000000000001")
 _SYSTEM_DEVICE: Final = uuid.UUID("00000000-0000-8000-8000-000000000002")
 BEFORE_ALL: Final = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
+
+
+log = structlog.get_logger("xunling.office_push")
 
 
 def system_sender(county: County) -> Sender:
@@ -133,6 +138,23 @@ async def office_push(
 async def system_push(pool: Pool, reference: Reference, county: County, drafts: Sequence[Mutation], now: datetime) -> Pushed:
     """A write by a job, timer or rule. Its mutation ids derive from their cause (contracts.ids.derived_mutation_id)."""
     return await office_push(pool, reference, county, system_sender(county), drafts, now)
+
+
+async def system_push_each(pool: Pool, reference: Reference, county: County, drafts: Sequence[Mutation], now: datetime) -> int:
+    """As `system_push`; if the server fails at the batch, each by itself, so that one never keeps the others back.
+
+    Returns how many were written. What failed is logged and, because its id derives from its cause, wanted again next time.
+    """
+    try:
+        await system_push(pool, reference, county, drafts, now)
+    except Exception as error:
+        if isinstance(error, Problem) or infrastructure_problem(error) is not None:
+            raise
+        if len(drafts) == 1:
+            log.exception("system_write_failed", county=county, record=str(drafts[0].record), op=drafts[0].op)
+            return 0
+        return sum([await system_push_each(pool, reference, county, [one], now) for one in drafts])
+    return len(drafts)
 
 
 def _numbered(drafts: Sequence[Mutation], first: int, now: datetime) -> list[Incoming]:

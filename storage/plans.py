@@ -19,7 +19,7 @@ from contracts.kinds.site import Site
 from contracts.mutation import Mutation
 from contracts.rules import RuleName
 from storage.ledger_rows import tag
-from storage.office_push import draft, system_push
+from storage.office_push import draft, system_push_each
 from storage.pool import Executor, Pool
 from storage.reference import Reference
 from sync.places import unit_of
@@ -167,7 +167,7 @@ class _Run:
         for county in {county for county, _ in drafts if county is not None}:
             mine = [mutation for c, mutation in drafts if c == county]
             for k in range(0, len(mine), BATCH):
-                await system_push(self.pool, self.reference, county, mine[k : k + BATCH], self.now)
+                await system_push_each(self.pool, self.reference, county, mine[k : k + BATCH], self.now)
 
 
 def _is_over(response: Response) -> bool:

@@ -14,7 +14,7 @@ import msgspec
 
 from contracts.ids import County, RecordId, StreamName, Version, derived_mutation_id
 from contracts.mutation import ARCHIVE
-from storage.office_push import draft, system_push
+from storage.office_push import draft, system_push_each
 from storage.pool import Executor, Pool
 from storage.reference import Reference
 from sync.retention import CLOSED, may_archive
@@ -106,5 +106,5 @@ async def _archive(pool: Pool, reference: Reference, county: County, batch: list
         )
         for old in batch
     ]
-    await system_push(pool, reference, county, drafts, now)
+    await system_push_each(pool, reference, county, drafts, now)
     return len(batch)

@@ -8,7 +8,7 @@ derive from rule version, trigger, record and moment, so it is issued once howev
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -19,11 +19,32 @@ from contracts.kinds.problem import Problem
 from contracts.kinds.summons import Summons
 from contracts.kinds.supervision import Supervision
 from contracts.kinds.task import Task
-from contracts.rules import ColoursRule, ColourTrigger, LookBackRule, RemindersRule, RuleName, RuleVersion
+from contracts.rules import ColoursRule, ColourTrigger, Duration, LookBackRule, RemindersRule, RuleName, RuleVersion
 from sync.rules import Calendar, RuleBook, end_of
 
 FIXING: Final = frozenset({"problem.submit_fix", "problem.fix_on_spot"})
 UNDOING: Final = frozenset({"problem.return", "problem.rebound", "problem.assign"})
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """How far back and ahead a deadline may lie and still matter now, by any version of the rules."""
+
+    after: timedelta  # from a deadline, a return or a close-out to what follows it
+    before: timedelta  # from a reminder to its deadline
+
+
+def terms_of(book: RuleBook, county: County) -> Terms:
+    """Zero where no rule is published: then nothing needs to be read."""
+    after = [trigger.after for _, trigger in _triggers(book, county)]
+    after += [msgspec.convert(v.body, LookBackRule).after for v in book.versions(county, RuleName.LOOK_BACK)]
+    before = [d for v in book.versions(county, RuleName.REMINDERS) for d in msgspec.convert(v.body, RemindersRule).before]
+    return Terms(after=_longest(after), before=_longest(before))
+
+
+def _longest(durations: Iterable[Duration]) -> timedelta:
+    """An upper bound: working days with weekends, and the longest holidays of a year beside them."""
+    bounds = [timedelta(hours=d.hours) if d.hours is not None else timedelta(days=2 * (d.working_days or 0) + 21) for d in durations]
+    return max(bounds, default=timedelta(0))
 
 
 class Due(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,12 +5,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+import pytest
 
 from contracts.ids import RecordId
 from contracts.outcomes import Outcome
 from contracts.people import Role
 from contracts.rules import Colour, ColoursRule, ColourTrigger, Duration, LookBackRule, PublishRule, RemindersRule, RuleName
 from phone.phone import Phone
+from storage import office_push
 from storage.reference import Reference, reference_of
 from storage.rules import insert_rule, load_rules
 from storage.timers import run_timers
@@ -199,3 +201,28 @@ async def test_a_look_back_becomes_a_task_when_its_time_comes(day: Day) -> None:
     assert await tick(day, closed + timedelta(hours=241)) == 1
     await case.all_sync()
     assert [task.body["title"] for task in case.member.records("task")] == ["回头看：洒水100%"]
+
+
+async def test_one_bad_record_keeps_no_letter_back(day: Day) -> None:
+    case = await overdue_case(day)
+    await day.world.pool.execute('UPDATE record SET body = \'{"title": 7, "due_on": "2026-11-25"}\' WHERE id = $1', case.problem)
+    other = await assigned(day)
+    assert other.state == "assigned"
+    assert await tick(day, DEADLINE + timedelta(hours=24)) == 1
+
+
+async def test_a_write_that_fails_keeps_no_other_back(day: Day, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server fails at one of two letters; the other is issued, and the failed one is wanted again."""
+    first, second = await overdue_case(day), await assigned(day)
+    broken = office_push.system_push
+
+    async def failing(pool: Any, known: Any, county: int, drafts: Any, now: datetime) -> Any:
+        if any(draft.body is not msgspec.UNSET and str(first.problem) in bytes(draft.body).decode() for draft in drafts):
+            raise RuntimeError("planted")
+        return await broken(pool, known, county, drafts, now)
+
+    monkeypatch.setattr(office_push, "system_push", failing)
+    assert await tick(day, DEADLINE + timedelta(hours=24)) == 1
+    assert [letter["subject_record"] for letter in await letters(day)] == [str(second.problem)]
+    monkeypatch.undo()
+    assert await tick(day, DEADLINE + timedelta(hours=24)) == 1
