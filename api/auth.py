@@ -36,8 +36,8 @@ class Authenticate(AbstractAuthenticationMiddleware):
         if isinstance(found, Refused):
             raise refusal(found)
         opt = connection.route_handler.opt
-        if found.wiped and not opt.get("push_only"):
-            raise refusal(Refused(ProblemCode.DEVICE_REVOKED, wipe=True))
+        if (found.wiped or found.cloned) and not opt.get("push_only"):
+            raise refusal(Refused(ProblemCode.DEVICE_REVOKED, wipe=found.wiped))
         if opt.get("limited"):
             await resources.device_limit.check(resources.pool, found.device, now)
         return AuthenticationResult(user=found, auth=token)
@@ -57,8 +57,8 @@ def refusal(refused: Refused) -> Problem:
 
 
 async def charge_wiped(resources: Resources, caller: Caller, body_bytes: int) -> None:
-    """Count what a wiped device hands in (bytes, unpacked); Problem once it is more than a lost phone can hold."""
-    if not caller.wiped:
+    """Count what a wiped or cloned device hands in (bytes, unpacked); Problem once it is more than a phone can hold."""
+    if not caller.wiped and not caller.cloned:
         return
     if not await spend_allowance(resources.pool, caller.device, body_bytes, resources.access.wiped_bytes_max):
-        raise refusal(Refused(ProblemCode.DEVICE_REVOKED, wipe=True))
+        raise refusal(Refused(ProblemCode.DEVICE_REVOKED, wipe=caller.wiped))

@@ -250,6 +250,8 @@ def barred_reason(caller: Caller, contract: int) -> Reason | None:
     """Why everything of this device goes to quarantine."""
     if caller.wiped:
         return Reason.DEVICE_WIPED
+    if caller.cloned:
+        return Reason.DEVICE_CLONED
     if contract < CONTRACT_MIN:
         return Reason.CONTRACT_TOO_OLD
     return Reason.CONTRACT_TOO_NEW if contract > CONTRACT_MAX else None

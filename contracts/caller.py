@@ -22,6 +22,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """One authenticated request. `duties` are all the person ever had: permission is judged by the time of capture.
 
     wiped   reported lost: push-only, everything it hands in goes to quarantine, and it is told to delete itself
+    cloned  two stores gave out its numbers: push-only into quarantine, until its person enrols a new store
     """
 
     person: PersonId
@@ -30,3 +31,4 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     device_kind: DeviceKind
     duties: tuple[Duty, ...]
     wiped: bool = False
+    cloned: bool = False

@@ -62,7 +62,7 @@ class Colour(str, Enum):
 
 
 class ColourTrigger(msgspec.Struct, frozen=True, kw_only=True):
-    """Issue `colour` when `fact` has lasted for `after`.
+    """Issue `colour` when `fact` has lasted for `after` (None: at once).
 
     fact   overdue: the problem's deadline has passed; returned: it was returned `count` times as bad rectification;
            rebounded: it came back `count` times; summons_overdue: a summoned department's clock has run out;
@@ -73,7 +73,7 @@ class ColourTrigger(msgspec.Struct, frozen=True, kw_only=True):
     key: Annotated[str, Meta(pattern=r"^[a-z0-9_]+$", max_length=40)]
     colour: Colour
     fact: Literal["overdue", "returned", "rebounded", "summons_overdue", "unanswered"]
-    after: Duration = Duration(hours=0.001)
+    after: Duration | None = None
     count: Annotated[int, Meta(ge=1, le=100)] = 1
     subjects: list[str] = []
     sources: list[str] = []

@@ -123,10 +123,11 @@ def openapi(root: Path) -> None:
 def audit() -> None:
     """Recompute heads, digests and records from the journal; status 1 when anything differs."""
     from server.audit import run_audit
+    from server.parts import present_postgres
 
-    settings = prepared()
-    require(settings, "pg")
-    if not run_audit(settings):
+    with present_postgres(prepared()) as settings:
+        is_sound = run_audit(settings)
+    if not is_sound:
         sys.exit(1)
 
 

@@ -18,7 +18,7 @@ def run_audit(settings: Settings) -> bool:
     console = Console()
     for report in reports:
         for line in lines_of(report):
-            console.print(line, markup=False, highlight=False)
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
     sound = not any(report.differences for report in reports)
     console.print("审计通过，未发现差异 · audit passed, nothing differs" if sound else "审计发现差异 · the audit found differences")
     return sound

@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from server.embedded import EmbeddedPostgres, EmbeddedS3
 from server.settings import LEVEL, PREFIX, Settings
+from server.trouble import StartError
 
 
 @contextmanager
@@ -19,6 +20,24 @@ def parts(settings: Settings) -> Iterator[Settings]:
         if not settings.s3.endpoint:
             settings = started.enter_context(_with_s3(settings))
         yield settings
+
+
+@contextmanager
+def present_postgres(settings: Settings) -> Iterator[Settings]:
+    """The database that the settings name, else the embedded one: the running server's, or started for the block."""
+    server = EmbeddedPostgres(settings.data_dir / "pg")
+    if settings.pg.dsn.get_secret_value():
+        yield settings
+    elif server.pid is not None:
+        yield settings.model_copy(update={"pg": settings.pg.model_copy(update={"dsn": SecretStr(server.dsn())})})
+    elif server.cluster.exists():
+        with _with_postgres(settings) as started:
+            yield started
+    else:
+        raise StartError(
+            f"{settings.data_dir} 中还没有数据库：先运行 make run，或设置 XUNLING_PG__DSN。",
+            f"There is no database in {settings.data_dir} yet: make run first, or set XUNLING_PG__DSN.",
+        )
 
 
 @contextmanager

@@ -70,7 +70,7 @@ class LimitSettings(Group):
     body_bytes_max: int = Field(8 * MIB, ge=64 * 1024, description="a request, as it arrives")
     decompressed_bytes_max: int = Field(32 * MIB, ge=64 * 1024, description="a request, unpacked: a bomb ends here")
     mutations_per_exchange_max: int = Field(200, ge=1, description="mutations answered in one exchange; phones send the rest next")
-    mutation_bytes_max: int = Field(MUTATION_BYTES_MAX, ge=1024, description="one mutation; what is larger is kept cut and shown")
+    mutation_bytes_max: int = Field(MUTATION_BYTES_MAX, ge=1024, description="one mutation; what is larger is kept whole and shown, not decoded")
     page_records_max: int = Field(500, ge=1, description="records in one page of a pull")
     exchange_bytes_max: int = Field(4 * MIB, ge=64 * 1024, description="a response stops after the page that passes this")
     photo_bytes_max: int = Field(20 * MIB, ge=MIB, description="one photo")

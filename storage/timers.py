@@ -64,7 +64,9 @@ SQL_FETCH_SUMMONSES: Final[LiteralString] = """
 """
 SQL_FETCH_LETTERS: Final[LiteralString] = """
     SELECT id, body FROM record
-    WHERE county = $1 AND kind = 'supervision' AND NOT deleted AND ((body ->> 'state') <> 'lifted' OR changed_at >= $2)
+    WHERE county = $1 AND kind = 'supervision' AND NOT deleted AND ((body ->> 'state') <> 'lifted' OR changed_at >= $2
+      OR id IN (SELECT (f.body ->> 'previous')::uuid FROM record f  -- what an open letter followed
+                WHERE f.county = $1 AND f.kind = 'supervision' AND NOT f.deleted AND (f.body ->> 'state') <> 'lifted'))
 """
 SQL_FETCH_MADE: Final[LiteralString] = """
     SELECT id FROM record WHERE county = $1 AND id = ANY ($2::uuid[])
@@ -135,7 +137,7 @@ async def _issue(pool: Pool, reference: Reference, county: County, due: Sequence
 
 
 async def _subjects(executor: Executor, county: County, since: datetime, now: datetime, terms: Terms) -> list[Subject]:
-    if not terms.after and not terms.before:
+    if not terms.published:
         return []
     first, last = (since - terms.after - DAY).date().isoformat(), (now + terms.before + DAY).date().isoformat()
     return _distinct(await executor.fetch(SQL_FETCH_SUBJECTS, county, first, last, since - terms.after))

@@ -93,7 +93,7 @@ SQL_LOCK_FAMILY: Final[LiteralString] = """
 """  # the family has no row of its own; two refreshes of one phone queue here
 SQL_FETCH_REFRESH: Final[LiteralString] = """
     SELECT t.device, t.family, t.parent, t.expires_at, t.spent_at,
-           d.person, d.kind, d.wiped_at, d.revoked_at, p.disabled_at
+           d.person, d.kind, d.wiped_at, d.revoked_at, d.revoked_why, p.disabled_at
     FROM token t JOIN device d ON d.id = t.device JOIN person p ON p.id = d.person
     WHERE t.hash = $1 AND t.purpose = 'refresh'
 """
@@ -115,7 +115,7 @@ async def rotate(conn: Connection, refresh: str, now: datetime, lifetimes: Lifet
         return Reused(row["device"], row["person"])
     if row["expires_at"] <= now:
         return Refused(ProblemCode.TOKEN_EXPIRED)
-    if refusal := standing_refusal(row["revoked_at"], row["wiped_at"], row["disabled_at"], now, wiped_for):
+    if refusal := standing_refusal(row["revoked_at"], row["revoked_why"], row["wiped_at"], row["disabled_at"], now, wiped_for):
         return refusal
     await conn.execute(SQL_SPEND, presented, row["parent"], now)
     return await insert_pair(
@@ -130,11 +130,19 @@ async def rotate(conn: Connection, refresh: str, now: datetime, lifetimes: Lifet
     )
 
 
+CLONED: Final = "cloned"  # why a device was revoked when two stores gave out its numbers
+
+
 def standing_refusal(
-    revoked_at: datetime | None, wiped_at: datetime | None, disabled_at: datetime | None, now: datetime, wiped_for: timedelta
+    revoked_at: datetime | None,
+    revoked_why: str | None,
+    wiped_at: datetime | None,
+    disabled_at: datetime | None,
+    now: datetime,
+    wiped_for: timedelta,
 ) -> Refused | None:
-    """Why a known device may not even push. A wiped one may, for a while: what it still holds must not be lost."""
-    if revoked_at is not None:
+    """Why a known device may not even push. A wiped or cloned one may, for a while: what it still holds must not be lost."""
+    if revoked_at is not None and not (revoked_why == CLONED and now < revoked_at + wiped_for):
         return Refused(ProblemCode.DEVICE_REVOKED)
     if wiped_at is not None:
         return Refused(ProblemCode.DEVICE_REVOKED, wipe=True) if wiped_at + wiped_for <= now else None

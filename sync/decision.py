@@ -42,6 +42,7 @@ class Incoming(msgspec.Struct, frozen=True, kw_only=True):
     mutation: Mutation | None = None
     envelope: Envelope = Envelope()
     fault: str | None = None
+    is_too_large: bool = False  # kept whole (a request is bounded), but nobody decodes it
     entry: int = 0  # its place in the journal: 0 when it arrives, later for each new decision
     released: bool = False  # a person answers for it: duty, device and contract are not asked again
     releaser: tuple[Duty, ...] = ()  # the duties of that person; none: it was judged in another county

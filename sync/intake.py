@@ -36,7 +36,7 @@ def decode_mutation(n: int, raw: bytes, when: Interval, bytes_max: int) -> Incom
     """One mutation. Never raises: what cannot be read becomes an `Incoming` without a mutation."""
     mutation = _decoded(raw) if len(raw) <= bytes_max else None
     if mutation is None or mutation.n != n:
-        return Incoming(n=n, raw=raw[:bytes_max], captured=when, envelope=_envelope_of(raw[:bytes_max]))
+        return Incoming(n=n, raw=raw, captured=when, envelope=_envelope_of(raw), is_too_large=len(raw) > bytes_max)
     return Incoming(n=n, raw=raw, captured=when, mutation=mutation)
 
 

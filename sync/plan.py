@@ -53,7 +53,8 @@ def plan_mutation(incoming: Incoming, sender: Sender, ledger: Ledger) -> Decisio
     if incoming.fault is not None:
         return Hold(outcome=Outcome.DEFERRED, reason=Reason.SERVER_FAILED, detail={"error": incoming.fault})
     if mutation is None:
-        return Hold(outcome=Outcome.QUARANTINED, reason=Reason.MALFORMED, detail=_identity(incoming))
+        reason = Reason.TOO_LARGE if incoming.is_too_large else Reason.MALFORMED
+        return Hold(outcome=Outcome.QUARANTINED, reason=reason, detail=_identity(incoming))
     strange = _unintelligible(mutation, ledger)  # reads the body: a photo is announced also where it is held
     barred = None if incoming.released else _barred(mutation, sender)
     if barred is not None:

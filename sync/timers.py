@@ -29,16 +29,18 @@ UNDOING: Final = frozenset({"problem.return", "problem.rebound", "problem.assign
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """How far back and ahead a deadline may lie and still matter now, by any version of the rules."""
 
+    published: bool  # whether any rule is: without one nothing needs to be read
     after: timedelta  # from a deadline, a return or a close-out to what follows it
     before: timedelta  # from a reminder to its deadline
 
 
 def terms_of(book: RuleBook, county: County) -> Terms:
-    """Zero where no rule is published: then nothing needs to be read."""
-    after = [trigger.after for _, trigger in _triggers(book, county)]
+    """Over all versions, so that what fell due under an earlier one is found after downtime, too."""
+    after = [trigger.after for _, trigger in _triggers(book, county) if trigger.after is not None]
     after += [msgspec.convert(v.body, LookBackRule).after for v in book.versions(county, RuleName.LOOK_BACK)]
     before = [d for v in book.versions(county, RuleName.REMINDERS) for d in msgspec.convert(v.body, RemindersRule).before]
-    return Terms(after=_longest(after), before=_longest(before))
+    published = any(book.versions(county, name) for name in (RuleName.COLOURS, RuleName.REMINDERS))
+    return Terms(published=published, after=_longest(after), before=_longest(before))
 
 
 def _longest(durations: Iterable[Duration]) -> timedelta:
@@ -123,6 +125,10 @@ def _triggers(book: RuleBook, county: County) -> Iterator[tuple[RuleVersion, Col
             yield version, trigger
 
 
+def _later(calendar: Calendar, moment: datetime, after: Duration | None) -> datetime:
+    return moment if after is None else calendar.add(moment, after)
+
+
 def _concerns(trigger: ColourTrigger, problem: Problem) -> bool:
     by_subject = not trigger.subjects or problem.subject in trigger.subjects
     return by_subject and (not trigger.sources or problem.source in trigger.sources)
@@ -133,7 +139,7 @@ def _letters_of(
 ) -> Iterator[Due]:
     for began, facts in _began(trigger, subject.problem):
         calendar = book.calendar(county, began)
-        moment = calendar.add(began, trigger.after)
+        moment = _later(calendar, began, trigger.after)
         if moment > now or book.at(county, RuleName.COLOURS, moment) is not version:
             continue
         if trigger.fact == "overdue" and not _is_overdue_at(subject.problem, moment):
@@ -213,7 +219,7 @@ def summons_letters(book: RuleBook, county: County, summonses: Iterable[tuple[Re
             if trigger.fact != "summons_overdue":
                 continue
             for clock, due_at in _missed(summons, now):
-                moment = book.calendar(county, due_at).add(due_at, trigger.after)
+                moment = _later(book.calendar(county, due_at), due_at, trigger.after)
                 if moment > now or book.at(county, RuleName.COLOURS, moment) is not version:
                     continue
                 if not _was_missed_at(summons, clock, moment):
@@ -278,7 +284,7 @@ def next_colours(book: RuleBook, county: County, letters: Iterable[Letter], now:
         if s.due_at is None:
             continue
         for version, trigger in _triggers(book, county):
-            moment = book.calendar(county, s.due_at).add(s.due_at, trigger.after)
+            moment = _later(book.calendar(county, s.due_at), s.due_at, trigger.after)
             if trigger.fact != "unanswered" or moment > now or not _rises(s, trigger):
                 continue
             if book.at(county, RuleName.COLOURS, moment) is not version or _is_answered_at(s, moment):
@@ -325,8 +331,20 @@ def _next_letter(book: RuleBook, county: County, version: RuleVersion, trigger: 
 
 def overturned(letters: Iterable[Letter], subjects: dict[RecordId, Problem], now: datetime) -> Iterator[Due]:
     """Letters whose ground late evidence took away: the fix had been captured before the due moment. Lifted, never erased."""
+    letters = list(letters)
+    gone = {one.id for one in letters if one.supervision.lifted_because == "overturned"}
     for letter in letters:
         s = letter.supervision
+        if s.previous in gone and s.state != "lifted":  # a letter that only followed one without a ground has none either
+            yield Due(
+                record=letter.id,
+                kind="supervision",
+                op="supervision.lift",
+                fields={"lifted_because": (None, "overturned")},
+                args={"previous": str(s.previous), "found_at": now.isoformat()},
+                moment=s.issued_at or now,
+            )
+            continue
         problem = subjects.get(s.subject_record) if s.subject_record else None
         due_moment = s.grounds.get("due_moment")
         if problem is None or s.grounds.get("fact") != "overdue" or due_moment is None or s.state == "lifted":

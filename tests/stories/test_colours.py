@@ -226,3 +226,14 @@ async def test_a_write_that_fails_keeps_no_other_back(day: Day, monkeypatch: pyt
     assert [letter["subject_record"] for letter in await letters(day)] == [str(second.problem)]
     monkeypatch.undo()
     assert await tick(day, DEADLINE + timedelta(hours=24)) == 1
+
+
+async def test_letters_that_followed_an_overturned_one_are_lifted_with_it(day: Day) -> None:
+    case = await overdue_case(day)
+    day.world.time = DEADLINE - timedelta(hours=5)
+    photo = case.handler.add_photo(case.assignment, b"after", purpose="after")
+    case.handler.command(case.assignment, "problem.submit_fix", args={"photos": [str(photo)]})
+    assert await tick(day, DEADLINE + timedelta(days=9)) == 3  # white, yellow and red, while the handler has no signal
+    await case.all_sync()
+    assert await tick(day, DEADLINE + timedelta(days=9, hours=1)) == 3
+    assert {(letter["state"], letter["lifted_because"]) for letter in await letters(day)} == {("lifted", "overturned")}

@@ -1,6 +1,7 @@
 """Duties begin and end, phones are lost, apps are older or newer than the server: the work stays."""
 
 from datetime import timedelta
+from uuid import uuid4
 
 from contracts.outcomes import Outcome, Reason
 from contracts.people import Role
@@ -224,3 +225,31 @@ async def test_a_mistyped_unit_makes_no_stream(day: Day) -> None:
     await member.sync()
     assert await day.held() == [("quarantined", Reason.UNKNOWN_UNIT.value)]
     assert await day.world.pool.fetchval("SELECT count(*) FROM stream_head WHERE stream LIKE 'nowhere%'") == 0
+
+
+async def test_both_copies_of_a_cloned_phone_still_hand_in_what_they_hold(day: Day) -> None:
+    """Promise 3. The numbers are spent, so it goes to the desk; nothing comes down, and a new store must be enrolled."""
+    person, a = await _someone(day)
+    await sync(a)
+    copy = await day.world.phone(person)
+    with copy.store.transaction("cloned") as db:
+        for name, value in a.store.db.execute("SELECT name, value FROM meta"):
+            db.execute("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)", (name, value))
+    shared_site(a, name="原机一")
+    shared_site(copy, name="副本一")
+    await a.sync()
+    await copy.sync()
+    for name, number in (("原机二", 2), ("原机三", 3)):
+        raw = {"id": str(uuid4()), "n": number, "kind": "site", "record": str(uuid4()), "op": "create", "contract": 1}
+        raw |= {"at": {"wall_ms": 1, "mono_ms": 1, "session": "s"}, "body": SITE | {"name": name}}
+        part = {"n_made": number, "n_oldest_held": number, "first_n": number, "mutations": [raw]}
+        request = {"device": str(a.account.device), "contract": 1, "clock": raw["at"], "counties": {str(COUNTY): part}}
+        token = a.store.db.execute("SELECT value FROM meta WHERE name = 'access'").fetchone()[0]
+        answer = await day.world.client.post("/sync/v1/exchange", json=request, headers={"Authorization": f"Bearer {token}"})
+        assert answer.status_code == 200, answer.text
+        assert '"frame":"page"' not in answer.text
+        assert "device_cloned" in answer.text
+    held = [text for text in ("副本一", "原机二", "原机三") if await day.journal_raw(text) == 1]
+    assert held == ["副本一", "原机二", "原机三"]
+    me = await day.world.client.get("/people/v1/me", headers={"Authorization": f"Bearer {token}"})
+    assert (me.status_code, me.json()["code"]) == (403, "device_revoked")
