@@ -58,7 +58,7 @@ async def pack(frames: list[bytes], encoding: str) -> bytes:
 def packed(frames: Iterable[bytes], encoding: str) -> Iterable[bytes]:
     """The frames as they travel: what has arrived of a cut stream unpacks to whole frames up to the last flush."""
     if encoding == "zstd":
-        packer = zstd.ZstdCompressor(options=ZSTD_OPTIONS)
+        packer = zstd.ZstdCompressor(options=ZSTD_OPTIONS)  # pyright: ignore[reportArgumentType]
         for block in blocks(frames):
             yield packer.compress(block, zstd.ZstdCompressor.FLUSH_BLOCK)
         yield packer.flush(zstd.ZstdCompressor.FLUSH_FRAME)

@@ -36,19 +36,13 @@ RENDERING_SECONDS: Final = 7 * 86_400  # a rendering of a hash never changes: br
 
 
 @post("/uploads", opt=PUSH_ONLY, status_code=200, summary="照片上传地址 · Where to put which bytes of a photo")
-async def plan_photo_upload(
-    data: JSONBody[PhotoRequest], caller: GivenCaller, resources: GivenResources, now: GivenNow
-) -> UploadAnswer:
+async def plan_photo_upload(data: JSONBody[PhotoRequest], caller: GivenCaller, resources: GivenResources, now: GivenNow) -> UploadAnswer:
     """What is left to be sent of a photo that this device has announced. Ask again to go on, or for fresh addresses."""
-    plan = await plan_upload(
-        resources.pool, s3_of(resources), resources.photo_rules, data.county, caller.device, data.sha256, now
-    )
+    plan = await plan_upload(resources.pool, s3_of(resources), resources.photo_rules, data.county, caller.device, data.sha256, now)
     answer = UploadAnswer(state=plan.state, reason=plan.reason, receipt=receipt_of(plan, data, resources.signer))
     if plan.state is PhotoState.UPLOAD:
         parts = await resources.photo_urls.address(plan.parts, s3_of(resources), now)
-        return UploadAnswer(
-            state=plan.state, reason=plan.reason, mode="single" if plan.is_single else "chunks", parts=parts
-        )
+        return UploadAnswer(state=plan.state, reason=plan.reason, mode="single" if plan.is_single else "chunks", parts=parts)
     if plan.state is PhotoState.VERIFYING:
         return UploadAnswer(state=plan.state, retry_after_s=VERIFYING_RETRY_SECONDS)
     return answer
@@ -59,9 +53,7 @@ async def complete_photo(
     data: JSONBody[PhotoRequest], caller: GivenCaller, resources: GivenResources, now: GivenNow
 ) -> Response[CompleteAnswer]:
     """Receipt at once when S3 vouches for the hash; 202 while the worker verifies."""
-    plan = await complete_upload(
-        resources.pool, s3_of(resources), resources.photo_rules, data.county, caller.device, data.sha256, now
-    )
+    plan = await complete_upload(resources.pool, s3_of(resources), resources.photo_rules, data.county, caller.device, data.sha256, now)
     await charge_wiped(resources, caller, plan.bytes if plan.is_news else 0)  # once, however often a phone asks
     if plan.state is PhotoState.VERIFYING:
         answer = CompleteAnswer(state=plan.state, retry_after_s=VERIFYING_RETRY_SECONDS)
@@ -75,9 +67,7 @@ def receipt_of(plan: UploadPlan, data: PhotoRequest, signer: Signer) -> PhotoRec
     if plan.received_at is None:
         return None
     at_ms = int(plan.received_at.timestamp() * 1000)
-    return signer.sign_photo(
-        PhotoReceipt(county=data.county, sha256=data.sha256, bytes=plan.bytes, at_ms=at_ms, key=signer.key)
-    )
+    return signer.sign_photo(PhotoReceipt(county=data.county, sha256=data.sha256, bytes=plan.bytes, at_ms=at_ms, key=signer.key))
 
 
 def s3_of(resources: Resources) -> Objects:

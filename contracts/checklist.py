@@ -331,9 +331,7 @@ def _possible_answers(answer: Answer) -> tuple[str, ...]:
     return tuple(option.key for option in answer.options)
 
 
-def findings_of(
-    checklist: Checklist, answers: Mapping[str, object], overdue: Collection[str] = ()
-) -> list[tuple[Item, Finding]]:
+def findings_of(checklist: Checklist, answers: Mapping[str, object], overdue: Collection[str] = ()) -> list[tuple[Item, Finding]]:
     """What a completed check opens, in the order of the items. Total: a mistyped answer opens nothing.
 
     `overdue`: keys of items whose term has passed at the time of capture; the caller knows the dates.
@@ -351,7 +349,7 @@ def _opens(item: Item, when: When, answers: Mapping[str, object], overdue: Colle
         return False
     if when.while_no and not any(answers.get(key) == "no" for key in when.while_no):
         return False
-    if answer is None or answer == "" or answer == []:
+    if answer is None or answer in ("", []):
         return when.empty
     if isinstance(answer, list):
         return any(one in when.answers for one in answer)

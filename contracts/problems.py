@@ -17,7 +17,7 @@ class ProblemCode(str, Enum):
     BODY_TOO_LARGE = "body_too_large"
     UNSUPPORTED_ENCODING = "unsupported_encoding"
     NOT_AUTHENTICATED = "not_authenticated"
-    TOKEN_EXPIRED = "token_expired"
+    TOKEN_EXPIRED = "token_expired"  # noqa: S105 - a code
     WRONG_CREDENTIALS = "wrong_credentials"
     ACCOUNT_LOCKED = "account_locked"
     ACCOUNT_DISABLED = "account_disabled"

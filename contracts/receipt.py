@@ -28,8 +28,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 
     def signed_bytes(self) -> bytes:
         return (
-            f"xunling-receipt-1\n{self.county}\n{self.device}\n{self.incarnation}\n{self.n}\n"
-            f"{self.digest}\n{self.at_ms}\n{self.key}\n"
+            f"xunling-receipt-1\n{self.county}\n{self.device}\n{self.incarnation}\n{self.n}\n{self.digest}\n{self.at_ms}\n{self.key}\n"
         ).encode()
 
 

@@ -5,7 +5,7 @@ import socket
 
 import uvicorn
 from litestar import Litestar
-from uvicorn.server import STARTUP_FAILURE
+from uvicorn.server import STARTUP_FAILURE  # pyright: ignore[reportPrivateImportUsage]
 from uvicorn.supervisors.multiprocess import Multiprocess
 
 from server.app import create_app

@@ -36,13 +36,13 @@ class Group(BaseModel):
 
 
 class PgSettings(Group):
-    dsn: SecretStr = Field(SecretStr(""), description="PostgreSQL 15 or newer; empty starts the embedded one")
-    password: SecretStr = Field(SecretStr(""), description="put into the DSN, when that has none")
-    pool_size_min: int = Field(1, ge=0, description="connections a server process keeps open")
-    pool_size_max: int = Field(10, ge=1, description="connections a server process opens at most")
-    waiting_max: int = Field(256, ge=0, description="requests that wait for a connection; more are told 503")
-    acquire_seconds_max: float = Field(10, gt=0, description="how long a request waits for a connection")
-    statement_seconds_max: float = Field(30, gt=0, description="a statement that takes longer is cancelled")
+    dsn: SecretStr = Field(default=SecretStr(""), description="PostgreSQL 15 or newer; empty starts the embedded one")
+    password: SecretStr = Field(default=SecretStr(""), description="put into the DSN, when that has none")
+    pool_size_min: int = Field(default=1, ge=0, description="connections a server process keeps open")
+    pool_size_max: int = Field(default=10, ge=1, description="connections a server process opens at most")
+    waiting_max: int = Field(default=256, ge=0, description="requests that wait for a connection; more are told 503")
+    acquire_seconds_max: float = Field(default=10, gt=0, description="how long a request waits for a connection")
+    statement_seconds_max: float = Field(default=30, gt=0, description="a statement that takes longer is cancelled")
 
     def full_dsn(self) -> str:
         """The DSN with the password in it."""
@@ -55,86 +55,94 @@ class PgSettings(Group):
 
 
 class S3Settings(Group):
-    endpoint: str = Field("", description="any S3, as the server reaches it; empty starts the embedded one")
-    public_endpoint: str = Field("", description="the same S3 as phones reach it, when the name differs")
-    relay: bool = Field(True, description="phones reach S3 only through this server's relay route")
-    bucket: str = Field("xunling-photos", min_length=3, description="made at the first start when missing")
-    region: str = Field("us-east-1", description="of the bucket")
-    access_key: SecretStr = Field(SecretStr(""), description="of an identity that may read and write the bucket")
-    secret_key: SecretStr = Field(SecretStr(""), description="of the same identity")
-    threads_max: int = Field(16, ge=1, description="S3 calls a server process has under way at most")
-    presigned_seconds: int = Field(3600, ge=60, le=7 * 86400, description="how long an upload address is valid")
+    endpoint: str = Field(default="", description="any S3, as the server reaches it; empty starts the embedded one")
+    public_endpoint: str = Field(default="", description="the same S3 as phones reach it, when the name differs")
+    relay: bool = Field(default=True, description="phones reach S3 only through this server's relay route")
+    bucket: str = Field(default="xunling-photos", min_length=3, description="made at the first start when missing")
+    region: str = Field(default="us-east-1", description="of the bucket")
+    access_key: SecretStr = Field(default=SecretStr(""), description="of an identity that may read and write the bucket")
+    secret_key: SecretStr = Field(default=SecretStr(""), description="of the same identity")
+    threads_max: int = Field(default=16, ge=1, description="S3 calls a server process has under way at most")
+    presigned_seconds: int = Field(default=3600, ge=60, le=7 * 86400, description="how long an upload address is valid")
 
 
 class LimitSettings(Group):
-    body_bytes_max: int = Field(8 * MIB, ge=64 * 1024, description="a request, as it arrives")
-    decompressed_bytes_max: int = Field(32 * MIB, ge=64 * 1024, description="a request, unpacked: a bomb ends here")
-    mutations_per_exchange_max: int = Field(200, ge=1, description="mutations answered in one exchange; phones send the rest next")
-    mutation_bytes_max: int = Field(MUTATION_BYTES_MAX, ge=1024, description="one mutation; what is larger is kept whole and shown, not decoded")
-    page_records_max: int = Field(500, ge=1, description="records in one page of a pull")
-    exchange_bytes_max: int = Field(4 * MIB, ge=64 * 1024, description="a response stops after the page that passes this")
-    photo_bytes_max: int = Field(20 * MIB, ge=MIB, description="one photo")
-    photo_pixels_max: int = Field(60_000_000, ge=1_000_000, description="one photo, unpacked")
-    exchanges_at_once_max: int = Field(32, ge=1, description="exchanges a server process works on; more wait")
-    exchanges_waiting_max: int = Field(256, ge=0, description="exchanges that wait; more are told 503 and when to come back")
-    export_rows_max: int = Field(100_000, ge=1000, description="rows of one ledger or list export")
-    device_requests_per_minute: int = Field(240, ge=0, description="of one device on the sync and photo routes; 0: no limit")
+    body_bytes_max: int = Field(default=8 * MIB, ge=64 * 1024, description="a request, as it arrives")
+    decompressed_bytes_max: int = Field(default=32 * MIB, ge=64 * 1024, description="a request, unpacked: a bomb ends here")
+    mutations_per_exchange_max: int = Field(default=200, ge=1, description="mutations answered in one exchange; phones send the rest next")
+    mutation_bytes_max: int = Field(
+        default=MUTATION_BYTES_MAX, ge=1024, description="one mutation; what is larger is kept whole and shown, not decoded"
+    )
+    page_records_max: int = Field(default=500, ge=1, description="records in one page of a pull")
+    exchange_bytes_max: int = Field(default=4 * MIB, ge=64 * 1024, description="a response stops after the page that passes this")
+    photo_bytes_max: int = Field(default=20 * MIB, ge=MIB, description="one photo")
+    photo_pixels_max: int = Field(default=60_000_000, ge=1_000_000, description="one photo, unpacked")
+    exchanges_at_once_max: int = Field(default=32, ge=1, description="exchanges a server process works on; more wait")
+    exchanges_waiting_max: int = Field(default=256, ge=0, description="exchanges that wait; more are told 503 and when to come back")
+    export_rows_max: int = Field(default=100_000, ge=1000, description="rows of one ledger or list export")
+    device_requests_per_minute: int = Field(default=240, ge=0, description="of one device on the sync and photo routes; 0: no limit")
 
 
 class PhotoSettings(Group):
     """Evidence flags are hints; no source states their thresholds, so they are the installation's."""
 
-    decoders: int = Field(1, ge=1, description="processes of a worker that decode pictures at the same time")
-    far_m: float = Field(500, gt=0, description="flag: taken farther from the site than this, beyond what both positions admit")
-    long_before_hours: float = Field(12, gt=0, description="flag: taken longer before the visit than this")
-    exif_differs_m: float = Field(500, gt=0, description="flag: the picture's own position is farther from the announced one")
-    exif_differs_minutes: float = Field(30, gt=0, description="flag: the picture's own time is farther from the announced one")
-    condemned_days: int = Field(180, ge=1, description="an original that no record announces is deleted after this")
-    chunks_abandoned_days: int = Field(90, ge=1, description="chunks of an upload that did not go on are deleted after this")
+    decoders: int = Field(default=1, ge=1, description="processes of a worker that decode pictures at the same time")
+    far_m: float = Field(default=500, gt=0, description="flag: taken farther from the site than this, beyond what both positions admit")
+    long_before_hours: float = Field(default=12, gt=0, description="flag: taken longer before the visit than this")
+    exif_differs_m: float = Field(default=500, gt=0, description="flag: the picture's own position is farther from the announced one")
+    exif_differs_minutes: float = Field(default=30, gt=0, description="flag: the picture's own time is farther from the announced one")
+    condemned_days: int = Field(default=180, ge=1, description="an original that no record announces is deleted after this")
+    chunks_abandoned_days: int = Field(default=90, ge=1, description="chunks of an upload that did not go on are deleted after this")
 
 
 class AuthSettings(Group):
-    argon2_memory_kib: int = Field(19456, ge=8, description="memory of one password check")
-    argon2_rounds: int = Field(2, ge=1, description="rounds of one password check")
-    password_checks_at_once_max: int = Field(2, ge=1, description="password checks at the same time")
-    password_checks_waiting_max: int = Field(64, ge=0, description="password checks that wait; more are told 503 and when to come back")
-    access_minutes: int = Field(60, ge=1, description="an access token; the refresh token gets the next one")
-    console_hours: int = Field(12, ge=1, description="a console session without use")
-    device_days: int = Field(180, ge=1, description="a phone's token without use: longer than any winter in the hills")
-    login_tries_per_account: int = Field(5, ge=1, description="wrong passwords in a row; then the account is locked")
-    login_tries_per_source: int = Field(100, ge=1, description="wrong log-ins from one address; thousands of phones may share one")
-    login_regain_minutes: float = Field(5, gt=0, description="after so long a locked account has one try more, an address twenty")
-    wiped_days: int = Field(30, ge=1, description="for so long a lost phone may still hand in, into quarantine")
-    wiped_bytes_max: int = Field(64 * MIB, ge=MIB, description="and so much in all")
+    argon2_memory_kib: int = Field(default=19456, ge=8, description="memory of one password check")
+    argon2_rounds: int = Field(default=2, ge=1, description="rounds of one password check")
+    password_checks_at_once_max: int = Field(default=2, ge=1, description="password checks at the same time")
+    password_checks_waiting_max: int = Field(
+        default=64, ge=0, description="password checks that wait; more are told 503 and when to come back"
+    )
+    access_minutes: int = Field(default=60, ge=1, description="an access token; the refresh token gets the next one")
+    console_hours: int = Field(default=12, ge=1, description="a console session without use")
+    device_days: int = Field(default=180, ge=1, description="a phone's token without use: longer than any winter in the hills")
+    login_tries_per_account: int = Field(default=5, ge=1, description="wrong passwords in a row; then the account is locked")
+    login_tries_per_source: int = Field(default=100, ge=1, description="wrong log-ins from one address; thousands of phones may share one")
+    login_regain_minutes: float = Field(default=5, gt=0, description="after so long a locked account has one try more, an address twenty")
+    wiped_days: int = Field(default=30, ge=1, description="for so long a lost phone may still hand in, into quarantine")
+    wiped_bytes_max: int = Field(default=64 * MIB, ge=MIB, description="and so much in all")
 
 
 class LogSettings(Group):
-    format: Literal["json", "console"] = Field("json", description="json for machines, console for people")
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is less is not written")
+    format: Literal["json", "console"] = Field(default="json", description="json for machines, console for people")
+    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="what is less is not written")
 
 
 class ObserveSettings(Group):
-    metrics_token: SecretStr = Field(SecretStr(""), description="bearer token for /metrics; empty: from loopback only")
-    otlp_endpoint: str = Field("", description="OpenTelemetry traces go to this OTLP/HTTP address (needs the extra `otel`); empty: none")
+    metrics_token: SecretStr = Field(default=SecretStr(""), description="bearer token for /metrics; empty: from loopback only")
+    otlp_endpoint: str = Field(
+        default="", description="OpenTelemetry traces go to this OTLP/HTTP address (needs the extra `otel`); empty: none"
+    )
 
 
 class BackupSettings(Group):
-    configured: bool = Field(False, description="backups are made and verified: phones then hold mutations until one has them")
-    folder: Path | None = Field(None, description="where `backup` writes; must be another disk to be worth anything")
+    configured: bool = Field(default=False, description="backups are made and verified: phones then hold mutations until one has them")
+    folder: Path | None = Field(default=None, description="where `backup` writes; must be another disk to be worth anything")
 
 
 class RetentionSettings(Group):
     """No source states a period, so they are the installation's. 0 keeps records of a kind on phones for ever."""
 
-    site_days: int = Field(RETENTION_DAYS["site"], ge=0, description="a closed site leaves the phones so long after its last change")
-    task_days: int = Field(RETENTION_DAYS["task"], ge=0, description="a finished or cancelled task")
-    inspection_days: int = Field(RETENTION_DAYS["inspection"], ge=0, description="a submitted inspection")
-    problem_days: int = Field(RETENTION_DAYS["problem"], ge=0, description="a problem that is closed out or was not true")
-    notice_days: int = Field(RETENTION_DAYS["notice"], ge=0, description="a notice")
-    conflict_days: int = Field(RETENTION_DAYS["conflict"], ge=0, description="a settled conflict")
-    outcome_days: int = Field(RETENTION_DAYS["outcome"], ge=0, description="word of how a held mutation ended")
-    records_max: int = Field(20_000, ge=1, description="records of one county archived in one night at most; the rest in the next")
-    marker_days: int = Field(MARKER_DAYS, ge=30, description="a phone that was away for longer reads its streams anew")
+    site_days: int = Field(
+        default=RETENTION_DAYS["site"], ge=0, description="a closed site leaves the phones so long after its last change"
+    )
+    task_days: int = Field(default=RETENTION_DAYS["task"], ge=0, description="a finished or cancelled task")
+    inspection_days: int = Field(default=RETENTION_DAYS["inspection"], ge=0, description="a submitted inspection")
+    problem_days: int = Field(default=RETENTION_DAYS["problem"], ge=0, description="a problem that is closed out or was not true")
+    notice_days: int = Field(default=RETENTION_DAYS["notice"], ge=0, description="a notice")
+    conflict_days: int = Field(default=RETENTION_DAYS["conflict"], ge=0, description="a settled conflict")
+    outcome_days: int = Field(default=RETENTION_DAYS["outcome"], ge=0, description="word of how a held mutation ended")
+    records_max: int = Field(default=20_000, ge=1, description="records of one county archived in one night at most; the rest in the next")
+    marker_days: int = Field(default=MARKER_DAYS, ge=30, description="a phone that was away for longer reads its streams anew")
 
 
 class Settings(BaseSettings):
@@ -142,19 +150,19 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter=LEVEL, frozen=True, extra="forbid", env_ignore_empty=True)
 
-    data_dir: Path = Field(Path(".data"), description="everything this installation keeps on disk")
-    host: str = Field("127.0.0.1", description="address to listen on; other than loopback only behind a TLS proxy")
-    port: int = Field(8686, ge=1, le=65535, description="port to listen on")
-    public_url: str = Field("", description="how phones and browsers reach us, e.g. https://xunling.example.cn")
-    workers: int = Field(1, ge=1, description="server processes")
-    graceful_seconds: int = Field(10, ge=1, description="how long requests may finish when the server stops")
-    demo: bool = Field(False, description="demo staff and places with known passwords; never in production")
+    data_dir: Path = Field(default=Path(".data"), description="everything this installation keeps on disk")
+    host: str = Field(default="127.0.0.1", description="address to listen on; other than loopback only behind a TLS proxy")
+    port: int = Field(default=8686, ge=1, le=65535, description="port to listen on")
+    public_url: str = Field(default="", description="how phones and browsers reach us, e.g. https://xunling.example.cn")
+    workers: int = Field(default=1, ge=1, description="server processes")
+    graceful_seconds: int = Field(default=10, ge=1, description="how long requests may finish when the server stops")
+    demo: bool = Field(default=False, description="demo staff and places with known passwords; never in production")
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = Field(
         (), description='proxies whose X-Forwarded-For is believed, e.g. ["10.0.0.0/8"]'
     )
-    keys_dir: Path | None = Field(None, description="signing and sealing keys; empty: `keys` in data_dir")
-    disk_free_bytes_min: int = Field(512 * MIB, ge=0, description="with less free space the embedded servers do not start")
-    cjk_font: Path | None = Field(None, description="font for stamped photos and papers; empty: searched for")
+    keys_dir: Path | None = Field(default=None, description="signing and sealing keys; empty: `keys` in data_dir")
+    disk_free_bytes_min: int = Field(default=512 * MIB, ge=0, description="with less free space the embedded servers do not start")
+    cjk_font: Path | None = Field(default=None, description="font for stamped photos and papers; empty: searched for")
     pg: PgSettings = PgSettings()
     s3: S3Settings = S3Settings()
     limits: LimitSettings = LimitSettings()

@@ -87,9 +87,7 @@ async def pages(objects: Objects, prefix: str, older_than: datetime) -> AsyncIte
         yield found
 
 
-async def receive_kept(
-    pool: Pool, objects: Objects, county: County, page: dict[str, list[StoredObject]], now: datetime
-) -> None:
+async def receive_kept(pool: Pool, objects: Objects, county: County, page: dict[str, list[StoredObject]], now: datetime) -> None:
     """Originals that are waited for and yet are here, whole: nobody needs to send them again."""
     states = await blobs.fetch_states(pool, county, list(page))
     for sha256 in (sha256 for sha256, (state, _) in states.items() if state is BlobState.WANTED):
@@ -113,9 +111,7 @@ async def clean_photos(
 SQL_IS_ANNOUNCED: Final[LiteralString] = "SELECT EXISTS (SELECT 1 FROM blob_announcement WHERE county = $1 AND sha256 = $2)"
 
 
-async def delete_condemned(
-    pool: Pool, objects: Objects, county: County, sha256: str, condemned_before: datetime
-) -> bool:
+async def delete_condemned(pool: Pool, objects: Objects, county: County, sha256: str, condemned_before: datetime) -> bool:
     """Delete one original, if it is condemned still, with the row locked: no receipt can be given meanwhile."""
     async with transaction(pool) as conn:
         blob = await blobs.lock_blob(conn, county, sha256)
@@ -158,8 +154,6 @@ async def stale_chunks(
 async def clean_renderings(pool: Pool, objects: Objects, county: County, page: dict[str, list[StoredObject]]) -> int:
     """Renderings of a hash that no row knows; they can be made anew at any time."""
     states = await blobs.fetch_states(pool, county, list(page))
-    stale = [
-        each.key for sha256, found in page.items() if not states.get(sha256, (None, False))[1] for each in found
-    ]
+    stale = [each.key for sha256, found in page.items() if not states.get(sha256, (None, False))[1] for each in found]
     await objects.delete(stale)
     return len(stale)

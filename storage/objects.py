@@ -153,10 +153,7 @@ class Objects:
 
         def list_page() -> list[StoredObject]:
             page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, StartAfter=after, MaxKeys=count)
-            return [
-                StoredObject(key=each["Key"], bytes=each["Size"], modified=each["LastModified"])
-                for each in page.get("Contents", ())
-            ]
+            return [StoredObject(key=each["Key"], bytes=each["Size"], modified=each["LastModified"]) for each in page.get("Contents", ())]
 
         return await self._call(list_page)
 

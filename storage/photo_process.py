@@ -125,9 +125,7 @@ async def look_and_render(work: PhotoWork, blob: Blob, original: Original, attem
     return look
 
 
-async def write_note(
-    work: PhotoWork, blob: Blob, look: Look | None, context: PhotoContext, original: Original
-) -> None:
+async def write_note(work: PhotoWork, blob: Blob, look: Look | None, context: PhotoContext, original: Original) -> None:
     """Stamp, then the record through the mutation path, then the mark that it is done; repeated harmlessly."""
     if not (context.is_deleted or context.is_moved):
         flags: list[Flag] = []

@@ -47,9 +47,7 @@ SQL_FETCH_VIEW: Final[LiteralString] = """
 """
 
 
-async def fetch_view(
-    conn: Executor, county: County, sha256: str, rendering: Rendering, streams: Sequence[StreamName]
-) -> View | None:
+async def fetch_view(conn: Executor, county: County, sha256: str, rendering: Rendering, streams: Sequence[StreamName]) -> View | None:
     """What to show somebody who has these streams; None when there is nothing, or nothing yet, or nothing for him."""
     row = await conn.fetchrow(SQL_FETCH_VIEW, county, sha256, list(streams))
     if row is None:

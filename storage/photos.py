@@ -156,9 +156,7 @@ def planned_parts(county: County, device: DeviceId, sha256: str, size: int, rule
     ]
 
 
-async def find_present(
-    objects: Objects, county: County, device: DeviceId, sha256: str, parts: list[PlannedPart]
-) -> set[str]:
+async def find_present(objects: Objects, county: County, device: DeviceId, sha256: str, parts: list[PlannedPart]) -> set[str]:
     """Keys of the parts that S3 has in full length."""
     if len(parts) == 1:
         found = await objects.head(parts[0].put.key)

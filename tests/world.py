@@ -48,9 +48,7 @@ class World:
         """Set the server's clock to so many minutes after the morning."""
         self.time = MORNING + timedelta(minutes=minutes)
 
-    async def person(
-        self, name: str, *duties: tuple[Role, UnitCode], starts: datetime = MORNING - timedelta(days=30)
-    ) -> Person:
+    async def person(self, name: str, *duties: tuple[Role, UnitCode], starts: datetime = MORNING - timedelta(days=30)) -> Person:
         person = Person(uuid.uuid4(), name, f"13{uuid.uuid4().int % 10**9:09d}")
         await self.pool.execute(
             "INSERT INTO person (id, name, phone, password_hash) VALUES ($1, $2, $3, $4)",
@@ -63,9 +61,7 @@ class World:
             await self.duty(person, role, unit, starts)
         return person
 
-    async def duty(
-        self, person: Person, role: Role, unit: UnitCode, starts: datetime, ends: datetime | None = None
-    ) -> None:
+    async def duty(self, person: Person, role: Role, unit: UnitCode, starts: datetime, ends: datetime | None = None) -> None:
         await self.pool.execute(
             "INSERT INTO duty (id, person, role, unit, starts, ends) VALUES ($1, $2, $3, $4, $5, $6)",
             uuid.uuid4(),

@@ -37,7 +37,7 @@ def spawn(command: Sequence[str | Path], *, account: Account, log: Path, folder:
             start_new_session=True,
             **account.popen_arguments(),
         )
-    _children[child.pid] = child
+    _children[child.pid] = child  # pyright: ignore[reportArgumentType] - the arguments make it bytes, unseen by types
     return psutil.Process(child.pid)
 
 

@@ -32,9 +32,7 @@ ROWS: dict[str, str] = {
     "road_yard_dust.lizhou": "ROAD-4 ROAD-5",
     "open_burning.ankang": "BURN-1 BURN-2 BURN-3 BURN-4 BURN-5 BURN-6 BURN-7 BURN-8",
     "open_burning.lizhou": "BURN-1 BURN-2 BURN-3 BURN-4 BURN-6",
-    "river_outfall.ankang": (
-        "OUT-1 OUT-2 OUT-3 OUT-4 OUT-5 OUT-6 OUT-8 OUT-9 OUT-10 OUT-11 OUT-12 OUT-13 OUT-14 OUT-15 OUT-16"
-    ),
+    "river_outfall.ankang": ("OUT-1 OUT-2 OUT-3 OUT-4 OUT-5 OUT-6 OUT-8 OUT-9 OUT-10 OUT-11 OUT-12 OUT-13 OUT-14 OUT-15 OUT-16"),
     "river_outfall.lizhou": "OUT-1 OUT-2 OUT-7 OUT-8 OUT-9 OUT-10 OUT-11 OUT-12 OUT-13 OUT-14 OUT-17",
     "farmhouse_inn.ankang": "INN-1 INN-2 INN-3 INN-4 INN-5 INN-6 INN-7 INN-8",
     "five_chaos.ankang": "CHAOS-1 CHAOS-2 CHAOS-3 CHAOS-4 CHAOS-5 CHAOS-6",
@@ -256,9 +254,7 @@ def test_an_inn_without_an_outcome_is_open_only_while_a_violation_stands() -> No
 
 def test_an_inn_is_due_by_the_zone_it_lies_in() -> None:
     inn = checklist_of("farmhouse_inn.ankang")
-    due = {
-        zone: [d.due_on for d in deadlines_of(inn, {"protection_zone": zone})] for zone in ("core", "key", "general")
-    }
+    due = {zone: [d.due_on for d in deadlines_of(inn, {"protection_zone": zone})] for zone in ("core", "key", "general")}
     assert due == {"core": [date(2022, 8, 31)], "key": [date(2022, 8, 31)], "general": [date(2022, 12, 31)]}
     assert deadlines_of(inn, {"protection_zone": "outside"}) == []
 

@@ -142,9 +142,7 @@ def unread(written: object, read: object, where: str = "$") -> list[str]:
     if isinstance(written, dict) and isinstance(read, dict):
         return [path for name, inner in written.items() for path in unread(inner, read.get(name), f"{where}.{name}")]
     if isinstance(written, list) and isinstance(read, list) and len(written) == len(read):
-        return [
-            path for n, pair in enumerate(zip(written, read, strict=True)) for path in unread(*pair, f"{where}[{n}]")
-        ]
+        return [path for n, pair in enumerate(zip(written, read, strict=True)) for path in unread(*pair, f"{where}[{n}]")]
     return [] if written == read else [where]
 
 

@@ -296,8 +296,7 @@ async def upload(pool: asyncpg.Pool, objects: Objects, photo: bytes, sha256: str
             json.dumps(raw).encode(),
         )
         await conn.execute(
-            "INSERT INTO blob (county, sha256, bytes, media_type, completed_at, completed_by) "
-            "VALUES ($1, $2, $3, 'image/jpeg', now(), $4)",
+            "INSERT INTO blob (county, sha256, bytes, media_type, completed_at, completed_by) VALUES ($1, $2, $3, 'image/jpeg', now(), $4)",
             COUNTY,
             sha256,
             len(photo),
@@ -330,9 +329,7 @@ async def is_looked_at(pool: asyncpg.Pool, sha256: str) -> bool:
 async def start_worker_process(settings: Settings) -> asyncio.subprocess.Process:
     root = Path(server.__file__).parent.parent
     environment = environment_of(settings) | {"XUNLING_S3__BUCKET": settings.s3.bucket}
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "server", "worker", env=environment, cwd=root, stdout=sys.stderr
-    )
+    return await asyncio.create_subprocess_exec(sys.executable, "-m", "server", "worker", env=environment, cwd=root, stdout=sys.stderr)
 
 
 async def test_chunks_are_composed_verified_looked_at_and_cleared_away(pool, settings, objects, photo) -> None:
@@ -381,9 +378,7 @@ async def test_s3_gone_in_the_middle_of_composing_is_waited_for(pool, behind_pro
         await until(lambda: is_received(pool, sha256), 60)
 
 
-async def test_chunks_with_another_hash_are_deleted_and_the_phone_may_begin_anew(
-    pool, settings, objects, photo, monkeypatch
-) -> None:
+async def test_chunks_with_another_hash_are_deleted_and_the_phone_may_begin_anew(pool, settings, objects, photo, monkeypatch) -> None:
     wrong = photo[:-1] + bytes([photo[-1] ^ 1])
     device = await upload(pool, objects, wrong, sha256_of(photo))
     async with working(settings):

@@ -74,9 +74,7 @@ async def announce(pool: asyncpg.Pool) -> None:
         )
 
 
-@pytest.mark.parametrize(
-    ("state", "received"), [("wanted", False), ("received", True), ("refused", True), ("refused", False)]
-)
+@pytest.mark.parametrize(("state", "received"), [("wanted", False), ("received", True), ("refused", True), ("refused", False)])
 async def test_an_original_with_a_row_stays(pool, objects, state, received) -> None:
     await row(pool, state, received=received)
     await objects.put(photo_key(COUNTY, SHA256), BODY)
@@ -176,9 +174,7 @@ async def test_renderings_go_with_their_photo(pool, objects) -> None:
     await objects.put(rendering_key(COUNTY, sha256_of(b"other"), "thumb_320.jpg"), b"x")
     await row(pool, "received", received=True)
     assert await clean(pool, objects) == Cleaned(renderings=1)
-    assert [each.key for each in await objects.list_under(f"{COUNTY}/renderings/")] == [
-        rendering_key(COUNTY, SHA256, "thumb_320.jpg")
-    ]
+    assert [each.key for each in await objects.list_under(f"{COUNTY}/renderings/")] == [rendering_key(COUNTY, SHA256, "thumb_320.jpg")]
 
 
 async def test_what_is_not_ours_is_left_alone(pool, objects) -> None:

@@ -19,7 +19,10 @@ from sync.evidence import NEAR_BITS_MAX, Exif, hash_words, probe_words
 from tests.photo_builder import bomb, jpeg, noise, picture
 
 PIXELS_MAX = 20_000_000
-LINES = [StampLine("2026-11-21 09:30  汉滨区 瀛湖镇", "2026-11-21 09:30  610902101"), StampLine("李志强  N 32.6021 E 108.9012", "N 32.6021 E 108.9012")]
+LINES = [
+    StampLine("2026-11-21 09:30  汉滨区 瀛湖镇", "2026-11-21 09:30  610902101"),
+    StampLine("李志强  N 32.6021 E 108.9012", "N 32.6021 E 108.9012"),
+]
 
 
 @pytest.fixture

@@ -131,5 +131,3 @@ async def test_a_range_that_nobody_holds_is_a_visible_hole(day: Day) -> None:
     assert body(b, first)["name"] == "一"
     assert not a.view(fourth).unsent  # type: ignore[union-attr]
     agreed(a, b)
-
-
