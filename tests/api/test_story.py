@@ -10,6 +10,7 @@ import pytest
 from contracts.ids import projection_id
 from contracts.people import Role
 from server.settings import Settings
+from storage.office_push import office_device
 from tests.api.casework import HERE, Office, call, command, create, read
 from tests.world import COUNTY, DEPARTMENT, TOWNSHIP, VILLAGE_A, VILLAGE_B, open_world
 
@@ -154,7 +155,7 @@ async def test_work_that_waits_on_a_desk_is_told_to_that_desk_alone(office: Offi
     told = await story(office, office.lead, site)
     assert [(e["outcome"], e.get("fields")) for e in told["entries"]][-1] == ("quarantined", {"note": ["", "外村写的"]})
     assert "外村写的" not in str(await story(office, office.member, site))
-    path = f"/office/v1/held/{COUNTY}/{stranger.account.device}/1/release"
+    path = f"/office/v1/held/{COUNTY}/{office_device(stranger.account.device)}/1/release"
     assert (await call(office.world, office.lead, "POST", path, json={})).status_code == 200
     assert (await story(office, office.member, site))["record"]["body"]["note"] == "外村写的"
     assert "外村写的" in str((await story(office, office.member, site))["entries"])

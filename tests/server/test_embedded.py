@@ -168,6 +168,20 @@ def bucket_client(s3: EmbeddedS3, secret: str | None = None):
     )
 
 
+def object_when_served(s3: EmbeddedS3, key: str) -> bytes:
+    """S3 answers before its volumes have reported in; until then it says InternalError and means later."""
+    until = time.monotonic() + 60
+    while True:
+        try:
+            body: bytes = bucket_client(s3).get_object(Bucket="photos", Key=key)["Body"].read()
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "InternalError" or time.monotonic() > until:
+                raise
+            time.sleep(0.5)
+        else:
+            return body
+
+
 def test_s3_survives_a_kill_and_wants_its_secret(s3: EmbeddedS3) -> None:
     s3.start()
     endpoint = s3.endpoint
@@ -180,7 +194,7 @@ def test_s3_survives_a_kill_and_wants_its_secret(s3: EmbeddedS3) -> None:
     assert s3.pid is None
     s3.start()
     assert s3.endpoint == endpoint
-    assert len(bucket_client(s3).get_object(Bucket="photos", Key="a")["Body"].read()) == 1_000_000
+    assert len(object_when_served(s3, "a")) == 1_000_000
     assert stat.S_IMODE((s3.folder / "secret_key").stat().st_mode) == 0o600
     assert stat.S_IMODE(s3.data.stat().st_mode) == 0o700
     s3.stop()

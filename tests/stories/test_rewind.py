@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -16,6 +17,7 @@ from contracts.people import Role
 from phone.exchange import Ended
 from phone.phone import Phone
 from server import backup, dumps
+from server.bucket import ensure_bucket
 from server.settings import BackupSettings, PgSettings, Settings
 from storage.audit import audit
 from tests.photo_builder import jpeg, picture
@@ -48,7 +50,10 @@ class Drill(Day):
 
 @pytest.fixture
 async def drill(settings: Settings, tmp_path: Path) -> AsyncIterator[Drill]:
-    settings = settings.model_copy(update={"backup": BackupSettings(configured=True)})
+    # a bucket of its own: a backup is verified against every object in it, also those that other tests left
+    own = settings.s3.model_copy(update={"bucket": f"drill-{uuid4().hex}"})
+    settings = settings.model_copy(update={"backup": BackupSettings(configured=True), "s3": own})
+    ensure_bucket(own)
     async with open_world(settings, tmp_path) as world:
         drill = Drill(world)
         drill.settings, drill.folder = settings, tmp_path / "backups"

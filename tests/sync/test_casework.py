@@ -124,7 +124,7 @@ def test_the_ways_that_are_walked_reach_the_end() -> None:
     """The properties below would be empty if random people never closed a case."""
     reached: set[str] = set()
 
-    @settings(max_examples=100, deadline=None, database=None, derandomize=True)
+    @settings(max_examples=300, deadline=None, database=None, derandomize=True)
     @given(deeds())
     def walk(day: list[Deed]) -> None:
         played = Played()
