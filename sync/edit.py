@@ -141,9 +141,12 @@ def _return(mutation: Mutation, state: RecordState, sender: Sender, ledger: Ledg
 
 
 def _revive_parent(mutation: Mutation, sender: Sender, ledger: Ledger, parent: Any) -> tuple[Change, ...]:
-    """Evidence for a record that was deleted meanwhile: field work outlives an office deletion."""
+    """Evidence for a record that was deleted meanwhile: field work outlives an office deletion.
+
+    What only shows a record (an assignment that was given to another) stays away: the photo is shown beside the record itself.
+    """
     state = ledger.records.get(parent) if parent is not None else None
-    if state is None or not state.deleted:
+    if state is None or not state.deleted or KINDS[state.kind].projects is not None:
         return ()
     writer = _writer(mutation, sender, ledger, state)
     back = replace(state, deleted=False, version=writer.at, fields=written(state, (), writer))

@@ -22,8 +22,9 @@ from sync.carrying_out import Situation, step_of
 from sync.consequences import settle
 from sync.decision import Change, Refuse
 from sync.disclosure import disclose_problem, disclose_visit
-from sync.machines import MOVED
+from sync.machines import MACHINES, MOVED, allowed_from
 from sync.merge import Merge, written
+from sync.permission import who_may
 from sync.places import stream_name, unit_of
 from sync.state import RecordState, Writer
 
@@ -150,7 +151,7 @@ def act_on_summons(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
         return ()
     state = str(summons.values.get("state"))
     if state not in sources:
-        return Refuse(reason=Reason.NOT_ALLOWED_NOW, detail={"unit": unit, "state": state, "allowed_from": sorted(sources)})
+        return _not_now(merge, unit, state)
     rating = s.mutation.args.get("rating")
     extra = {"rating": rating} if isinstance(rating, int) and 1 <= rating <= 5 else {}
     change = _with_step(s, summons, s.mutation.op, to, extra)
@@ -174,7 +175,7 @@ def reroute(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
     if summons is None:
         return ()
     if summons.values.get("state") != "refused":
-        return Refuse(reason=Reason.NOT_ALLOWED_NOW, detail={"unit": unit, "state": summons.values.get("state")})
+        return _not_now(merge, unit, str(summons.values.get("state")))
     gone = _with_step(s, summons, s.mutation.op, "cancelled", {})
     called = _summons(s, merge, to, required=bool(summons.values.get("required", True)))
     news = {unit: summary_of(gone.after.values), to: summary_of(called.after.values)}
@@ -182,6 +183,15 @@ def reroute(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
     set_in(merge, "called", [*merge.values.get("called", []), to])
     _settle_state(merge)
     return (gone, called)
+
+
+def _not_now(merge: Merge, unit: UnitCode, state: str) -> Refuse:
+    """Of one department's summons: what may be done to it now, by the department and by the township."""
+    whistle = str(merge.values.get("state"))
+    commands = {m.by for m in MOVED["summons"] if m.source == state and MACHINES["whistle"][m.by].accepts(whistle)}
+    township = {command: who_may("whistle", command) for command in sorted(commands)}
+    allowed = allowed_from("summons", state) | township
+    return Refuse(reason=Reason.NOT_ALLOWED_NOW, detail={"unit": unit, "state": state, "allowed": allowed})
 
 
 def withdraw_all(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
@@ -201,11 +211,15 @@ def withdraw_all(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
 
 
 def _settle_state(merge: Merge) -> None:
+    """The whistle is answered, or waits again, by this very command: its own step says where it led."""
     open_ones = [
         shown for shown in merge.values.get("summons", {}).values() if shown.get("required") and shown.get("state") not in ANSWERED
     ]
-    if merge.values.get("state") in ("blown", "answered"):
-        set_in(merge, "state", "blown" if open_ones else "answered")
+    state, to = merge.values.get("state"), "blown" if open_ones else "answered"
+    if state in ("blown", "answered") and state != to:
+        *before, step = merge.values["steps"]
+        set_in(merge, "steps", [*before, step | {"to": to}])
+        set_in(merge, "state", to)
 
 
 def set_in(merge: Merge, field: str, value: Any) -> None:
