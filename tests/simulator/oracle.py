@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from tests.simulator.judge_casework import judge_casework
 from tests.simulator.judge_copies import judge_heads, judge_phone, judge_photos
 from tests.simulator.judge_fields import APPENDED, REPEATED, SETS, judge_fields, value_in
 from tests.simulator.judge_keeping import Fates, judge_keeping, judge_order, judge_words
@@ -50,6 +51,7 @@ class Oracle:
         ]
         for phone in phones:
             hidden = {entry.record for entry in self.entries if entry.mutation in phone.waiting}
+            *judge_casework(self.entries, fates, server, by_store),
             found += judge_phone(phone, server, self.circumstances, hidden)
             found += judge_photos(phone, received)
         self.judged += 1
