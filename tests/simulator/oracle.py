@@ -47,11 +47,11 @@ class Oracle:
             *judge_order(self.entries, fates, self.circumstances),
             *judge_words(self.entries, server),
             *judge_fields(self.entries, fates, server, self.circumstances),
+            *judge_casework(self.entries, fates, server, by_store),
             *judge_heads(server),
         ]
         for phone in phones:
             hidden = {entry.record for entry in self.entries if entry.mutation in phone.waiting}
-            *judge_casework(self.entries, fates, server, by_store),
             found += judge_phone(phone, server, self.circumstances, hidden)
             found += judge_photos(phone, received)
         self.judged += 1

@@ -61,9 +61,9 @@ def read_phone(handset: Handset, ended: str) -> PhoneView:
         streams={stream.name: phone.digest(stream.name) for stream in phone.streams()},
         waiting={str(pending.mutation.id) for pending in phone.waiting() if pending.mutation} | unreadable(phone),
         refused={str(pending.mutation.id) for pending in phone.refused()},
+        refusals={str(pending.mutation.id): pending.detail for pending in phone.refused()},
         holds={str(UUID(bytes=row[0])) for row in phone.store.db.execute("SELECT id FROM mutation")},
         photos={photo.sha256: photo.state for photo in phone.photos() if not photo.held},
-        refusals={str(pending.mutation.id): pending.detail for pending in phone.refused()},
         ended=ended,
     )
 
