@@ -20,6 +20,7 @@ from contracts.kinds.photo import Photo
 from contracts.mutation import CREATE, Mutation
 from contracts.outcomes import Outcome, Reason
 from contracts.people import Audience
+from sync.consequences import follow
 from sync.decision import Accept, Change, Decision, Hold, Sender
 from sync.ledger import Ledger
 from sync.machines import PROJECTED
@@ -66,6 +67,8 @@ class Writing:
     """Projections of one accepted mutation. `now`: the records as the mutation leaves them."""
 
     def __init__(self, mutation: Mutation, sender: Sender, ledger: Ledger, now: dict[RecordId, RecordState]) -> None:
+        self.mutation = mutation
+        self.sender = sender
         self.n = mutation.n
         self.device = sender.device
         self.ledger = ledger
@@ -83,7 +86,11 @@ class Writing:
         for unit, part in wanted.items():
             record = projection_id(problem.id, unit)
             is_new = self.ledger.is_missing(record)
-            yield self._assignment(problem, unit, part)
+            before_it = self._at(record)
+            shown_again = self._assignment(problem, unit, part)
+            yield shown_again
+            if before_it is not None and before_it.deleted:
+                yield from self._followers(shown_again.after)
             if is_new or unit not in was:
                 yield from self._photos_to(problem.id, record, stream_name(unit, Audience.FIELD))
         for unit in was.keys() - wanted.keys():
@@ -92,7 +99,16 @@ class Writing:
             self.ledger.need_family(record)
             shown = self._at(record)
             if shown is not None and not shown.deleted:
-                yield self._withdrawn(shown, problem)
+                withdrawn = self._withdrawn(shown, problem)
+                yield withdrawn
+                yield from self._followers(withdrawn.after)
+
+    def _followers(self, assignment: RecordState) -> Iterable[Change]:
+        """Its photos go and come back with it; beside the problem they stay."""
+        self.ledger.need_family(assignment.id)
+        for change in follow(self.mutation, self.sender, self.ledger, assignment):
+            self.now[change.after.id] = change.after
+            yield change
 
     def _in_county(self, units: dict[UnitCode, str]) -> dict[UnitCode, str]:
         county = self.ledger.view.county
@@ -159,6 +175,9 @@ class Writing:
 
     def _mirror(self, photo: RecordState, parent: RecordId, stream: str) -> Iterable[Change]:
         origin = photo.values.get("mirror_of") or str(photo.id)
+        taken = self._at(RecordId(origin))
+        if taken is not None and taken.parent == parent:
+            return  # it was taken there
         record = projection_id(RecordId(origin), str(parent))
         if record == photo.id or not self.ledger.is_missing(record) or record in self.now:
             return

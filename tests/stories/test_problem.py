@@ -196,6 +196,23 @@ async def test_a_unit_that_is_no_longer_assigned_loses_the_assignment(day: Day) 
     assert view is None or view.deleted
 
 
+async def test_photos_leave_a_department_with_its_assignment_and_come_back_with_it(day: Day) -> None:
+    case = await opened(day)
+    case.member.add_photo(case.problem, b"before", purpose="before")
+    await case.all_sync()
+    await case.does(case.lead, "problem.verify")
+    await case.does(case.lead, "problem.assign", ASSIGN)
+    case.handler.add_photo(case.assignment, b"on the way", purpose="evidence")
+    await case.all_sync()
+    await case.all_sync()
+    assert len(case.handler.records("photo")) == 2
+    await case.does(case.lead, "problem.assign", {"due_on": "2026-12-05", "leads": [TOWNSHIP]})
+    assert case.handler.records("photo") == []
+    assert len(case.member.children(case.problem)) == 2
+    assert await case.does(case.lead, "problem.assign", ASSIGN) == (Outcome.APPLIED, "ok")
+    assert len(case.handler.children(case.assignment)) == 2
+
+
 async def test_fixed_on_the_spot_is_still_an_entry_with_both_photos(day: Day) -> None:
     member, lead = await day.member(), await day.lead()
     problem = member.create("problem", COUNTY, {"unit": VILLAGE_A, "subject": "open_burning", "title": "焚烧秸秆"})
