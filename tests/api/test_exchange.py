@@ -147,7 +147,7 @@ async def test_too_many_mutations_are_refused_so_that_the_phone_sends_fewer(sett
         assert outcomes.n_high == 3
 
 
-async def test_one_mutation_that_is_too_large_is_kept_cut_and_shown(settings: Settings, clock: Clock) -> None:
+async def test_one_mutation_that_is_too_large_is_kept_whole_and_shown(settings: Settings, clock: Clock) -> None:
     """Promise 3. It is not a reason to refuse the others."""
     small = settings.model_copy(update={"limits": LimitSettings(mutation_bytes_max=1024)})
     async with running(small, clock) as world:
@@ -155,7 +155,8 @@ async def test_one_mutation_that_is_too_large_is_kept_cut_and_shown(settings: Se
         part = a_part(a_site(1), a_site(2, note="长" * 2000), a_site(3))
         (outcomes,) = named(await exchanged(world, someone, part), "Outcomes")
         assert [o.outcome.value for o in outcomes.outcomes] == ["applied", "quarantined", "applied"]
-        assert await world.pool.fetchval("SELECT length(raw) FROM journal WHERE n = 2 AND entry = 0") == 1024
+        assert outcomes.outcomes[1].reason.value == "too_large"
+        assert await world.pool.fetchval("SELECT length(raw) FROM journal WHERE n = 2 AND entry = 0") > 6000
 
 
 # ---------------------------------------------------------------------------------------------- how frames travel

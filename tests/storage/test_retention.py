@@ -148,14 +148,14 @@ async def test_a_record_that_was_written_meanwhile_is_not_archived(world: World,
     """Between looking and pushing, a phone comes in."""
     a, lead = await people(world)
     task = await finished_task(world, a, lead)
-    push = retention.system_push
+    push = retention.system_push_each
 
     async def after_a_phone(*arguments: object) -> object:
         a.edit(task, {"note": "刚补记"})
         await a.sync()
         return await push(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(retention, "system_push", after_a_phone)
+    monkeypatch.setattr(retention, "system_push_each", after_a_phone)
     await archive(world)
     monkeypatch.undo()
     assert await stream_of(world, task) == FIELD
@@ -167,7 +167,7 @@ async def test_a_run_that_dies_goes_on_where_it_ended(world: World, monkeypatch:
     a, lead = await people(world)
     tasks = [await finished_task(world, a, lead) for _ in range(5)]
     monkeypatch.setattr(retention, "BATCH", 2)
-    push, calls = retention.system_push, 0
+    push, calls = retention.system_push_each, 0
 
     async def dies(*arguments: object) -> object:
         nonlocal calls
@@ -177,7 +177,7 @@ async def test_a_run_that_dies_goes_on_where_it_ended(world: World, monkeypatch:
             raise ConnectionResetError
         return done
 
-    monkeypatch.setattr(retention, "system_push", dies)
+    monkeypatch.setattr(retention, "system_push_each", dies)
     with pytest.raises(ConnectionResetError):
         await archive(world)
     assert [await stream_of(world, task) for task in tasks].count(ARCHIVE) == 4

@@ -217,7 +217,7 @@ async def test_a_cloned_phone_loses_nothing_and_must_enrol_again(day: Day) -> No
     assert told.problem == Reason.DEVICE_CLONED.value
     assert await day.journal_raw("原机") == await day.journal_raw("副本") == 1
     assert await day.held() == [("quarantined", "device_cloned")]
-    assert (await original.sync()).code == "device_revoked"
+    assert (await original.sync()).problem == Reason.DEVICE_CLONED.value
 
 
 async def test_a_store_put_back_from_an_older_copy_is_noticed(day: Day) -> None:
