@@ -48,7 +48,9 @@ def dated(batch: Sequence[Incoming], clock: DeviceClock, server_ms: int, fault: 
 def _dated(incoming: Incoming, clock: DeviceClock, server_ms: int, fault: str | None) -> Incoming:
     n, mutation = incoming.n, incoming.mutation
     when = certain(n, clock, server_ms) if mutation is None else captured(mutation.at, n, clock, server_ms)
-    return Incoming(n=n, raw=incoming.raw, captured=when, mutation=mutation, envelope=incoming.envelope, fault=fault)
+    return Incoming(
+        n=n, raw=incoming.raw, captured=when, mutation=mutation, envelope=incoming.envelope, is_too_large=incoming.is_too_large, fault=fault
+    )
 
 
 def decode_raw(raw: bytes) -> tuple[Mutation | None, Envelope]:
