@@ -98,6 +98,7 @@ class Disasters:
         handset = self.simulation.anyone()
         handset.contract = self.random.choice([0, 2])
         handset.reopen(reboot=False)
+        self.simulation.oracle.circumstances.odd_apps.add(handset.name)
         for entry in self.simulation.oracle.of_store(handset.name):
             if entry.said is None:
                 entry.spoilt = entry.spoilt or "another app version"

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from tests.simulator.judge_casework import judge_casework
 from tests.simulator.judge_copies import judge_heads, judge_phone, judge_photos
 from tests.simulator.judge_fields import APPENDED, REPEATED, SETS, judge_fields, value_in
 from tests.simulator.judge_keeping import Fates, judge_keeping, judge_order, judge_words
@@ -29,6 +28,10 @@ class Oracle:
     def of_store(self, store: str) -> list[Entry]:
         return [entry for entry in self.entries if entry.store == store]
 
+    def spoilt_of(self, store: str) -> set[int]:
+        """Numbers of the mutations of a store that the simulation spoilt."""
+        return {entry.n for entry in self.of_store(store) if entry.spoilt}
+
     def repaired(self, store: str, streams: Iterable[str]) -> None:
         """A phone found that its copies differ from the server's. It mends that; that it had to is the fault.
 
@@ -47,7 +50,6 @@ class Oracle:
             *judge_order(self.entries, fates, self.circumstances),
             *judge_words(self.entries, server),
             *judge_fields(self.entries, fates, server, self.circumstances),
-            *judge_casework(self.entries, fates, server, by_store),
             *judge_heads(server),
         ]
         for phone in phones:

@@ -147,7 +147,6 @@ class PhoneView:
     streams: dict[str, tuple[int, int]]
     waiting: set[str]  # mutations on a desk
     refused: set[str]
-    refusals: dict[str, Json]  # mutation -> the detail of its refusal
     holds: set[str]  # mutations it could hand in again
     photos: dict[str, str]  # SHA-256 of bytes it no longer has -> state
     ended: str = "complete"
@@ -161,6 +160,7 @@ class Circumstances:
     restored    true moments (ms) of restores, each with the moment of its backup
     rewinding   a restore has happened since the last quiet point
     forgotten   county -> the incarnation at a restore that lost acknowledged work which some phone still holds
+    odd_apps    stores whose app was of another contract for a while
     gone        stores that exist no more (a phone in the river): what only they held is lost with them
     cloned      devices whose store was copied to a second phone
     """
@@ -169,13 +169,14 @@ class Circumstances:
     restored: list[tuple[int, int]] = field(default_factory=list)
     rewinding: bool = False
     forgotten: dict[int, int] = field(default_factory=dict)
+    odd_apps: set[str] = field(default_factory=set)
     gone: set[str] = field(default_factory=set)
     cloned: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
 class Violation:
-    """A promise (1 to 10: design.md section 1; 11: judge_casework.py) that did not hold, with the record or device it shows on."""
+    """A promise (1 to 10, design.md section 1) that did not hold, with the record or device it shows on."""
 
     promise: int
     text: str
