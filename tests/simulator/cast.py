@@ -20,6 +20,7 @@ TOWNSHIPS = ["610902001", "610902002"]
 VILLAGES = [f"{township}00{i}" for township in TOWNSHIPS for i in (1, 2, 3)]
 OTHER_TOWNSHIP = "610921100"
 OTHER_VILLAGES = [f"{OTHER_TOWNSHIP}00{i}" for i in (1, 2)]
+HOUSING, WATER = "610902-housing", "610902-water"
 
 PASSWORD = "correct horse"
 PASSWORD_HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
@@ -40,6 +41,8 @@ def units() -> list[Unit]:
         unit(OTHER_COUNTY, CITY, Level.COUNTY),
         *(unit(township, COUNTY, Level.TOWNSHIP) for township in TOWNSHIPS),
         *(unit(village, village[:9], Level.VILLAGE) for village in VILLAGES),
+        unit(HOUSING, COUNTY, Level.DEPARTMENT),
+        unit(WATER, COUNTY, Level.DEPARTMENT),
         unit(OTHER_TOWNSHIP, OTHER_COUNTY, Level.TOWNSHIP),
         *(unit(village, OTHER_TOWNSHIP, Level.VILLAGE) for village in OTHER_VILLAGES),
     ]
@@ -85,6 +88,15 @@ class Person:
             streams |= {f"{code}.{audience}" for code in below for audience in audiences}
             streams.add(f"{county_of(duty.unit)}.county")
         return streams
+
+
+def bureau(random: Random) -> list[Person]:
+    """Two people of departments: the housing bureau's lead, who answers for the water bureau too, and a colleague at housing."""
+
+    def person(name: str, role: Role, *served: str) -> Person:
+        return Person(name, f"13{random.randrange(10**9):09d}", [Served(role, unit, LONG_AGO_MS) for unit in served])
+
+    return [person("bureau-lead", Role.DEPARTMENT_LEAD, HOUSING, WATER), person("bureau-staff", Role.DEPARTMENT_STAFF, HOUSING)]
 
 
 def people(count: int, random: Random) -> list[Person]:

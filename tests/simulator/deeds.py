@@ -20,6 +20,9 @@ from tests.simulator.testimony import Entry, Write
 
 CHECKLIST = {"slug": "construction_dust", "jurisdiction": "ankang", "version": 1}
 ITEMS = ["sprinkling", "covering", "hardening", "washing"]
+Choice = tuple[int, Callable[[Handset], str]]
+# Fields in which nobody types a word.
+CHOSEN = frozenset("- unit leads supporting called optional due_on suspended_until lifted_because".split())
 OFFICE = {Role.TOWNSHIP_LEAD, Role.COUNTY_SUPERVISOR}
 
 
@@ -41,9 +44,11 @@ class Deeds:
 
     def something(self, handset: Handset) -> str:
         """One thing that this person might do now; returns what it was."""
-        ms, random = self.true_ms(), handset.random
-        in_office = handset.person.role_at(ms) in OFFICE
-        choices: list[tuple[int, Callable[[Handset], str]]] = [
+        return self.one_of(handset, self.choices(handset)) or self.create_site(handset)
+
+    def choices(self, handset: Handset) -> list[Choice]:
+        """What this person does, by weight."""
+        choices: list[Choice] = [
             (8, self.create_site),
             (30, self.edit_site),
             (5, self.create_inspection),
@@ -55,15 +60,19 @@ class Deeds:
             (6, self.open_form),
             (7, self.take_photo),
         ]
-        if in_office:
+        if handset.person.role_at(self.true_ms()) in OFFICE:
             choices += [(14, self.create_task), (12, self.move), (4, self.delete), (14, self.settle_conflict)]
+        return choices
+
+    def one_of(self, handset: Handset, choices: list[Choice]) -> str:
+        """What there is nothing for is passed over, up to four times; then ''."""
         weights = [weight for weight, _ in choices]
-        for _ in range(4):  # what there is nothing for is passed over
-            done = random.choices(choices, weights)[0][1](handset)
+        for _ in range(4):
+            done = handset.random.choices(choices, weights)[0][1](handset)
             if done:
                 self.done += 1
                 return done
-        return self.create_site(handset)
+        return ""
 
     def open_form(self, handset: Handset) -> str:
         """Look at a record now, type later: what others do meanwhile is not seen."""
@@ -252,7 +261,7 @@ class Deeds:
         choice = handset.random.choice(["kept", "lost", "lost", "other"])
         args: dict[str, Any] = {"choice": choice, "record": view.body["record"]}
         if choice == "other":
-            if view.body["field"] == "-" or view.body["field"] == "unit":
+            if view.body["field"] in CHOSEN:
                 return ""
             args["value"] = self._position() if view.body["field"] == "position" else self.word()
             if str(view.body["field"]).startswith("answers."):

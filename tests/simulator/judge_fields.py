@@ -55,7 +55,7 @@ def judge_fields(entries: Iterable[Entry], fates: Fates, server: ServerView, cir
             if any(fates.accepted(entry) for entry in told):
                 yield Violation(3, f"{told[0].kind}: values were accepted and there is no record", key[1])
             continue
-        if record.kind in ("conflict", "photo") or record.moved_to is not None:
+        if record.kind in ("conflict", "photo", "assignment") or record.moved_to is not None:
             continue
         yield from _judge_record(record, told, fates, lost, settled.get(key, []), circumstances)
 

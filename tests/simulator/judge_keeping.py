@@ -9,6 +9,18 @@ from tests.simulator.testimony import ACCEPTED, HELD, Circumstances, Entry, Jour
 REFUSALS = frozenset({"not_allowed_now", "not_your_role", "record_missing", "discarded"})
 
 
+# A command of casework -> the only thing that may be missing of it, as it depends on what else happened.
+GUARDED = {
+    "problem.accept": "not_the_submitter",
+    "problem.close_out": "not_the_submitter",
+    "problem.submit_fix": "new_after_photo",
+    "whistle.close": "all_confirmed",
+    "summons.refuse": "refused_at_most_once",
+}
+# Records that carry the name of the one they are about.
+SHADOWS = frozenset({"conflict", "assignment", "summons"})
+
+
 class Fates:
     """How each mutation ended, as the server's journal tells it."""
 
@@ -60,7 +72,8 @@ def judge_keeping(
         if not entry.spoilt and (missing := [t for t in tokens_of(entry) if t.encode() not in fates.raw[entry.mutation]]):
             yield Violation(3, f"{_named(entry)}: the journal's raw mutation lacks {missing}", entry.record)
         knew = row.reason == "record_deleted" and ((entry.store, entry.record) in deleted or circumstances.restored)
-        if row.outcome == "rejected" and row.reason not in REFUSALS and not knew and not entry.spoilt:
+        guarded = row.reason == "incomplete" and entry.op in GUARDED
+        if row.outcome == "rejected" and row.reason not in REFUSALS and not knew and not guarded and not entry.spoilt:
             yield Violation(3, f"{_named(entry)} was refused: {row.reason}", entry.record)
         if row.outcome in HELD:
             missing_base = bool({(entry.county, entry.record), (entry.county, str(entry.args.get("parent")))} & uncreated)
@@ -167,7 +180,7 @@ def judge_words(entries: Iterable[Entry], server: ServerView) -> Iterator[Violat
         if (
             isinstance(name := record.body.get("name") or record.body.get("title"), str)
             and name.startswith("w-")
-            and record.kind != "conflict"
+            and record.kind not in SHADOWS
         ):
             named[name].append(record_id)
         for field in ("comments", "tags", "subjects", "inspectors", "sites"):

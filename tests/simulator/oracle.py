@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from tests.simulator.judge_casework import judge_casework
 from tests.simulator.judge_copies import judge_heads, judge_phone, judge_photos
 from tests.simulator.judge_fields import APPENDED, REPEATED, SETS, judge_fields, value_in
 from tests.simulator.judge_keeping import Fates, judge_keeping, judge_order, judge_words
@@ -50,6 +51,7 @@ class Oracle:
             *judge_order(self.entries, fates, self.circumstances),
             *judge_words(self.entries, server),
             *judge_fields(self.entries, fates, server, self.circumstances),
+            *judge_casework(self.entries, fates, server, by_store),
             *judge_heads(server),
         ]
         for phone in phones:

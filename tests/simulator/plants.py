@@ -21,12 +21,14 @@ import phone.outbox
 import phone.photos
 import storage.contact
 import storage.push
+import sync.carrying_out
 import sync.consequences
 import sync.edit
 import sync.intake
 import sync.ledger
 import sync.merge
 import sync.plan
+import sync.projections
 from contracts.digest import MODULUS, record_crc
 from sync.clock import Interval
 
@@ -302,6 +304,32 @@ def _restore_unnoticed(garden: Garden, _now: Now) -> None:
         garden.replace(module, "is_rewound", lambda _is_rewound: lambda *_args: False)
 
 
+# ------------------------------------------------------------------------------------------ casework
+
+
+def _assignment_not_rewritten(garden: Garden, _now: Now) -> None:
+    """The department is shown the problem once, when it is assigned, and not what becomes of it."""
+
+    def once(assignments: Any) -> Any:
+        def shown(writing: Any, problem: Any) -> Any:
+            before = writing.ledger.records.get(problem.id)
+            same = before is not None and before.values.get("leads") == problem.values.get("leads")
+            return () if same else assignments(writing, problem)
+
+        return shown
+
+    garden.replace(sync.projections.Writing, "assignments", once)
+
+
+def _submitter_accepts(garden: Garden, _now: Now) -> None:
+    garden.replace(sync.carrying_out, "GUARDS", lambda guards: {**guards, "not_the_submitter": lambda _situation, _values: True})
+
+
+def _story_without_reasons(garden: Garden, _now: Now) -> None:
+    """The step says who and when, and not what they said."""
+    garden.replace(sync.carrying_out, "step_of", lambda step_of: lambda *args: msgspec.structs.replace(step_of(*args), args={}))
+
+
 # ------------------------------------------------------------------------------------------ phones
 
 
@@ -369,6 +397,9 @@ PLANTS: dict[str, Plant] = {
     "children_left_behind": Plant("photos stay when their record moves", (6,), "photos", _children_left_behind),
     "scope_leak": Plant("a village sees its whole township", (6,), "day", _scope_leak),
     "digest_not_updated_on_move": Plant("a stream's digest keeps what left", (3, 4, 5), "moves", _digest_not_updated_on_move),
+    "assignment_not_rewritten": Plant("a department keeps an old copy of its problem", (11,), "casework", _assignment_not_rewritten),
+    "submitter_accepts": Plant("who submits a fix may accept it", (11,), "casework", _submitter_accepts),
+    "story_without_reasons": Plant("a step forgets what was said", (11,), "casework", _story_without_reasons),
     "restore_unnoticed": Plant("the server does not notice that it was restored", (1, 3, 4, 9), "restores", _restore_unnoticed),
     "nothing_handed_back": Plant("phones do not hand back what a restore lost", (1, 3, 9), "restores", phones=_nothing_handed_back),
     "markers_ignored": Plant("phones keep what left a stream", (3, 4, 5, 6), "moves", phones=_markers_ignored),

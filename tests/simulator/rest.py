@@ -35,7 +35,7 @@ async def come_to_rest(installation: Installation, handsets: list[Handset]) -> d
 async def photos_left(handset: Handset, unreadable: set[int]) -> list[Violation]:
     """On a good line every announced photo gets its receipt, but for those whose announcement no server could read."""
     uploaded = await handset.upload()
-    numbers = dict(handset.phone.store.db.execute("SELECT sha256, n FROM photo").fetchall())
+    numbers = dict(handset.phone.store.db.execute("SELECT sha256, n FROM photo"))
     left = [photo for photo in handset.phone.photos() if photo.held and numbers[photo.sha256] not in unreadable]
     waiting = [f"{photo.sha256[:12]} ({photo.state}, {photo.reason})" for photo in left]
     if not uploaded.waiting or not left:
@@ -63,6 +63,7 @@ def read_phone(handset: Handset, ended: str) -> PhoneView:
         streams={stream.name: phone.digest(stream.name) for stream in phone.streams()},
         waiting={str(pending.mutation.id) for pending in phone.waiting() if pending.mutation} | unreadable(phone),
         refused={str(pending.mutation.id) for pending in phone.refused()},
+        refusals={str(pending.mutation.id): pending.detail for pending in phone.refused()},
         holds={str(UUID(bytes=row[0])) for row in phone.store.db.execute("SELECT id FROM mutation")},
         photos={photo.sha256: photo.state for photo in phone.photos() if not photo.held},
         ended=ended,

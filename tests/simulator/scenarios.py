@@ -5,7 +5,7 @@ from dataclasses import replace
 from tests.simulator.cast import HOUR_MS
 from tests.simulator.simulation import Plan
 
-_SHORT = Plan(phones=7, hours=4.0, rough=False, quiet_every_ms=2 * HOUR_MS)
+_SHORT = Plan(phones=7, hours=4.0, rough=False, quiet_every_ms=2 * HOUR_MS, casework=False)
 
 SCENARIOS: dict[str, Plan] = {
     "day": replace(_SHORT, emphasis={"many_at_once": 2}),
@@ -14,6 +14,7 @@ SCENARIOS: dict[str, Plan] = {
     "moves": replace(_SHORT, seed=4, emphasis={"_office_deed": 8, "many_at_once": 3}),
     "people": replace(_SHORT, seed=5, emphasis={"storm_breaks": 3, "duty_changes": 8, "garbles": 6, "poisons": 6}),
     "photos": replace(_SHORT, seed=7, emphasis={"_office_deed": 8}),
+    "casework": replace(_SHORT, seed=8, phones=8, casework=True, emphasis={"_case_goes_on": 6, "_deed": 0.3, "_sync": 2}),
     "restores": replace(
         _SHORT,
         seed=6,

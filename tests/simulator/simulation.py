@@ -11,7 +11,8 @@ from uuid import UUID
 import asyncpg
 
 from phone.exchange import Ended
-from tests.simulator.cast import HOUR_MS, MORNING_MS, Person, Served, administrator, people, settle_in
+from tests.simulator.casework_deeds import CaseworkDeeds
+from tests.simulator.cast import HOUR_MS, MORNING_MS, Person, Served, administrator, bureau, people, settle_in
 from tests.simulator.deeds import Deeds
 from tests.simulator.disasters import Disasters
 from tests.simulator.handset import Handset
@@ -31,6 +32,7 @@ class Plan:
 
     rough      also what stops the whole server (kills, backups, restores)
     emphasis   events that come so many times as often, by the name of the method that makes them
+    casework   departments have phones, and problems, whistles and letters go their way
     plant      a planted bug (tests/simulator/plants.py)
     """
 
@@ -40,6 +42,7 @@ class Plan:
     rough: bool = True
     quiet_every_ms: int = QUIET_EVERY_MS
     emphasis: Mapping[str, float] = field(default_factory=dict)
+    casework: bool = True
     plant: str | None = None
 
 
@@ -66,8 +69,10 @@ class Simulation:
         self.random = Random(plan.seed)
         self.oracle = Oracle()
         self.report = Report(plan)
-        self.deeds = Deeds(self.oracle, lambda: installation.time.ms, has_photos=installation.has_photos)
-        self.cast = people(plan.phones, self.random)
+        deeds = CaseworkDeeds if plan.casework else Deeds
+        self.deeds = deeds(self.oracle, lambda: installation.time.ms, has_photos=installation.has_photos)
+        called = bureau(self.random) if plan.casework else []
+        self.cast = [*people(plan.phones - len(called), self.random), *called]
         self.admin = administrator(self.random)
         self.handsets: list[Handset] = []
         self.disasters = Disasters(self)
@@ -155,6 +160,7 @@ class Simulation:
         d = self.disasters
         ordinary = [
             (60.0, self._deed),
+            (20.0 if self.plan.casework else 0.0, self._case_goes_on),
             (2.0, self._office_deed),
             (16.0, self._sync),
             (4.0, d.many_at_once),
@@ -182,6 +188,20 @@ class Simulation:
         happened = self.deeds.something(handset)
         self.trace(f"{handset.name}: {happened} (#{len(self.oracle.entries) - 1})")
         self.look_at_screen(handset)
+        return happened
+
+    async def _case_goes_on(self) -> str:
+        """Somebody, mostly of an office, does what comes next in a case; some had signal before, some have it after."""
+        assert isinstance(self.deeds, CaseworkDeeds)
+        offices = [handset for handset in self.handsets if handset.person.name.startswith(("lead", "bureau", "supervisor"))]
+        handset = self.random.choice([*self.handsets, *offices, *offices])
+        if handset.random.random() < 0.6:
+            await self.sync(handset, storm=0.0)
+        happened = self.deeds.one_of(handset, self.deeds.casework(handset))
+        self.trace(f"{handset.name}: {happened} (#{len(self.oracle.entries) - 1})")
+        self.look_at_screen(handset)
+        if handset.random.random() < 0.6:
+            await self.sync(handset, storm=0.0)
         return happened
 
     async def _office_deed(self) -> str:

@@ -147,6 +147,7 @@ class PhoneView:
     streams: dict[str, tuple[int, int]]
     waiting: set[str]  # mutations on a desk
     refused: set[str]
+    refusals: dict[str, Json]  # mutation -> the detail of its refusal
     holds: set[str]  # mutations it could hand in again
     photos: dict[str, str]  # SHA-256 of bytes it no longer has -> state
     ended: str = "complete"
@@ -176,7 +177,7 @@ class Circumstances:
 
 @dataclass(frozen=True)
 class Violation:
-    """A promise (1 to 10, design.md section 1) that did not hold, with the record or device it shows on."""
+    """A promise (1 to 10: design.md section 1; 11: judge_casework.py) that did not hold, with the record or device it shows on."""
 
     promise: int
     text: str
