@@ -21,12 +21,12 @@ from contracts.mutation import Mutation
 from contracts.outcomes import Reason
 from contracts.people import Level
 from sync.decision import Refuse, Sender
-from sync.ledger import Ledger
 from sync.machines import Transition
 from sync.merge import Merge
 from sync.places import is_secret, unit_of
 from sync.recurrence import is_readable
 from sync.state import RecordState
+from sync.tally import Tally
 from sync.words import state_now
 
 REFUSALS_MAX = 1
@@ -41,7 +41,7 @@ class Situation(msgspec.Struct, frozen=True):
     state: RecordState
     mutation: Mutation
     sender: Sender
-    ledger: Ledger
+    tally: Tally
 
 
 def carried_out(situation: Situation, merge: Merge, to: str) -> Refuse | None:
@@ -82,12 +82,12 @@ def _needs(situation: Situation, merge: Merge) -> set[str]:
 
 def step_of(situation: Situation, command: str, source: str, to: str) -> Step:
     """What the story of a record says of one command."""
-    mutation, ledger = situation.mutation, situation.ledger
+    mutation, tally = situation.mutation, situation.tally
     return Step(
         id=str(mutation.id),
         command=command,
         by=situation.sender.person,
-        at=ledger.view.now,
+        at=tally.view.now,
         captured_at=_captured_at(situation),
         source=source,
         to=to,
@@ -100,13 +100,13 @@ def step_of(situation: Situation, command: str, source: str, to: str) -> Step:
 
 def photos_of(situation: Situation, values: dict[str, Any], purpose: str) -> set[str]:
     """Photos of the record with this purpose, also those that a unit it is assigned to took."""
-    ledger, record = situation.ledger, situation.state.id
+    tally, record = situation.tally, situation.state.id
     parents = {record, *(projection_id(record, unit) for unit in (*values.get("leads", []), *values.get("supporting", [])))}
     for parent in parents:
-        ledger.need_family(parent)
+        tally.need_family(parent)
     return {
         str(photo.id)
-        for photo in ledger.records.values()
+        for photo in tally.records.values()
         if photo.kind == "photo" and photo.parent in parents and not photo.deleted and photo.values.get("purpose") == purpose
     }
 
@@ -215,14 +215,14 @@ def terms_hold(situation: Situation, values: dict[str, Any]) -> bool:
         terms = msgspec.convert(values.get("terms"), Terms)
     except msgspec.ValidationError:
         return False
-    places, unit = situation.ledger.view.places, unit_of(situation.state.stream)
+    places, unit = situation.tally.view.places, unit_of(situation.state.stream)
     recurs = all(is_readable(rule) for rule in (terms.rule, *(i.rule for i in terms.intensified)))
     return recurs and all(places.covers(unit, one) for one in terms.units)
 
 
 def of_city_or_county(situation: Situation, _values: dict[str, Any]) -> bool:
     """市、县两级 (domain.md 4.15)."""
-    unit = situation.ledger.view.places.units.get(unit_of(situation.state.stream))
+    unit = situation.tally.view.places.units.get(unit_of(situation.state.stream))
     return unit is not None and unit.level in (Level.CITY, Level.COUNTY, Level.ZONE)
 
 
@@ -257,20 +257,20 @@ GUARDS: dict[str, Callable[[Situation, dict[str, Any]], bool]] = {
 
 def _captured_at(situation: Situation) -> datetime:
     """When it was done, at the latest: an offline report-in counts from its capture, not from its arrival."""
-    captured = situation.ledger.captured
-    return datetime.fromtimestamp(captured.end_ms / 1000, UTC) if captured else situation.ledger.view.now
+    captured = situation.tally.captured
+    return datetime.fromtimestamp(captured.end_ms / 1000, UTC) if captured else situation.tally.view.now
 
 
 def _new_terms(situation: Situation, values: dict[str, Any]) -> dict[str, Any]:
     """The revision before ends now, and a new one begins."""
-    now = situation.ledger.view.now.isoformat()
+    now = situation.tally.view.now.isoformat()
     revisions = _end_terms(situation, values)["revisions"]
     new = {"n": len(revisions) + 1, "terms": values.get("terms"), "since": now}
     return {"revisions": [*revisions, new]}
 
 
 def _end_terms(situation: Situation, values: dict[str, Any]) -> dict[str, Any]:
-    now = situation.ledger.view.now.isoformat()
+    now = situation.tally.view.now.isoformat()
     revisions = values.get("revisions") or []
     return {"revisions": [one if one.get("until") else one | {"until": now} for one in revisions]}
 
@@ -293,7 +293,7 @@ STAMPS: dict[str, Callable[[Situation, dict[str, Any]], dict[str, Any]]] = {
         "reported_in_position": s.mutation.args.get("position"),
     },
     "submitted": lambda s, values: {"submitted_at": values.get("submitted_at") or _captured_at(s).isoformat()},
-    "disclosed": lambda s, _: {"disclosed_at": s.ledger.view.now.isoformat()},
+    "disclosed": lambda s, _: {"disclosed_at": s.tally.view.now.isoformat()},
     "new_terms": _new_terms,
     "end_terms": _end_terms,
     "acknowledged": _acknowledged,

@@ -19,11 +19,11 @@ from contracts.visits import SOURCE_OF_MODE
 from sync.decision import Change, Refuse, Sender
 from sync.duplicates import is_suspect
 from sync.homes import moved
-from sync.ledger import Ledger
 from sync.merge import Lost, Merge, get_field, set_field, written
 from sync.places import is_secret, unit_of
 from sync.secrecy import noted_on_task, share_sight
 from sync.state import DELETION, RecordState, Writer
+from sync.tally import Tally
 from sync.transfers import settling
 from sync.words import decoding_fault
 
@@ -33,7 +33,7 @@ OPENS_PROBLEMS = frozenset({"inspection.submit", "inspection.amend"})
 def consequences_of(
     mutation: Mutation,
     sender: Sender,
-    ledger: Ledger,
+    tally: Tally,
     before: RecordState | None,
     after: RecordState,
     changed: Sequence[str],
@@ -41,25 +41,25 @@ def consequences_of(
     """All that follows from `before` becoming `after`; `changed` names the fields that differ."""
     follows: list[Change] = []
     if before is not None and (before.stream, before.deleted) != (after.stream, after.deleted):
-        ledger.need_family(after.id)
-        follows += follow(mutation, sender, ledger, after)
+        tally.need_family(after.id)
+        follows += follow(mutation, sender, tally, after)
     if after.kind == "inspection" and not after.deleted and _is_submitted(mutation, after, changed):
-        follows += _opened_problems(mutation, sender, ledger, after)
+        follows += _opened_problems(mutation, sender, tally, after)
     if after.kind == "inspection" and before is None:
-        follows += noted_on_task(mutation, sender, ledger, after)
+        follows += noted_on_task(mutation, sender, tally, after)
     if after.kind == "problem" and before is None:
-        follows += _linked(mutation, sender, ledger, after)
+        follows += _linked(mutation, sender, tally, after)
     return tuple(follows)
 
 
-def _writer(mutation: Mutation, sender: Sender, ledger: Ledger, state: RecordState) -> Writer:
-    return Writer(ledger.view.incarnation, state.version[1] + 1, sender.device, mutation.n)
+def _writer(mutation: Mutation, sender: Sender, tally: Tally, state: RecordState) -> Writer:
+    return Writer(tally.view.incarnation, state.version[1] + 1, sender.device, mutation.n)
 
 
 # ------------------------------------------------------------------------------------------------ children
 
 
-def follow(mutation: Mutation, sender: Sender, ledger: Ledger, parent: RecordState) -> list[Change]:
+def follow(mutation: Mutation, sender: Sender, tally: Tally, parent: RecordState) -> list[Change]:
     """Children move, go and come back with their parent, in its transaction (design.md section 2).
 
     One that is still on its way home from another county is not here yet: its copy will find the parent where it is.
@@ -71,12 +71,12 @@ def follow(mutation: Mutation, sender: Sender, ledger: Ledger, parent: RecordSta
                 stream=parent.stream,
                 deleted=parent.deleted,
                 moved_to=parent.moved_to,
-                version=_writer(mutation, sender, ledger, child).at,
+                version=_writer(mutation, sender, tally, child).at,
             ),
             op="follow",
             patch={},
         )
-        for child in sorted(ledger.records.values(), key=lambda r: r.id)
+        for child in sorted(tally.records.values(), key=lambda r: r.id)
         if child.parent == parent.id and child.moved_to is None and (child.stream, child.deleted) != (parent.stream, parent.deleted)
     ]
 
@@ -95,22 +95,22 @@ def answer_values(answers: dict[str, Any]) -> dict[str, object]:
     return {key: a.get("value") if isinstance(a, dict) else a for key, a in answers.items()}
 
 
-def _opened_problems(mutation: Mutation, sender: Sender, ledger: Ledger, after: RecordState) -> list[Change]:
+def _opened_problems(mutation: Mutation, sender: Sender, tally: Tally, after: RecordState) -> list[Change]:
     """A `no` opens a problem with an id that every phone would also have given it (contracts/ids.py)."""
     inspection = msgspec.json.decode(after.body, type=Inspection)
     ref = inspection.checklist
-    checklist = ledger.view.checklists.get((f"{ref.slug}.{ref.jurisdiction}", ref.version))
+    checklist = tally.view.checklists.get((f"{ref.slug}.{ref.jurisdiction}", ref.version))
     if checklist is None:
-        ledger.flag({"checklist": Reason.UNKNOWN_CHECKLIST.value})
+        tally.flag({"checklist": Reason.UNKNOWN_CHECKLIST.value})
         return []
     opened: list[Change] = []
     for item, finding in findings_of(checklist, answer_values(inspection.answers)):
         record = problem_id(after.id, item.key)
-        if finding.kind is None or not ledger.is_missing(record):
+        if finding.kind is None or not tally.is_missing(record):
             continue
-        body = _problem(inspection, after, checklist, item, finding, sender, ledger)
-        change = ledger.server_made(record, "problem", after.stream, body, mutation.n)
-        opened += [change, *_linked(mutation, sender, ledger, change.after)]
+        body = _problem(inspection, after, checklist, item, finding, sender, tally)
+        change = tally.server_made(record, "problem", after.stream, body, mutation.n)
+        opened += [change, *_linked(mutation, sender, tally, change.after)]
     return opened
 
 
@@ -121,7 +121,7 @@ def _problem(
     item: Item,
     finding: Finding,
     sender: Sender,
-    ledger: Ledger,
+    tally: Tally,
 ) -> Problem:
     answer = inspection.answers.get(item.key)
     note = answer.get("note") if isinstance(answer, dict) else None
@@ -139,36 +139,36 @@ def _problem(
         description=str(note)[:4000] if note else "",
         severity=finding.severity,
         position=inspection.position,
-        found_at=inspection.started_at or ledger.view.now,
+        found_at=inspection.started_at or tally.view.now,
         reported_by=sender.person,
-        departments=list(_departments(checklist, finding, ledger)),
+        departments=list(_departments(checklist, finding, tally)),
         secret=secret,
         state="reported",
     )
 
 
-def _departments(checklist: Checklist, finding: Finding, ledger: Ledger) -> tuple[str, ...]:
+def _departments(checklist: Checklist, finding: Finding, tally: Tally) -> tuple[str, ...]:
     """Who gets the finding first, by the responsibility table in force today (domain.md 2.5)."""
-    view = ledger.view
+    view = tally.view
     found = route(view.responsibility, checklist.jurisdiction, finding.kind or "", view.now.date())
     return tuple(dict.fromkeys((*found.lead, *found.receivers)))
 
 
-def _linked(mutation: Mutation, sender: Sender, ledger: Ledger, new: RecordState) -> list[Change]:
+def _linked(mutation: Mutation, sender: Sender, tally: Tally, new: RecordState) -> list[Change]:
     """Two reports of the same thing are both kept and name each other (a person decides)."""
     links: list[Change] = []
-    suspects = [r for r in ledger.records.values() if r.id != new.id and share_sight(new.stream, r.stream) and is_suspect(new, r)]
+    suspects = [r for r in tally.records.values() if r.id != new.id and share_sight(new.stream, r.stream) and is_suspect(new, r)]
     if not suspects:
         return []
-    links.append(_with_suspects(mutation, sender, ledger, new, [r.id for r in suspects]))
-    links += [_with_suspects(mutation, sender, ledger, r, [new.id]) for r in suspects]
+    links.append(_with_suspects(mutation, sender, tally, new, [r.id for r in suspects]))
+    links += [_with_suspects(mutation, sender, tally, r, [new.id]) for r in suspects]
     return links
 
 
-def _with_suspects(mutation: Mutation, sender: Sender, ledger: Ledger, record: RecordState, others: list[RecordId]) -> Change:
+def _with_suspects(mutation: Mutation, sender: Sender, tally: Tally, record: RecordState, others: list[RecordId]) -> Change:
     values = record.values
     named = sorted({*values.get("suspected_duplicates", []), *(str(o) for o in others)})
-    writer = _writer(mutation, sender, ledger, record)
+    writer = _writer(mutation, sender, tally, record)
     after = replace(
         record,
         version=writer.at,
@@ -181,7 +181,7 @@ def _with_suspects(mutation: Mutation, sender: Sender, ledger: Ledger, record: R
 # ------------------------------------------------------------------------------------------------ conflicts
 
 
-def settle(mutation: Mutation, sender: Sender, ledger: Ledger, merge: Merge) -> tuple[Change, ...] | Refuse:
+def settle(mutation: Mutation, sender: Sender, tally: Tally, merge: Merge) -> tuple[Change, ...] | Refuse:
     """The supervisor's tap. `args`: choice kept | lost | other, with `value` for other. Adds its fields to `merge`."""
     choice = mutation.args.get("choice")
     if choice not in ("kept", "lost", "other") or (choice == "other" and "value" not in mutation.args):
@@ -191,23 +191,23 @@ def settle(mutation: Mutation, sender: Sender, ledger: Ledger, merge: Merge) -> 
     if choice == "kept":
         return ()
     source = RecordId(str(merge.values["record"]))
-    if ledger.is_missing(source):
+    if tally.is_missing(source):
         return Refuse(reason=Reason.RECORD_MISSING)
-    record = ledger.records.get(source)
+    record = tally.records.get(source)
     if record is None:
         return ()
     field = str(merge.values["field"])
     if record.moved_to is not None:
-        _settled_elsewhere(mutation, ledger, merge, record, field, choice)
+        _settled_elsewhere(mutation, tally, merge, record, field, choice)
         return ()
     if field == DELETION:
-        return _buried(mutation, sender, ledger, record) if choice == "lost" else ()
+        return _buried(mutation, sender, tally, record) if choice == "lost" else ()
     value = merge.values.get("lost") if choice == "lost" else mutation.args["value"]
-    return _settled(mutation, sender, ledger, record, field, value, merge.values.get("kept"))
+    return _settled(mutation, sender, tally, record, field, value, merge.values.get("kept"))
 
 
 def _settled(
-    mutation: Mutation, sender: Sender, ledger: Ledger, record: RecordState, field: str, value: Any, kept: Any
+    mutation: Mutation, sender: Sender, tally: Tally, record: RecordState, field: str, value: Any, kept: Any
 ) -> tuple[Change, ...] | Refuse:
     """The field takes the value that was decided on, under the same rules as any other writing.
 
@@ -222,19 +222,19 @@ def _settled(
     fault = decoding_fault(record.kind, body)
     if fault is not None:
         return Refuse(reason=Reason.MALFORMED, detail={"error": fault})
-    writer = _writer(mutation, sender, ledger, record)
+    writer = _writer(mutation, sender, tally, record)
     after = replace(record, version=writer.at, fields=written(record, (field,), writer), body=body)
     if field == "unit":
-        if ledger.view.places.county_of(str(value)) is None:
+        if tally.view.places.county_of(str(value)) is None:
             return Refuse(reason=Reason.UNKNOWN_UNIT, detail={"unit": value})
-        after = moved(after, str(value), ledger)
+        after = moved(after, str(value), tally)
     # What somebody wrote after the conflict arose was not on the supervisor's screen: it loses visibly, as any other value.
     unseen = [Lost(field, kept=value, lost=current, kept_by=(sender.device, mutation.n), lost_by=_written_by(record, field))]
     shown = () if current in (kept, None, "") else unseen
     return (
         Change(after=after, op="settle", patch={"set": {field: value}}),
-        *(ledger.conflict(mutation, sender, after, lost) for lost in shown),
-        *consequences_of(mutation, sender, ledger, record, after, (field,)),
+        *(tally.conflict(mutation, sender, after, lost) for lost in shown),
+        *consequences_of(mutation, sender, tally, record, after, (field,)),
     )
 
 
@@ -243,27 +243,27 @@ def _written_by(record: RecordState, field: str) -> tuple[DeviceId, int]:
     return (writer.device, writer.n)
 
 
-def _settled_elsewhere(mutation: Mutation, ledger: Ledger, merge: Merge, record: RecordState, field: str, choice: str) -> None:
+def _settled_elsewhere(mutation: Mutation, tally: Tally, merge: Merge, record: RecordState, field: str, choice: str) -> None:
     """The record has moved to another county since: the decision follows it."""
     if field == DELETION:
         if choice == "lost":
-            ledger.forward(replace(mutation, kind=record.kind, record=record.id, op=DELETE, args={}), record)
+            tally.forward(replace(mutation, kind=record.kind, record=record.id, op=DELETE, args={}), record)
         return
     value = merge.values.get("lost") if choice == "lost" else mutation.args["value"]
-    ledger.forward(settling(mutation, record, field, merge.values.get("kept"), value), record)
+    tally.forward(settling(mutation, record, field, merge.values.get("kept"), value), record)
 
 
-def _buried(mutation: Mutation, sender: Sender, ledger: Ledger, record: RecordState) -> tuple[Change, ...]:
+def _buried(mutation: Mutation, sender: Sender, tally: Tally, record: RecordState) -> tuple[Change, ...]:
     if record.deleted:
         return ()
-    return bury(mutation, sender, ledger, record)
+    return bury(mutation, sender, tally, record)
 
 
-def bury(mutation: Mutation, sender: Sender, ledger: Ledger, state: RecordState) -> tuple[Change, ...]:
+def bury(mutation: Mutation, sender: Sender, tally: Tally, state: RecordState) -> tuple[Change, ...]:
     """The record is deleted; its body stays in the database, and its children go and come back with it."""
-    writer = _writer(mutation, sender, ledger, state)
+    writer = _writer(mutation, sender, tally, state)
     after = replace(state, deleted=True, version=writer.at, fields={**state.fields, DELETION: writer})
     return (
         Change(after=after, op=DELETE, patch={}),
-        *consequences_of(mutation, sender, ledger, state, after, ()),
+        *consequences_of(mutation, sender, tally, state, after, ()),
     )

@@ -6,12 +6,12 @@ from typing import Any
 
 from contracts.outcomes import Reason
 from sync.decision import Incoming, Lack, Refuse, Sender, View
-from sync.ledger import Ledger
 from sync.planned import Plan
+from sync.tally import Tally
 
 
 def plan_discard(incoming: Incoming, sender: Sender, view: View, detail: dict[str, Any]) -> Plan | Lack:
     """It is not wanted: rejected with that reason, told to the phone, kept in the journal."""
-    ledger = Ledger(sender, view)
-    ledger.enter(incoming, Refuse(reason=Reason.DISCARDED, detail=detail))
-    return ledger.closed()
+    tally = Tally(sender, view)
+    tally.enter(incoming, Refuse(reason=Reason.DISCARDED, detail=detail))
+    return tally.closed()

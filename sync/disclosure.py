@@ -36,7 +36,7 @@ def disclose_visit(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
         if inspection is None or not _is_disclosable(inspection) or inspection.values.get("state") not in SUBMITTED:
             continue
         unit = str(named.get(str(inspection.id)) or _unit_of_target(merge.values.get("targets", []), inspection.values.get("site")))
-        if s.ledger.view.places.county_of(unit) is None:
+        if s.tally.view.places.county_of(unit) is None:
             unplaced.append(str(inspection.id))
         else:
             moves.append((inspection, unit))
@@ -48,16 +48,16 @@ def disclose_visit(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
 def disclose_problem(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
     """One finding that no inspection holds, to `args.unit`. The command's own change is the move."""
     unit = str(s.mutation.args["unit"])
-    county = s.ledger.view.places.county_of(unit)
+    county = s.tally.view.places.county_of(unit)
     if county is None:
         return Refuse(reason=Reason.UNKNOWN_UNIT, detail={"unit": unit})
-    for field, value in (("unit", unit), ("secret", False), ("disclosed_at", s.ledger.view.now.isoformat())):
+    for field, value in (("unit", unit), ("secret", False), ("disclosed_at", s.tally.view.now.isoformat())):
         merge.values[field] = merge.changed[field] = value
     return ()
 
 
 def _known(s: Situation, record: RecordId) -> RecordState | None:
-    return None if s.ledger.is_missing(record) else s.ledger.records.get(record)
+    return None if s.tally.is_missing(record) else s.tally.records.get(record)
 
 
 def _is_disclosable(record: RecordState) -> bool:
@@ -80,14 +80,14 @@ def _with_problems(s: Situation, inspection: RecordState, unit: UnitCode) -> lis
 
 def _disclosed(s: Situation, record: RecordState, unit: UnitCode) -> list[Change]:
     """The record in the unit's own stream, or on its way to the unit's county; its photos with it."""
-    s.ledger.need_family(record.id)
-    values: dict[str, Any] = {"unit": unit, "secret": False, "disclosed_at": s.ledger.view.now.isoformat()}
+    s.tally.need_family(record.id)
+    values: dict[str, Any] = {"unit": unit, "secret": False, "disclosed_at": s.tally.view.now.isoformat()}
     if STORIED in KINDS[record.kind].body.__struct_fields__:
         state = str(record.values.get("state", ""))
         step = step_of(s, s.mutation.op, state, state)
         values[STORIED] = [*record.values.get(STORIED, []), msgspec.to_builtins(step)]
-    writer = Writer(s.ledger.view.incarnation, record.version[1] + 1, s.sender.device, s.mutation.n)
+    writer = Writer(s.tally.view.incarnation, record.version[1] + 1, s.sender.device, s.mutation.n)
     body = msgspec.json.encode(record.values | values)
     after = replace(record, version=writer.at, fields=written(record, values, writer), body=body)
-    after = moved(after, unit, s.ledger)
-    return [Change(after=after, op="disclose", patch={"set": values}), *follow(s.mutation, s.sender, s.ledger, after)]
+    after = moved(after, unit, s.tally)
+    return [Change(after=after, op="disclose", patch={"set": values}), *follow(s.mutation, s.sender, s.tally, after)]

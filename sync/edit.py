@@ -21,93 +21,93 @@ from sync.consequences import bury, consequences_of
 from sync.decision import Accept, Change, Decision, Hold, Refuse, Sender
 from sync.effects import EFFECTS
 from sync.homes import home_of, moved
-from sync.ledger import Ledger
 from sync.machines import BACK, Transition, allowed_from, transition_of
 from sync.merge import Lost, Merge, Sight, has_seen, merge_fields, policy_of, spread, written
 from sync.places import is_secret
 from sync.retention import come_home, plan_archive
 from sync.state import DELETION, EVERY_OTHER, RecordState, Writer
+from sync.tally import Tally
 from sync.transfers import arrives
 from sync.words import decoding_fault, guarded_fields, state_now
 
 WRITABLE: Final = (Policy.UNION, Policy.APPEND, Policy.LATEST, Policy.COMPOUND, Policy.EACH)
 
 
-def plan_write(mutation: Mutation, sender: Sender, ledger: Ledger) -> Decision:
+def plan_write(mutation: Mutation, sender: Sender, tally: Tally) -> Decision:
     """The mutation is understood and permitted; the record is missing, live or deleted."""
-    state = ledger.records.get(mutation.record)
+    state = tally.records.get(mutation.record)
     if state is not None and state.moved_to is not None:
         if sender.is_system and arrives(mutation):
-            return _return(mutation, state, sender, ledger)
-        ledger.forward(mutation, state)
+            return _return(mutation, state, sender, tally)
+        tally.forward(mutation, state)
         return Accept(outcome=Outcome.APPLIED, reason=Reason.FORWARDED, detail={"county": state.moved_to})
     if state is None:
-        return _create(mutation, sender, ledger)
+        return _create(mutation, sender, tally)
     if mutation.op == DELETE:
-        return _delete(mutation, state, sender, ledger)
+        return _delete(mutation, state, sender, tally)
     if mutation.op == ARCHIVE:
-        return plan_archive(mutation, state, sender, ledger)
-    return _change(mutation, state, sender, ledger)
+        return plan_archive(mutation, state, sender, tally)
+    return _change(mutation, state, sender, tally)
 
 
-def root_of(mutation: Mutation, ledger: Ledger) -> Version:
+def root_of(mutation: Mutation, tally: Tally) -> Version:
     """The record version at the root of the offline chain: what its author had seen of other people's work."""
     base = mutation.base
     if isinstance(base, tuple):
         return base
-    known = ledger.seen.get(base) if base is not None else None
-    return known.root if known is not None else (ledger.view.incarnation, 0)
+    known = tally.seen.get(base) if base is not None else None
+    return known.root if known is not None else (tally.view.incarnation, 0)
 
 
-def _writer(mutation: Mutation, sender: Sender, ledger: Ledger, before: RecordState | None) -> Writer:
+def _writer(mutation: Mutation, sender: Sender, tally: Tally, before: RecordState | None) -> Writer:
     version = before.version[1] + 1 if before is not None else 1
-    return Writer(ledger.view.incarnation, version, sender.device, mutation.n)
+    return Writer(tally.view.incarnation, version, sender.device, mutation.n)
 
 
 # ------------------------------------------------------------------------------------------------ create
 
 
-def _create(mutation: Mutation, sender: Sender, ledger: Ledger) -> Decision:
-    kind, body = KINDS[mutation.kind], ledger.bodies[mutation.id]
+def _create(mutation: Mutation, sender: Sender, tally: Tally) -> Decision:
+    kind, body = KINDS[mutation.kind], tally.bodies[mutation.id]
     if not sender.is_system:
         guarded = [name for name, default in guarded_fields(mutation.kind) if getattr(body, name) != default]
         if guarded:
             return Refuse(reason=Reason.READ_ONLY_FIELD, detail={"fields": guarded})
-    writer = _writer(mutation, sender, ledger, None)
+    writer = _writer(mutation, sender, tally, None)
     parent = getattr(body, kind.parent) if kind.parent else None
     state = RecordState(
         id=mutation.record,
         kind=mutation.kind,
-        stream=home_of(mutation.kind, body, ledger),
+        stream=home_of(mutation.kind, body, tally),
         version=writer.at,
         fields={EVERY_OTHER: writer},
         body=_one_line(bytes(mutation.body)),  # type: ignore[arg-type]
         parent=parent,
     )
-    gone = _gone_parent(parent, ledger)
+    gone = _gone_parent(parent, tally)
     if gone is not None:
-        return _forwarded(state, gone, root_of(mutation, ledger))
-    state, recalled = come_home(state, mutation, sender, ledger)
+        return _forwarded(state, gone, root_of(mutation, tally))
+    state, recalled = come_home(state, mutation, sender, tally)
     change = Change(after=state, op=CREATE, patch=None)
-    revived = _revive_parent(mutation, sender, ledger, parent)
-    more = consequences_of(mutation, sender, ledger, None, state, ())
+    revived = _revive_parent(mutation, sender, tally, parent)
+    more = consequences_of(mutation, sender, tally, None, state, ())
     outcome = Outcome.CONFLICT if revived else Outcome.APPLIED
     reason = Reason.EDIT_AGAINST_DELETE if revived else Reason.OK
-    return Accept(outcome=outcome, reason=reason, changes=(change, *revived, *recalled, *more), root=root_of(mutation, ledger))
+    return Accept(outcome=outcome, reason=reason, changes=(change, *revived, *recalled, *more), root=root_of(mutation, tally))
 
 
 def _one_line(raw: bytes) -> bytes:
     return msgspec.json.format(raw, indent=-1) if b"\n" in raw or b"\r" in raw else raw
 
 
-def _gone_parent(parent: Any, ledger: Ledger) -> RecordState | None:
+def _gone_parent(parent: Any, tally: Tally) -> RecordState | None:
     """The parent, or what the parent shows, where that has moved to another county."""
-    above = ledger.records.get(parent) if parent is not None else None
+    above = tally.records.get(parent) if parent is not None else None
     field = KINDS[above.kind].projects if above is not None else None
     if above is not None and field is not None:
         source = RecordId(above.values[field])
-        ledger.is_missing(source)
-        above = ledger.records.get(source)
+        tally.is_missing(source)
+        above = tally.records.get(source)
     return above if above is not None and above.moved_to is not None else None
 
 
@@ -122,38 +122,38 @@ def _forwarded(state: RecordState, gone: RecordState, root: Version) -> Decision
     return Accept(outcome=Outcome.APPLIED, reason=Reason.FORWARDED, detail={"county": gone.moved_to}, changes=(change,), root=root)
 
 
-def _return(mutation: Mutation, state: RecordState, sender: Sender, ledger: Ledger) -> Decision:
+def _return(mutation: Mutation, state: RecordState, sender: Sender, tally: Tally) -> Decision:
     """A record comes back to this county, as it was where it came from. A child whose parent has moved on goes after it."""
-    body = ledger.bodies[mutation.id]
-    above = ledger.records.get(state.parent) if state.parent is not None else None
+    body = tally.bodies[mutation.id]
+    above = tally.records.get(state.parent) if state.parent is not None else None
     elsewhere = above.moved_to if above is not None else None
-    writer = _writer(mutation, sender, ledger, state)
+    writer = _writer(mutation, sender, tally, state)
     after = replace(
         state,
-        stream=home_of(mutation.kind, body, ledger),
+        stream=home_of(mutation.kind, body, tally),
         version=writer.at,
         fields={EVERY_OTHER: writer},
         body=_one_line(bytes(mutation.body)),  # type: ignore[arg-type]
         deleted=elsewhere is not None,
         moved_to=elsewhere,
     )
-    return Accept(outcome=Outcome.APPLIED, changes=(Change(after=after, op=CREATE, patch=None),), root=root_of(mutation, ledger))
+    return Accept(outcome=Outcome.APPLIED, changes=(Change(after=after, op=CREATE, patch=None),), root=root_of(mutation, tally))
 
 
-def _revive_parent(mutation: Mutation, sender: Sender, ledger: Ledger, parent: Any) -> tuple[Change, ...]:
+def _revive_parent(mutation: Mutation, sender: Sender, tally: Tally, parent: Any) -> tuple[Change, ...]:
     """Evidence for a record that was deleted meanwhile: field work outlives an office deletion.
 
     What only shows a record (an assignment that was given to another) stays away: the photo is shown beside the record itself.
     """
-    state = ledger.records.get(parent) if parent is not None else None
+    state = tally.records.get(parent) if parent is not None else None
     if state is None or not state.deleted or KINDS[state.kind].projects is not None:
         return ()
-    writer = _writer(mutation, sender, ledger, state)
+    writer = _writer(mutation, sender, tally, state)
     back = replace(state, deleted=False, version=writer.at, fields=written(state, (), writer))
     return (
         Change(after=back, op="revive", patch={}),
-        ledger.conflict(mutation, sender, back, _deletion_lost(state, mutation, sender)),
-        *consequences_of(mutation, sender, ledger, state, back, ()),
+        tally.conflict(mutation, sender, back, _deletion_lost(state, mutation, sender)),
+        *consequences_of(mutation, sender, tally, state, back, ()),
     )
 
 
@@ -165,8 +165,8 @@ def _deletion_lost(state: RecordState, mutation: Mutation, sender: Sender) -> Lo
 # ------------------------------------------------------------------------------------------------ edit and command
 
 
-def _change(mutation: Mutation, state: RecordState, sender: Sender, ledger: Ledger) -> Decision:
-    sight = Sight(sender.device, mutation.n, root_of(mutation, ledger), ledger.view.incarnation)
+def _change(mutation: Mutation, state: RecordState, sender: Sender, tally: Tally) -> Decision:
+    sight = Sight(sender.device, mutation.n, root_of(mutation, tally), tally.view.incarnation)
     if state.deleted and _knew_deletion(sight, state):
         return Refuse(reason=Reason.RECORD_DELETED)
     rules = field_rules(KINDS[state.kind].body)
@@ -182,10 +182,10 @@ def _change(mutation: Mutation, state: RecordState, sender: Sender, ledger: Ledg
     merge = merge_fields(state, values, edits, rules, sight)
     effect: tuple[Change, ...] | Refuse = ()
     if transition is not None:
-        effect = _carried_out(Situation(transition, state, mutation, sender, ledger), merge, step[0])
+        effect = _carried_out(Situation(transition, state, mutation, sender, tally), merge, step[0])
     if isinstance(effect, Refuse):
         return effect
-    return _accepted(mutation, state, sender, ledger, merge, step[1], effect, sight)
+    return _accepted(mutation, state, sender, tally, merge, step[1], effect, sight)
 
 
 def _carried_out(situation: Situation, merge: Merge, to: str) -> tuple[Change, ...] | Refuse:
@@ -247,7 +247,7 @@ def _accepted(
     mutation: Mutation,
     state: RecordState,
     sender: Sender,
-    ledger: Ledger,
+    tally: Tally,
     merge: Merge,
     reason: Reason,
     effect: tuple[Change, ...],
@@ -261,7 +261,7 @@ def _accepted(
     fault = decoding_fault(state.kind, body)
     if fault is not None:
         return Hold(outcome=Outcome.QUARANTINED, reason=Reason.MALFORMED, detail={"error": fault})
-    writer = _writer(mutation, sender, ledger, state)
+    writer = _writer(mutation, sender, tally, state)
     after = replace(
         state,
         version=writer.at,
@@ -270,11 +270,11 @@ def _accepted(
         deleted=False,
     )
     if "unit" in merge.changed:
-        after = moved(after, str(merge.values["unit"]), ledger)
-    after, recalled = come_home(after, mutation, sender, ledger)
+        after = moved(after, str(merge.values["unit"]), tally)
+    after, recalled = come_home(after, mutation, sender, tally)
     lost = (*((_deletion_lost(state, mutation, sender),) if state.deleted else ()), *merge.lost)
-    conflicts = tuple(ledger.conflict(mutation, sender, after, one) for one in lost)
-    more = consequences_of(mutation, sender, ledger, state, after, tuple(merge.changed))
+    conflicts = tuple(tally.conflict(mutation, sender, after, one) for one in lost)
+    more = consequences_of(mutation, sender, tally, state, after, tuple(merge.changed))
     change = Change(after=after, op=mutation.op, patch={"set": merge.changed})
     outcome = Outcome.CONFLICT if lost else Outcome.MERGED if merge.beside_others else Outcome.APPLIED
     if lost and reason is Reason.OK:
@@ -286,11 +286,11 @@ def _accepted(
 # ------------------------------------------------------------------------------------------------ delete
 
 
-def _delete(mutation: Mutation, state: RecordState, sender: Sender, ledger: Ledger) -> Decision:
-    root = root_of(mutation, ledger)
+def _delete(mutation: Mutation, state: RecordState, sender: Sender, tally: Tally) -> Decision:
+    root = root_of(mutation, tally)
     if state.deleted:
         return Accept(outcome=Outcome.APPLIED, reason=Reason.ALREADY_SO, root=root)
-    sight = Sight(sender.device, mutation.n, root, ledger.view.incarnation)
+    sight = Sight(sender.device, mutation.n, root, tally.view.incarnation)
     unseen = [name for name, w in state.fields.items() if name != DELETION and not has_seen(sight, w, None, w)]
     if unseen:
         writer = state.writer(unseen[0])
@@ -299,7 +299,7 @@ def _delete(mutation: Mutation, state: RecordState, sender: Sender, ledger: Ledg
         return Accept(
             outcome=Outcome.CONFLICT,
             reason=Reason.EDIT_AGAINST_DELETE,
-            changes=(ledger.conflict(mutation, sender, state, lost),),
+            changes=(tally.conflict(mutation, sender, state, lost),),
             root=root,
         )
-    return Accept(outcome=Outcome.APPLIED, changes=bury(mutation, sender, ledger, state), root=root)
+    return Accept(outcome=Outcome.APPLIED, changes=bury(mutation, sender, tally, state), root=root)

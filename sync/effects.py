@@ -34,12 +34,12 @@ ANSWERED = frozenset({"resulted", "confirmed", "cancelled"})  # a summons that i
 
 
 def settle_conflict(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
-    return settle(s.mutation, s.sender, s.ledger, merge)
+    return settle(s.mutation, s.sender, s.tally, merge)
 
 
 def _edited(s: Situation, record: RecordState, op: str, values: dict[str, Any]) -> Change:
     """Another record with fields set by the server as a consequence of this command."""
-    writer = Writer(s.ledger.view.incarnation, record.version[1] + 1, s.sender.device, s.mutation.n)
+    writer = Writer(s.tally.view.incarnation, record.version[1] + 1, s.sender.device, s.mutation.n)
     body = msgspec.json.encode(record.values | values)
     after = replace(record, version=writer.at, fields=written(record, values, writer), body=body)
     return Change(after=after, op=op, patch={"set": values})
@@ -59,23 +59,23 @@ def _with_step(s: Situation, record: RecordState, op: str, to: str, values: dict
 def summon(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
     """Every called department gets a summons of its own, with its clocks; nobody is called twice."""
     called, optional = list(merge.values.get("called") or []), list(merge.values.get("optional") or [])
-    places, county = s.ledger.view.places, s.ledger.view.county
+    places, county = s.tally.view.places, s.tally.view.county
     unknown = [unit for unit in (*called, *optional) if places.county_of(unit) != county]
     if unknown:
         return Refuse(reason=Reason.UNKNOWN_UNIT, detail={"units": unknown})
     made = [_summons(s, merge, unit, required=unit in called) for unit in dict.fromkeys((*called, *optional))]
-    set_in(merge, "blown_at", _iso(s.ledger.view.now))
+    set_in(merge, "blown_at", _iso(s.tally.view.now))
     set_in(merge, "feedback_owed", value=True)
     set_in(merge, "summons", {change.after.values["unit"]: summary_of(change.after.values) for change in made})
     return tuple(made)
 
 
 def _summons(s: Situation, merge: Merge, unit: UnitCode, *, required: bool) -> Change:
-    values, ledger, now = merge.values, s.ledger, s.ledger.view.now
-    rule = ledger.view.rules.at(ledger.view.county, RuleName.WHISTLE, now)
-    clocks = ledger.view.rules.body(ledger.view.county, WhistleRule, now) or WhistleRule()
+    values, tally, now = merge.values, s.tally, s.tally.view.now
+    rule = tally.view.rules.at(tally.view.county, RuleName.WHISTLE, now)
+    clocks = tally.view.rules.body(tally.view.county, WhistleRule, now) or WhistleRule()
     record = projection_id(s.state.id, unit)
-    ledger.is_missing(record)
+    tally.is_missing(record)
     body = Summons(
         unit=unit,
         whistle=s.state.id,
@@ -92,11 +92,11 @@ def _summons(s: Situation, merge: Merge, unit: UnitCode, *, required: bool) -> C
         result_due_at=_due(s, clocks.result),
         rule_version=rule.version if rule else None,
     )
-    return ledger.server_made(record, "summons", stream_name(unit, Audience.FIELD), body, s.mutation.n)
+    return tally.server_made(record, "summons", stream_name(unit, Audience.FIELD), body, s.mutation.n)
 
 
 def _due(s: Situation, clock: Duration | None) -> datetime | None:
-    view = s.ledger.view
+    view = s.tally.view
     return None if clock is None else view.rules.calendar(view.county, view.now).add(view.now, clock)
 
 
@@ -115,9 +115,9 @@ def summary_of(summons: dict[str, Any]) -> dict[str, Any]:
 def tell_whistle(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
     """The whistle shows how this summons stands; it is answered when every required one is."""
     whistle_id = RecordId(str(merge.values["whistle"]))
-    if s.ledger.is_missing(whistle_id):
+    if s.tally.is_missing(whistle_id):
         return Refuse(reason=Reason.RECORD_MISSING)
-    whistle = s.ledger.records.get(whistle_id)
+    whistle = s.tally.records.get(whistle_id)
     if whistle is None:
         return ()
     unit = str(merge.values["unit"])
@@ -144,9 +144,9 @@ def act_on_summons(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
     moved = [m for m in MOVED["summons"] if m.by == s.mutation.op]
     sources, to = {m.source for m in moved}, moved[0].to
     record = projection_id(s.state.id, unit)
-    if s.ledger.is_missing(record):
+    if s.tally.is_missing(record):
         return Refuse(reason=Reason.RECORD_MISSING, detail={"unit": unit})
-    summons = s.ledger.records.get(record)
+    summons = s.tally.records.get(record)
     if summons is None:
         return ()
     state = str(summons.values.get("state"))
@@ -164,14 +164,14 @@ def act_on_summons(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
 def reroute(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
     """A justified refusal: another department is called in the place of `args.unit`."""
     unit, to = str(s.mutation.args.get("unit", "")), str(s.mutation.args.get("to", ""))
-    if s.ledger.view.places.county_of(to) != s.ledger.view.county:
+    if s.tally.view.places.county_of(to) != s.tally.view.county:
         return Refuse(reason=Reason.UNKNOWN_UNIT, detail={"unit": to})
     if to in merge.values.get("summons", {}):
         return Refuse(reason=Reason.ALREADY_SO, detail={"unit": to})
     record = projection_id(s.state.id, unit)
-    if s.ledger.is_missing(record):
+    if s.tally.is_missing(record):
         return Refuse(reason=Reason.RECORD_MISSING, detail={"unit": unit})
-    summons = s.ledger.records.get(record)
+    summons = s.tally.records.get(record)
     if summons is None:
         return ()
     if summons.values.get("state") != "refused":
@@ -200,8 +200,8 @@ def withdraw_all(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
     news: dict[str, Any] = {}
     for unit, shown in merge.values.get("summons", {}).items():
         record = projection_id(s.state.id, unit)
-        s.ledger.is_missing(record)
-        summons = s.ledger.records.get(record)
+        s.tally.is_missing(record)
+        summons = s.tally.records.get(record)
         if summons is not None and shown.get("state") not in ANSWERED:
             change = _with_step(s, summons, s.mutation.op, "cancelled", {})
             changes.append(change)

@@ -8,27 +8,27 @@ from msgspec.structs import replace
 from contracts.ids import StreamName
 from contracts.kinds import KINDS
 from contracts.people import Audience
-from sync.ledger import Ledger
 from sync.places import is_secret, stream_name
 from sync.secrecy import audience_of
 from sync.state import RecordState
+from sync.tally import Tally
 
 
-def home_of(kind: str, body: msgspec.Struct, ledger: Ledger) -> StreamName:
-    """The stream of a new record. Its parent, if its kind has one, is in the ledger."""
+def home_of(kind: str, body: msgspec.Struct, tally: Tally) -> StreamName:
+    """The stream of a new record. Its parent, if its kind has one, is in the tally."""
     spec = KINDS[kind]
     if spec.parent is not None:
-        return ledger.records[getattr(body, spec.parent)].stream
-    return stream_name(getattr(body, "unit"), audience_of(kind, body, ledger))  # noqa: B009 - every kind without a parent has a unit
+        return tally.records[getattr(body, spec.parent)].stream
+    return stream_name(getattr(body, "unit"), audience_of(kind, body, tally))  # noqa: B009 - every kind without a parent has a unit
 
 
-def moved(record: RecordState, unit: str, ledger: Ledger) -> RecordState:
+def moved(record: RecordState, unit: str, tally: Tally) -> RecordState:
     """The record after its unit became `unit` (of a secret one only by disclosure); to another county it leaves by copy (storage/transfers.py)."""
     spec = KINDS[record.kind]
     if spec.parent is not None:  # a child goes where its parent goes, whatever a newer app may call `unit`
         return record
-    county = ledger.view.places.county_of(unit)
-    if county != ledger.view.county:
+    county = tally.view.places.county_of(unit)
+    if county != tally.view.county:
         return replace(record, deleted=True, moved_to=county)
     stays_secret = is_secret(record.stream) and not record.values.get("disclosed_at")
     return replace(record, stream=stream_name(unit, Audience.VISIT if stays_secret else spec.audience))

@@ -10,7 +10,7 @@ Every mutation is in one of a few situations, asked in this order:
     its record lives elsewhere   -> forwarded to the county it moved to
     otherwise                    -> sync/edit.py: create, edit, delete or command
 
-Decisions are collected in a `Ledger`, in which later mutations of the batch see the earlier ones. At the end the changed
+Decisions are collected in a `Tally`, in which later mutations of the batch see the earlier ones. At the end the changed
 records are placed into their streams. If something needed was not read, the answer is a `Lack` and nothing else: the
 caller reads it under lock and plans again.
 """
@@ -25,28 +25,28 @@ from contracts.mutation import CONTRACT_MAX, CONTRACT_MIN, CREATE, Mutation
 from contracts.outcomes import Outcome, Reason
 from sync.decision import Accept, Clone, Decision, Hold, Incoming, Lack, Refuse, Repeat, Sender, View
 from sync.edit import plan_write, root_of
-from sync.ledger import Ledger
 from sync.permission import LEAVE, Verdict, may, who_may
 from sync.places import unit_of
 from sync.planned import Plan
 from sync.projections import on_source, projected
 from sync.secrecy import kept_secret
+from sync.tally import Tally
 from sync.words import shape_fault, unit_wanted, word_fault
 
 
 def plan_push(batch: Sequence[Incoming], sender: Sender, view: View, said: dict[str, Any] | None = None) -> Plan | Lack:
     """Decide every mutation of one device in one county, in the order of their numbers. `said` goes into each detail."""
-    ledger = Ledger(sender, view)
+    tally = Tally(sender, view)
     for incoming in batch:
-        ledger.flag(said or {})
-        ledger.captured = incoming.captured
-        ledger.enter(incoming, plan_mutation(incoming, sender, ledger))
-    return ledger.closed()
+        tally.flag(said or {})
+        tally.captured = incoming.captured
+        tally.enter(incoming, plan_mutation(incoming, sender, tally))
+    return tally.closed()
 
 
-def plan_mutation(incoming: Incoming, sender: Sender, ledger: Ledger) -> Decision:
+def plan_mutation(incoming: Incoming, sender: Sender, tally: Tally) -> Decision:
     """What becomes of one mutation, given all that was decided before it."""
-    known = _known(incoming, sender, ledger)
+    known = _known(incoming, sender, tally)
     if known is not None:
         return known
     mutation = incoming.mutation
@@ -55,28 +55,28 @@ def plan_mutation(incoming: Incoming, sender: Sender, ledger: Ledger) -> Decisio
     if mutation is None:
         reason = Reason.TOO_LARGE if incoming.is_too_large else Reason.MALFORMED
         return Hold(outcome=Outcome.QUARANTINED, reason=reason, detail=_identity(incoming))
-    strange = _unintelligible(mutation, ledger)  # reads the body: a photo is announced also where it is held
+    strange = _unintelligible(mutation, tally)  # reads the body: a photo is announced also where it is held
     barred = None if incoming.released else _barred(mutation, sender)
     if barred is not None:
         return Hold(outcome=Outcome.QUARANTINED, reason=barred)
-    waits_for = ledger.waits_for(mutation)
+    waits_for = tally.waits_for(mutation)
     if waits_for is not None:
         return Hold(outcome=Outcome.DEFERRED, reason=Reason.WAITS_FOR, detail={"n": waits_for}, waits_for=waits_for)
-    refused = kept_secret(mutation, sender, ledger) or strange or _forbidden(incoming, mutation, sender, ledger)
+    refused = kept_secret(mutation, sender, tally) or strange or _forbidden(incoming, mutation, sender, tally)
     if refused is not None:
         return refused
-    meant = on_source(mutation, ledger)
+    meant = on_source(mutation, tally)
     if isinstance(meant, Hold):
         return meant
-    return projected(plan_write(meant, sender, ledger), mutation, sender, ledger)
+    return projected(plan_write(meant, sender, tally), mutation, sender, tally)
 
 
-def _known(incoming: Incoming, sender: Sender, ledger: Ledger) -> Decision | None:
+def _known(incoming: Incoming, sender: Sender, tally: Tally) -> Decision | None:
     mutation_id = incoming.mutation.id if incoming.mutation else incoming.envelope.id
-    known = ledger.view.known.get(incoming.n)
+    known = tally.view.known.get(incoming.n)
     if known is not None and not incoming.released:
         return Repeat(known) if known.id in (None, mutation_id) else Clone()
-    seen = ledger.seen.get(mutation_id) if mutation_id else None
+    seen = tally.seen.get(mutation_id) if mutation_id else None
     if seen is None or seen.outcome.is_held or (seen.device, seen.n) == (sender.device, incoming.n):
         return None
     # the same mutation under another number: a device that enrolled again, or a timer that ran twice
@@ -97,9 +97,9 @@ def _barred(mutation: Mutation, sender: Sender) -> Reason | None:
     return Reason.CONTRACT_TOO_NEW if mutation.contract > CONTRACT_MAX else None
 
 
-def _unintelligible(mutation: Mutation, ledger: Ledger) -> Hold | None:
+def _unintelligible(mutation: Mutation, tally: Tally) -> Hold | None:
     """Words this server does not know, or a body that is not of its kind."""
-    state = ledger.records.get(mutation.record)
+    state = tally.records.get(mutation.record)
     reason = word_fault(mutation)
     detail = None
     if reason is not None:
@@ -107,7 +107,7 @@ def _unintelligible(mutation: Mutation, ledger: Ledger) -> Hold | None:
     elif state is not None and state.kind != mutation.kind:
         reason = Reason.KIND_DIFFERS
     elif mutation.op == CREATE:
-        fault = ledger.body_fault(mutation)
+        fault = tally.body_fault(mutation)
         reason, detail = (Reason.MALFORMED, {"error": fault}) if fault else (None, None)
     elif state is None:
         reason = Reason.RECORD_MISSING
@@ -116,13 +116,13 @@ def _unintelligible(mutation: Mutation, ledger: Ledger) -> Hold | None:
     return None if reason is None else Hold(outcome=Outcome.QUARANTINED, reason=reason, detail=detail)
 
 
-def _forbidden(incoming: Incoming, mutation: Mutation, sender: Sender, ledger: Ledger) -> Decision | None:
+def _forbidden(incoming: Incoming, mutation: Mutation, sender: Sender, tally: Tally) -> Decision | None:
     """Every unit the mutation touches must be known, of this county, and within a duty at the time of capture."""
-    state = ledger.records.get(mutation.record)
-    wanted = unit_wanted(mutation, ledger)
+    state = tally.records.get(mutation.record)
+    wanted = unit_wanted(mutation, tally)
     if isinstance(wanted, Hold):
         return wanted
-    places, county = ledger.view.places, ledger.view.county
+    places, county = tally.view.places, tally.view.county
     if wanted is not None and places.county_of(wanted) is None:
         return Hold(outcome=Outcome.QUARANTINED, reason=Reason.UNKNOWN_UNIT, detail={"unit": wanted})
     if wanted is not None and state is None and places.county_of(wanted) != county:
@@ -131,29 +131,29 @@ def _forbidden(incoming: Incoming, mutation: Mutation, sender: Sender, ledger: L
         return None
     judged = unit_of(state.stream) if state is not None else wanted
     if incoming.released:
-        return _unanswered(incoming, mutation, sender, ledger, judged)
+        return _unanswered(incoming, mutation, sender, tally, judged)
     if judged is None:
         return Hold(outcome=Outcome.QUARANTINED, reason=Reason.UNKNOWN_UNIT)
-    match _judge(incoming, mutation, sender, ledger, judged):
+    match _judge(incoming, mutation, sender, tally, judged):
         case Verdict.NO_DUTY:
             return Hold(outcome=Outcome.QUARANTINED, reason=Reason.NO_DUTY, detail={"unit": judged})
         case Verdict.WRONG_ROLE:
             return Refuse(reason=Reason.NOT_YOUR_ROLE, detail={"op": mutation.op, "by": who_may(mutation.kind, mutation.op)})
         case Verdict.FLAGGED:
-            ledger.flag({"duty": "partial"})
+            tally.flag({"duty": "partial"})
         case Verdict.YES:
             pass
-    return _forbidden_leave(incoming, mutation, sender, ledger, judged, wanted)
+    return _forbidden_leave(incoming, mutation, sender, tally, judged, wanted)
 
 
-def _unanswered(incoming: Incoming, mutation: Mutation, sender: Sender, ledger: Ledger, unit: UnitCode | None) -> Hold | None:
+def _unanswered(incoming: Incoming, mutation: Mutation, sender: Sender, tally: Tally, unit: UnitCode | None) -> Hold | None:
     """A release makes up for a missing duty, not for a role: somebody's of the two must be one that may do this at all.
 
     Without a releaser it is late work that follows its record to another county, and was judged where it came from.
     """
     if not incoming.releaser:
         return None
-    covers = ledger.view.places.covers
+    covers = tally.view.places.covers
     own = {duty.role for duty in sender.duties}
     lent = {duty.role for duty in incoming.releaser if unit is None or covers(duty.unit, unit)}
     roles = who_may(mutation.kind, mutation.op)
@@ -163,13 +163,13 @@ def _unanswered(incoming: Incoming, mutation: Mutation, sender: Sender, ledger: 
 
 
 def _forbidden_leave(
-    incoming: Incoming, mutation: Mutation, sender: Sender, ledger: Ledger, judged: UnitCode, wanted: UnitCode | None
+    incoming: Incoming, mutation: Mutation, sender: Sender, tally: Tally, judged: UnitCode, wanted: UnitCode | None
 ) -> Hold | None:
     """Giving a record to another county is for the office; somebody else's edit that would do it waits on its desk."""
-    state, places = ledger.records.get(mutation.record), ledger.view.places
+    state, places = tally.records.get(mutation.record), tally.view.places
     if state is None or state.parent is not None or wanted is None:
         return None
-    if places.county_of(wanted) == (state.moved_to or ledger.view.county):
+    if places.county_of(wanted) == (state.moved_to or tally.view.county):
         return None
     if may(sender.duties, places, mutation.kind, LEAVE, judged, incoming.captured).is_yes:
         return None
@@ -177,15 +177,15 @@ def _forbidden_leave(
     return Hold(outcome=Outcome.QUARANTINED, reason=Reason.NOT_YOUR_ROLE, detail={"unit": wanted, "by": by})
 
 
-def _judge(incoming: Incoming, mutation: Mutation, sender: Sender, ledger: Ledger, unit: UnitCode) -> Verdict:
+def _judge(incoming: Incoming, mutation: Mutation, sender: Sender, tally: Tally, unit: UnitCode) -> Verdict:
     """By the duties for the record's unit, or for the one where its author last saw it: it may have been moved meanwhile."""
-    places, when = ledger.view.places, incoming.captured
+    places, when = tally.view.places, incoming.captured
     verdict = may(sender.duties, places, mutation.kind, mutation.op, unit, when)
     if verdict is not Verdict.NO_DUTY:
         return verdict
-    root = root_of(mutation, ledger)
-    for home in ledger.earlier_homes(mutation):
+    root = root_of(mutation, tally)
+    for home in tally.earlier_homes(mutation):
         if root <= home.last and may(sender.duties, places, mutation.kind, mutation.op, unit_of(home.stream), when).is_yes:
-            ledger.flag({"moved_to": unit})
+            tally.flag({"moved_to": unit})
             return Verdict.YES
     return verdict

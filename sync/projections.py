@@ -22,31 +22,31 @@ from contracts.outcomes import Outcome, Reason
 from contracts.people import Audience
 from sync.consequences import follow
 from sync.decision import Accept, Change, Decision, Hold, Sender
-from sync.ledger import Ledger
 from sync.machines import PROJECTED
 from sync.places import stream_name, unit_of
 from sync.retention import is_archived
 from sync.state import DELETION, EVERY_OTHER, RecordState, Writer
+from sync.tally import Tally
 
 
-def on_source(mutation: Mutation, ledger: Ledger) -> Mutation | Hold:
+def on_source(mutation: Mutation, tally: Tally) -> Mutation | Hold:
     """A command on a projection is planned on its source, which is read if it was not; held where there is none."""
     kind = PROJECTED.get(mutation.kind)
-    state = ledger.records.get(mutation.record)
+    state = tally.records.get(mutation.record)
     field = KINDS[mutation.kind].projects
     if kind is None or field is None or state is None:
         return mutation
     source = RecordId(state.values[field])
-    if ledger.is_missing(source) or source not in ledger.records:
+    if tally.is_missing(source) or source not in tally.records:
         return Hold(outcome=Outcome.QUARANTINED, reason=Reason.RECORD_MISSING)
     return msgspec.structs.replace(mutation, kind=kind, record=source)
 
 
-def projected(decision: Decision, mutation: Mutation, sender: Sender, ledger: Ledger) -> Decision:
+def projected(decision: Decision, mutation: Mutation, sender: Sender, tally: Tally) -> Decision:
     """The decision with what it changes in other streams."""
     if not isinstance(decision, Accept) or not decision.changes:
         return decision
-    writer = Writing(mutation, sender, ledger, {change.after.id: change.after for change in decision.changes})
+    writer = Writing(mutation, sender, tally, {change.after.id: change.after for change in decision.changes})
     more: list[Change] = []
     for state in list(writer.now.values()):
         if state.kind == "problem":
@@ -66,26 +66,26 @@ def units_of(values: dict[str, Any]) -> dict[UnitCode, str]:
 class Writing:
     """Projections of one accepted mutation. `now`: the records as the mutation leaves them."""
 
-    def __init__(self, mutation: Mutation, sender: Sender, ledger: Ledger, now: dict[RecordId, RecordState]) -> None:
+    def __init__(self, mutation: Mutation, sender: Sender, tally: Tally, now: dict[RecordId, RecordState]) -> None:
         self.mutation = mutation
         self.sender = sender
         self.n = mutation.n
         self.device = sender.device
-        self.ledger = ledger
+        self.tally = tally
         self.now = now
 
     def _at(self, record: RecordId) -> RecordState | None:
-        return self.now.get(record) or self.ledger.records.get(record)
+        return self.now.get(record) or self.tally.records.get(record)
 
     def assignments(self, problem: RecordState) -> Iterable[Change]:
         """The problem as each unit sees it now; gone for units that have nothing more to do with it."""
-        before = self.ledger.records.get(problem.id)
+        before = self.tally.records.get(problem.id)
         was = units_of(before.values) if before else {}
         gone = problem.deleted or is_archived(problem)
         wanted = {} if gone else self._in_county(units_of(problem.values))
         for unit, part in wanted.items():
             record = projection_id(problem.id, unit)
-            is_new = self.ledger.is_missing(record)
+            is_new = self.tally.is_missing(record)
             before_it = self._at(record)
             shown_again = self._assignment(problem, unit, part)
             yield shown_again
@@ -95,8 +95,8 @@ class Writing:
                 yield from self._photos_to(problem.id, record, stream_name(unit, Audience.FIELD))
         for unit in was.keys() - wanted.keys():
             record = projection_id(problem.id, unit)
-            self.ledger.is_missing(record)
-            self.ledger.need_family(record)
+            self.tally.is_missing(record)
+            self.tally.need_family(record)
             shown = self._at(record)
             if shown is not None and not shown.deleted:
                 withdrawn = self._withdrawn(shown, problem)
@@ -105,14 +105,14 @@ class Writing:
 
     def _followers(self, assignment: RecordState) -> Iterable[Change]:
         """Its photos go and come back with it; beside the problem they stay."""
-        self.ledger.need_family(assignment.id)
-        for change in follow(self.mutation, self.sender, self.ledger, assignment):
+        self.tally.need_family(assignment.id)
+        for change in follow(self.mutation, self.sender, self.tally, assignment):
             self.now[change.after.id] = change.after
             yield change
 
     def _in_county(self, units: dict[UnitCode, str]) -> dict[UnitCode, str]:
-        county = self.ledger.view.county
-        return {unit: part for unit, part in units.items() if self.ledger.view.places.county_of(unit) == county}
+        county = self.tally.view.county
+        return {unit: part for unit, part in units.items() if self.tally.view.places.county_of(unit) == county}
 
     def _assignment(self, problem: RecordState, unit: UnitCode, part: str) -> Change:
         values = problem.values
@@ -154,7 +154,7 @@ class Writing:
         source = parent
         if parent.kind == "assignment":
             found = RecordId(parent.values["problem"])
-            self.ledger.is_missing(found)
+            self.tally.is_missing(found)
             known = self._at(found)
             if known is None:
                 return
@@ -168,8 +168,8 @@ class Writing:
 
     def _photos_to(self, source: RecordId, parent: RecordId, stream: str) -> Iterable[Change]:
         """Photos the problem has already, for a unit that sees it for the first time."""
-        self.ledger.need_family(source)
-        for photo in sorted(self.ledger.records.values(), key=lambda r: r.id):
+        self.tally.need_family(source)
+        for photo in sorted(self.tally.records.values(), key=lambda r: r.id):
             if photo.parent == source and photo.kind == "photo" and not photo.deleted:
                 yield from self._mirror(photo, parent, stream)
 
@@ -179,11 +179,11 @@ class Writing:
         if taken is not None and taken.parent == parent:
             return  # it was taken there
         record = projection_id(RecordId(origin), str(parent))
-        if record == photo.id or not self.ledger.is_missing(record) or record in self.now:
+        if record == photo.id or not self.tally.is_missing(record) or record in self.now:
             return
         values = photo.values | {"parent": str(parent), "mirror_of": origin}
         body = msgspec.convert(values, Photo, strict=False)
-        version = (self.ledger.view.incarnation, 1)
+        version = (self.tally.view.incarnation, 1)
         after = RecordState(
             id=record,
             kind="photo",

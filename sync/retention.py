@@ -19,9 +19,9 @@ from contracts.outcomes import Outcome, Reason
 from contracts.people import Audience
 from sync.consequences import consequences_of, follow
 from sync.decision import Accept, Change, Decision, Refuse, Sender
-from sync.ledger import Ledger
 from sync.places import stream_name, unit_of
 from sync.state import RecordState, Writer
+from sync.tally import Tally
 
 
 class Closed(msgspec.Struct, frozen=True):
@@ -62,7 +62,7 @@ def may_archive(stream: StreamName) -> bool:
     return not stream.endswith(tuple(f".{audience.value}" for audience in NARROW))
 
 
-def plan_archive(mutation: Mutation, state: RecordState, sender: Sender, ledger: Ledger) -> Decision:
+def plan_archive(mutation: Mutation, state: RecordState, sender: Sender, tally: Tally) -> Decision:
     """Into the archive, with its children, unless somebody wrote it since the server looked at it."""
     if not sender.is_system:
         return Refuse(reason=Reason.NOT_YOUR_ROLE)
@@ -73,27 +73,27 @@ def plan_archive(mutation: Mutation, state: RecordState, sender: Sender, ledger:
     if mutation.base != state.version or state.kind not in CLOSED:
         return Refuse(reason=Reason.NOT_ALLOWED_NOW)
     after = replace(
-        state, stream=stream_name(unit_of(state.stream), Audience.ARCHIVE), version=(ledger.view.incarnation, state.version[1] + 1)
+        state, stream=stream_name(unit_of(state.stream), Audience.ARCHIVE), version=(tally.view.incarnation, state.version[1] + 1)
     )
     change = Change(after=after, op=ARCHIVE, patch={})
     return Accept(
-        outcome=Outcome.APPLIED, changes=(change, *consequences_of(mutation, sender, ledger, state, after, ())), root=state.version
+        outcome=Outcome.APPLIED, changes=(change, *consequences_of(mutation, sender, tally, state, after, ())), root=state.version
     )
 
 
-def come_home(after: RecordState, mutation: Mutation, sender: Sender, ledger: Ledger) -> tuple[RecordState, tuple[Change, ...]]:
+def come_home(after: RecordState, mutation: Mutation, sender: Sender, tally: Tally) -> tuple[RecordState, tuple[Change, ...]]:
     """A person writes an archived record: it is back in its home stream. A child brings its parent and siblings along."""
     if sender.is_system or not is_archived(after):
         return after, ()
     unit = unit_of(after.stream)
     if after.parent is None:
         return replace(after, stream=stream_name(unit, KINDS[after.kind].audience)), ()
-    parent = ledger.records.get(after.parent)
+    parent = tally.records.get(after.parent)
     if parent is None:
-        ledger.is_missing(after.parent)  # not read yet: it is, and planning begins again
+        tally.is_missing(after.parent)  # not read yet: it is, and planning begins again
         return after, ()
-    ledger.need_family(parent.id)
-    writer = Writer(ledger.view.incarnation, parent.version[1] + 1, sender.device, mutation.n)
+    tally.need_family(parent.id)
+    writer = Writer(tally.view.incarnation, parent.version[1] + 1, sender.device, mutation.n)
     home = replace(parent, stream=stream_name(unit, KINDS[parent.kind].audience), version=writer.at)
-    siblings = [change for change in follow(mutation, sender, ledger, home) if change.after.id != after.id]
+    siblings = [change for change in follow(mutation, sender, tally, home) if change.after.id != after.id]
     return replace(after, stream=home.stream), (Change(after=home, op="recall", patch={}), *siblings)

@@ -27,56 +27,56 @@ from sync.scope import AUDIENCES
 from sync.state import RecordState, Writer
 
 if TYPE_CHECKING:
-    from sync.ledger import Ledger
+    from sync.tally import Tally
 
 # Who may send visitors. A township's own 暗查 is an ordinary inspection with a mode: nobody above it is to be kept in the dark.
 SENDING: Final = frozenset({Level.CITY, Level.COUNTY, Level.ZONE, Level.DEPARTMENT, Level.TEAM})
 VISITING: Final = frozenset(role for role, audiences in AUDIENCES.items() if Audience.VISIT in audiences)
 
 
-def is_meant_secret(kind: str, body: Any, ledger: Ledger) -> bool:
+def is_meant_secret(kind: str, body: Any, tally: Tally) -> bool:
     """Whether a new record belongs to an unannounced visit: it says so, its task is one, or a visitor's mode of inspection is."""
     if kind not in ("task", "inspection", "problem"):
         return False
     if getattr(body, "secret", False):
         return True
-    if ledger.sender.is_system:
+    if tally.sender.is_system:
         return False
-    task = _task_of(body, ledger)
+    task = _task_of(body, tally)
     if task is not None and is_secret(task.stream):
         return True
-    return getattr(body, "visit_mode", None) in SECRET_MODES and _sends(ledger.sender)
+    return getattr(body, "visit_mode", None) in SECRET_MODES and _sends(tally.sender)
 
 
-def _task_of(body: Any, ledger: Ledger) -> RecordState | None:
+def _task_of(body: Any, tally: Tally) -> RecordState | None:
     task = getattr(body, "task", None)
-    if task is None or ledger.is_missing(task):
+    if task is None or tally.is_missing(task):
         return None
-    return ledger.records.get(task)
+    return tally.records.get(task)
 
 
 def _sends(sender: Sender) -> bool:
     return any(duty.role in VISITING for duty in sender.duties)
 
 
-def audience_of(kind: str, body: Any, ledger: Ledger) -> Audience:
+def audience_of(kind: str, body: Any, tally: Tally) -> Audience:
     """Where a new record without a parent lives."""
-    return Audience.VISIT if is_meant_secret(kind, body, ledger) else KINDS[kind].audience
+    return Audience.VISIT if is_meant_secret(kind, body, tally) else KINDS[kind].audience
 
 
-def kept_secret(mutation: Mutation, sender: Sender, ledger: Ledger) -> Hold | Refuse | None:
+def kept_secret(mutation: Mutation, sender: Sender, tally: Tally) -> Hold | Refuse | None:
     """What a secret does not let happen. For whoever may not know of it, a secret record does not exist."""
     if sender.is_system:
         return None
-    places, body = ledger.view.places, ledger.bodies.get(mutation.id)
+    places, body = tally.view.places, tally.bodies.get(mutation.id)
     parent = getattr(body, KINDS[mutation.kind].parent or "", None) if mutation.kind in KINDS else None
     for record, reason in ((mutation.record, Reason.RECORD_MISSING), (parent, Reason.PARENT_MISSING)):
-        state = ledger.records.get(record) if record is not None else None
+        state = tally.records.get(record) if record is not None else None
         if state is not None and is_hidden(state, sender.duties, places):
             return Hold(outcome=Outcome.QUARANTINED, reason=reason)
-    state = ledger.records.get(mutation.record)
+    state = tally.records.get(mutation.record)
     if state is None:
-        return _misplaced(mutation, body, sender, ledger)
+        return _misplaced(mutation, body, sender, tally)
     unit = mutation.fields.get("unit")
     if is_secret(state.stream) and unit is not None and unit[1] != unit_of(state.stream):
         return Refuse(reason=Reason.READ_ONLY_FIELD, detail={"fields": ["unit"]})  # that would be telling: disclosure is a command
@@ -89,50 +89,50 @@ def is_hidden(state: RecordState, duties: Iterable[Duty], places: Places) -> boo
     return is_secret(state.stream) and not any(duty.role in VISITING and places.covers(duty.unit, unit) for duty in duties)
 
 
-def _misplaced(mutation: Mutation, body: Any, sender: Sender, ledger: Ledger) -> Hold | None:
+def _misplaced(mutation: Mutation, body: Any, sender: Sender, tally: Tally) -> Hold | None:
     """A secret lives with whoever sends: in another county, or with a township, it would be in the wrong hands."""
-    if mutation.op != CREATE or body is None or not is_meant_secret(mutation.kind, body, ledger):
+    if mutation.op != CREATE or body is None or not is_meant_secret(mutation.kind, body, tally):
         return None
-    places = ledger.view.places
+    places = tally.view.places
     unit = places.units.get(str(getattr(body, "unit", "")))
-    if unit is not None and unit.level in SENDING and unit.county == ledger.view.county:
+    if unit is not None and unit.level in SENDING and unit.county == tally.view.county:
         mine = [d for d in sender.duties if d.role in VISITING and places.county_of(d.unit) == unit.county]
         if any(places.covers(d.unit, unit.code) for d in mine):
             return None
     return Hold(outcome=Outcome.QUARANTINED, reason=Reason.NO_DUTY)
 
 
-def secret_desk(mutation: Mutation | None, ledger: Ledger) -> UnitCode | None:
+def secret_desk(mutation: Mutation | None, tally: Tally) -> UnitCode | None:
     """Where held work of a visit waits: with whoever sends, wherever it was pushed to. None: it is no such work.
 
     What cannot be read at all may be such work, if it comes from a visitor who has nothing else to do in this county.
     """
-    sender, places = ledger.sender, ledger.view.places
-    body = ledger.bodies.get(mutation.id) if mutation else None
+    sender, places = tally.sender, tally.view.places
+    body = tally.bodies.get(mutation.id) if mutation else None
     if sender.is_system or not _sends(sender):
         return None
     own = [duty.unit for duty in sender.duties if duty.role in VISITING]
     if mutation is None or body is None:
-        may_be_secret = all(places.county_of(unit) != ledger.view.county for unit in own)
+        may_be_secret = all(places.county_of(unit) != tally.view.county for unit in own)
     else:
-        may_be_secret = is_meant_secret(mutation.kind, body, ledger)
+        may_be_secret = is_meant_secret(mutation.kind, body, tally)
     return places.desk_of(own[0]) if may_be_secret else None
 
 
-def noted_on_task(mutation: Mutation, sender: Sender, ledger: Ledger, inspection: RecordState) -> tuple[Change, ...]:
+def noted_on_task(mutation: Mutation, sender: Sender, tally: Tally, inspection: RecordState) -> tuple[Change, ...]:
     """An unannounced visit knows what was found on it, so that it can be disclosed as one."""
     text = inspection.values.get("task")
     if not is_secret(inspection.stream) or text is None:
         return ()
     record = RecordId(str(text))
-    if ledger.is_missing(record):
+    if tally.is_missing(record):
         return ()
-    task = ledger.records.get(record)
+    task = tally.records.get(record)
     if task is None or task.kind != "task":
         return ()
     values = task.values
     found = [*values.get("inspections", []), str(inspection.id)]
-    writer = Writer(ledger.view.incarnation, task.version[1] + 1, sender.device, mutation.n)
+    writer = Writer(tally.view.incarnation, task.version[1] + 1, sender.device, mutation.n)
     body = msgspec.json.encode(values | {"inspections": found})
     after = replace(task, version=writer.at, fields=written(task, ("inspections",), writer), body=body)
     return (Change(after=after, op="note", patch={"set": {"inspections": found}}),)

@@ -18,7 +18,7 @@ from sync.merge import MAP_SEPARATOR
 from sync.places import unit_of
 
 if TYPE_CHECKING:
-    from sync.ledger import Ledger
+    from sync.tally import Tally
 
 
 @cache
@@ -89,18 +89,18 @@ def shape_fault(mutation: Mutation) -> str | None:
     return None
 
 
-def unit_wanted(mutation: Mutation, ledger: Ledger) -> UnitCode | Hold | None:
+def unit_wanted(mutation: Mutation, tally: Tally) -> UnitCode | Hold | None:
     """The unit this mutation gives its record; None: it says nothing about it. Children take their parent's."""
     if mutation.op != CREATE:
         if KINDS[mutation.kind].parent is not None:
             return None
         new = mutation.fields.get("unit", (None, None))[1]
         return str(new) if new is not None else None
-    kind, body = KINDS[mutation.kind], ledger.bodies[mutation.id]
+    kind, body = KINDS[mutation.kind], tally.bodies[mutation.id]
     if kind.parent is None:
         unit: UnitCode | None = getattr(body, "unit", None)
         return unit
-    parent = ledger.records.get(getattr(body, kind.parent))
+    parent = tally.records.get(getattr(body, kind.parent))
     if parent is None:
         return Hold(outcome=Outcome.QUARANTINED, reason=Reason.PARENT_MISSING)
     return unit_of(parent.stream)

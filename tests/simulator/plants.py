@@ -25,10 +25,10 @@ import sync.carrying_out
 import sync.consequences
 import sync.edit
 import sync.intake
-import sync.ledger
 import sync.merge
 import sync.plan
 import sync.projections
+import sync.tally
 from contracts.digest import MODULUS, record_crc
 from sync.clock import Interval
 
@@ -151,7 +151,7 @@ def _placed(garden: Garden, change: Callable[[Any, Any], Any]) -> None:
 
         return placed
 
-    garden.replace(sync.ledger, "place", changed)
+    garden.replace(sync.tally, "place", changed)
 
 
 def _dropped_marker(garden: Garden, _now: Now) -> None:
@@ -245,7 +245,7 @@ def _position_mixed(garden: Garden, _now: Now) -> None:
 
 def _conflict_overwritten(garden: Garden, _now: Now) -> None:
     """One conflict per record and field: the second losing value takes the place of the first."""
-    garden.replace(sync.ledger, "conflict_id", lambda conflict_id: lambda _mutation, field: conflict_id(_NOBODY, field))
+    garden.replace(sync.tally, "conflict_id", lambda conflict_id: lambda _mutation, field: conflict_id(_NOBODY, field))
 
 
 _NOBODY = "00000000-0000-0000-0000-000000000000"
@@ -260,27 +260,27 @@ def _deletion_beats_edit(garden: Garden, _now: Now) -> None:
 
 def _closed(garden: Garden, change: Callable[[Any, Any], Any]) -> None:
     def changed(closed: Any) -> Any:
-        def finished(ledger: Any) -> Any:
-            plan = closed(ledger)
-            return change(plan, ledger) if hasattr(plan, "entries") else plan
+        def finished(tally: Any) -> Any:
+            plan = closed(tally)
+            return change(plan, tally) if hasattr(plan, "entries") else plan
 
         return finished
 
-    garden.replace(sync.ledger.Ledger, "closed", changed)
+    garden.replace(sync.tally.Tally, "closed", changed)
 
 
 def _repeat_applied_again(garden: Garden, _now: Now) -> None:
     """Known numbers are planned again; the journal keeps the first row."""
     garden.replace(sync.plan, "_known", lambda _known: lambda *_args: None)
-    _closed(garden, lambda plan, ledger: msgspec.structs.replace(plan, entries=[e for e in plan.entries if e.n not in ledger.view.known]))
+    _closed(garden, lambda plan, tally: msgspec.structs.replace(plan, entries=[e for e in plan.entries if e.n not in tally.view.known]))
 
 
 def _desk_forgotten(garden: Garden, _now: Now) -> None:
-    _closed(garden, lambda plan, _ledger: msgspec.structs.replace(plan, held=[]))
+    _closed(garden, lambda plan, _tally: msgspec.structs.replace(plan, held=[]))
 
 
 def _dependents_applied(garden: Garden, _now: Now) -> None:
-    garden.replace(sync.ledger.Ledger, "waits_for", lambda _waits_for: lambda _ledger, _mutation: None)
+    garden.replace(sync.tally.Tally, "waits_for", lambda _waits_for: lambda _tally, _mutation: None)
 
 
 def _duty_judged_at_receipt(garden: Garden, now: Now) -> None:
@@ -312,7 +312,7 @@ def _assignment_not_rewritten(garden: Garden, _now: Now) -> None:
 
     def once(assignments: Any) -> Any:
         def shown(writing: Any, problem: Any) -> Any:
-            before = writing.ledger.records.get(problem.id)
+            before = writing.tally.records.get(problem.id)
             same = before is not None and before.values.get("leads") == problem.values.get("leads")
             return () if same else assignments(writing, problem)
 

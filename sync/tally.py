@@ -31,9 +31,10 @@ from sync.decision import (
     View,
 )
 from sync.heads import place
+from sync.journal import Journal
 from sync.merge import Lost
 from sync.places import device_stream, is_secret, stream_name, unit_of
-from sync.planned import Announced, Entry, HeldRow, Plan
+from sync.planned import Announced, HeldRow, Plan
 from sync.secrecy import is_hidden, secret_desk
 from sync.state import DELETION, EVERY_OTHER, RecordState, Writer
 from sync.transfers import Transfer, late, leaving
@@ -42,7 +43,7 @@ from sync.words import body_of
 TITLE_FIELDS = ("title", "name", "subject", "slug", "caption")
 
 
-class Ledger:
+class Tally:
     """The working state of one batch. `records`, `seen` and `held` grow as decisions are entered."""
 
     def __init__(self, sender: Sender, view: View) -> None:
@@ -58,9 +59,8 @@ class Ledger:
         self._lacking_records: set[RecordId] = set()
         self._lacking_families: set[RecordId] = set()
         self._lacking_homes: set[RecordId] = set()
-        self._entry_count: dict[int, int] = {}
         self._outcomes: list[MutationOutcome] = []
-        self._entries: list[Entry] = []
+        self.journal = Journal()
         self._held_rows: list[HeldRow] = []
         self._announced: list[Announced] = []
         self._clones: list[Incoming] = []
@@ -184,7 +184,7 @@ class Ledger:
                 self._hold(incoming, msgspec.structs.replace(decision, detail=_both(decision.detail, flags)))
             case Refuse(reason=reason, detail=detail):
                 both = _both(detail, flags)
-                self._journal(incoming, Outcome.REJECTED, reason, both, self.root_seen(incoming))
+                self._write(incoming, Outcome.REJECTED, reason, both, self.root_seen(incoming))
                 self._tell_end(incoming, Outcome.REJECTED, reason, both)
                 self._answer(incoming, Outcome.REJECTED, reason, both)
             case Accept():
@@ -205,11 +205,11 @@ class Ledger:
         own = accept.changes[0] if accept.changes else None
         named = incoming.mutation.record if incoming.mutation else None
         mine = own if own is not None and own.after.id == named else None
-        self._journal(incoming, accept.outcome, accept.reason, detail, accept.root, mine)
+        self._write(incoming, accept.outcome, accept.reason, detail, accept.root, mine)
         for change in accept.changes:
             self._take(change)
             if change is not mine:
-                self._consequence(incoming, change)
+                self.journal.consequence(incoming, change)
         self._tell_end(incoming, accept.outcome, accept.reason, detail)
         self._answer(incoming, accept.outcome, accept.reason, detail, mine)
 
@@ -221,7 +221,7 @@ class Ledger:
         record = incoming.mutation.record if incoming.mutation else incoming.envelope.record
         told = self.told(incoming.n, outcome, reason, mutation_id, record, detail, final=True, again=True)
         self._take(told)
-        self._consequence(incoming, told)
+        self.journal.consequence(incoming, told)
 
     def _take(self, change: Change) -> None:
         self.records[change.after.id] = change.after
@@ -234,7 +234,7 @@ class Ledger:
         mutation = incoming.mutation
         record = mutation.record if mutation else incoming.envelope.record
         mutation_id = mutation.id if mutation else incoming.envelope.id
-        self._journal(incoming, hold.outcome, hold.reason, hold.detail, self.root_seen(incoming))
+        self._write(incoming, hold.outcome, hold.reason, hold.detail, self.root_seen(incoming))
         self._held_rows.append(
             HeldRow(
                 n=incoming.n,
@@ -251,7 +251,7 @@ class Ledger:
         self.held.append(HeldMutation(n=incoming.n, record=record, mutation=mutation_id))
         told = self.told(incoming.n, hold.outcome, hold.reason, mutation_id, record, hold.detail, final=False, again=incoming.entry > 0)
         self._take(told)
-        self._consequence(incoming, told)
+        self.journal.consequence(incoming, told)
         self._answer(incoming, hold.outcome, hold.reason, hold.detail)
 
     def told(
@@ -300,7 +300,7 @@ class Ledger:
         if mutation is not None and isinstance(body, Photo):
             self._announced.append(Announced(n=incoming.n, photo=mutation.record, body=body))
 
-    def _journal(
+    def _write(
         self,
         incoming: Incoming,
         outcome: Outcome,
@@ -309,50 +309,11 @@ class Ledger:
         root: Version,
         change: Change | None = None,
     ) -> None:
-        mutation = incoming.mutation
-        mutation_id = mutation.id if mutation else incoming.envelope.id
+        """Into the journal; from here on the mutation is known."""
+        mutation_id = incoming.mutation.id if incoming.mutation else incoming.envelope.id
         if mutation_id is not None and mutation_id not in self.seen:
             self.seen[mutation_id] = Seen(device=self.sender.device, n=incoming.n, root=root, outcome=outcome)
-        self._entries.append(
-            Entry(
-                n=incoming.n,
-                entry=self._next_entry(incoming),
-                what="decision" if incoming.entry else "mutation",
-                op=mutation.op if mutation else None,
-                kind=mutation.kind if mutation else incoming.envelope.kind,
-                mutation=mutation_id,
-                record=mutation.record if mutation else incoming.envelope.record,
-                captured=incoming.captured,
-                outcome=outcome,
-                reason=reason,
-                detail=detail,
-                root=root,
-                after=change.after if change else None,
-                patch=change.patch if change else None,
-                raw=None if incoming.entry else incoming.raw,
-            )
-        )
-
-    def _next_entry(self, incoming: Incoming) -> int:
-        entry = self._entry_count.get(incoming.n, incoming.entry)
-        self._entry_count[incoming.n] = entry + 1
-        return entry
-
-    def _consequence(self, incoming: Incoming, change: Change) -> None:
-        self._entries.append(
-            Entry(
-                n=incoming.n,
-                entry=self._next_entry(incoming),
-                what="consequence",
-                op=change.op,
-                kind=change.after.kind,
-                record=change.after.id,
-                outcome=Outcome.APPLIED,
-                reason=Reason.OK,
-                after=change.after,
-                patch=change.patch,
-            )
-        )
+        self.journal.decision(incoming, outcome, reason, detail, root, change)
 
     def _answer(
         self, incoming: Incoming, outcome: Outcome, reason: Reason, detail: dict[str, Any] | None, own: Change | None = None
@@ -387,7 +348,7 @@ class Ledger:
         placed = place(changed, self.view.heads)
         return Plan(
             outcomes=self._outcomes,
-            entries=self._entries,
+            entries=self.journal.entries,
             records=placed.records,
             markers=placed.markers,
             heads=placed.heads,
