@@ -14,6 +14,7 @@ from contracts.people import Audience
 Text = Annotated[str, Meta(max_length=4000)]
 ShortText = Annotated[str, Meta(max_length=200)]
 Code = Annotated[str, Meta(max_length=80, pattern=r"^[0-9A-Za-z_.:-]+$")]
+Moment = Annotated[datetime, Meta(tz=True)]  # a time of day without its zone is no moment
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 
 

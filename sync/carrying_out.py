@@ -226,6 +226,11 @@ def of_city_or_county(situation: Situation, _values: dict[str, Any]) -> bool:
     return unit is not None and unit.level in (Level.CITY, Level.COUNTY, Level.ZONE)
 
 
+def answered_if_it_says_so(situation: Situation, values: dict[str, Any]) -> bool:
+    """A letter is lifted as answered only while its answer stands."""
+    return values.get("lifted_because") != "answered" or state_now(situation.state.kind, values) == "answered"
+
+
 def days_in_order(situation: Situation, values: dict[str, Any]) -> bool:
     del situation
     return str(values.get("starts_on")) <= str(values.get("ends_on"))
@@ -249,6 +254,7 @@ GUARDS: dict[str, Callable[[Situation, dict[str, Any]], bool]] = {
     "addressed": addressed,
     "terms_hold": terms_hold,
     "of_city_or_county": of_city_or_county,
+    "answered_if_it_says_so": answered_if_it_says_so,
     "days_in_order": days_in_order,
 }
 

@@ -21,6 +21,7 @@ from sync.consequences import bury, consequences_of
 from sync.decision import Accept, Change, Decision, Hold, Refuse, Sender
 from sync.effects import EFFECTS
 from sync.homes import home_of, moved
+from sync.letters import issued_now
 from sync.machines import BACK, Transition, allowed_from, transition_of
 from sync.merge import Lost, Merge, Sight, has_seen, merge_fields, policy_of, spread, written
 from sync.places import is_secret
@@ -75,25 +76,31 @@ def _create(mutation: Mutation, sender: Sender, tally: Tally) -> Decision:
             return Refuse(reason=Reason.READ_ONLY_FIELD, detail={"fields": guarded})
     writer = _writer(mutation, sender, tally, None)
     parent = getattr(body, kind.parent) if kind.parent else None
+    whole = _with(bytes(mutation.body), issued_now(mutation, sender, tally))  # type: ignore[arg-type]
     state = RecordState(
         id=mutation.record,
         kind=mutation.kind,
         stream=home_of(mutation.kind, body, tally),
         version=writer.at,
         fields={EVERY_OTHER: writer},
-        body=_one_line(bytes(mutation.body)),  # type: ignore[arg-type]
+        body=whole or _one_line(bytes(mutation.body)),  # type: ignore[arg-type]
         parent=parent,
     )
     gone = _gone_parent(parent, tally)
     if gone is not None:
         return _forwarded(state, gone, root_of(mutation, tally))
     state, recalled = come_home(state, mutation, sender, tally)
-    change = Change(after=state, op=CREATE, patch=None)
+    change = Change(after=state, op=CREATE, patch={"body": state.values} if whole else None)
     revived = _revive_parent(mutation, sender, tally, parent)
     more = consequences_of(mutation, sender, tally, None, state, ())
     outcome = Outcome.CONFLICT if revived else Outcome.APPLIED
     reason = Reason.EDIT_AGAINST_DELETE if revived else Reason.OK
     return Accept(outcome=outcome, reason=reason, changes=(change, *revived, *recalled, *more), root=root_of(mutation, tally))
+
+
+def _with(raw: bytes, added: dict[str, Any]) -> bytes | None:
+    """The body with what the server adds to it; None where it adds nothing."""
+    return msgspec.json.encode(msgspec.json.decode(raw) | added) if added else None
 
 
 def _one_line(raw: bytes) -> bytes:

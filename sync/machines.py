@@ -237,7 +237,16 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
         _t("supervision.answer", "issued acknowledged", "answered", sets="answer", needs="answer"),
         _t("supervision.reject_answer", "answered", "acknowledged", needs="reason"),
         # answered and accepted, or overturned by evidence that came late: lifted with that reason, never erased
-        _t("supervision.lift", "issued acknowledged answered", "lifted", sets="lifted_because", needs="lifted_because"),
+        # (sync/letters.py: by the side that issued it, and not by who answered)
+        _t(
+            "supervision.lift",
+            "issued acknowledged answered",
+            "lifted",
+            sets="lifted_because",
+            needs="lifted_because",
+            choices={"lifted_because": "answered closed mistaken overturned"},
+            guards="answered_if_it_says_so",
+        ),
         _t("supervision.comment", ANY, None),
     ),
     "transfer": (

@@ -25,6 +25,7 @@ from contracts.mutation import CONTRACT_MAX, CONTRACT_MIN, CREATE, Mutation
 from contracts.outcomes import Outcome, Reason
 from sync.decision import Accept, Clone, Decision, Hold, Incoming, Lack, Refuse, Repeat, Sender, View
 from sync.edit import plan_write, root_of
+from sync.letters import wrong_side
 from sync.permission import LEAVE, Verdict, may, who_may
 from sync.places import unit_of
 from sync.planned import Plan
@@ -63,6 +64,7 @@ def plan_mutation(incoming: Incoming, sender: Sender, tally: Tally) -> Decision:
     if waits_for is not None:
         return Hold(outcome=Outcome.DEFERRED, reason=Reason.WAITS_FOR, detail={"n": waits_for}, waits_for=waits_for)
     refused = kept_secret(mutation, sender, tally) or strange or _forbidden(incoming, mutation, sender, tally)
+    refused = refused or wrong_side(incoming, mutation, sender, tally)
     if refused is not None:
         return refused
     meant = on_source(mutation, tally)

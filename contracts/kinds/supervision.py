@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
 
 from contracts.ids import RecordId, UnitCode
-from contracts.kind import Code, Comment, Kind, ShortText, Step, Text
+from contracts.kind import Code, Comment, Kind, Moment, ShortText, Step, Text
 from contracts.meta import Policy, field
 from contracts.rules import Colour
 
@@ -18,7 +17,9 @@ class Supervision(msgspec.Struct, frozen=True, kw_only=True):
 
     subject_record   the problem or summons it is about
     grounds          rule version, trigger, facts and moments as they were when it was issued; by hand: the reason
-    lifted_because   answered: accepted by the issuer; overturned: evidence that came late shows there was no ground
+    issued_at        by rule: the due moment; by hand: when it reached the server
+    lifted_because   answered: the issuer accepted the answer; overturned: evidence that came late shows there was no ground;
+                     closed: what it was about is done; mistaken: it should not have been issued
     """
 
     unit: Annotated[UnitCode, field("被督办单位", Policy.IMMUTABLE, max_length=40)]
@@ -29,8 +30,8 @@ class Supervision(msgspec.Struct, frozen=True, kw_only=True):
     subject_record: Annotated[RecordId | None, field("督办事项", Policy.IMMUTABLE)] = None
     subject_kind: Annotated[Code | None, field("事项类型", Policy.IMMUTABLE)] = None
     previous: Annotated[RecordId | None, field("前一督办单", Policy.IMMUTABLE)] = None
-    issued_at: Annotated[datetime | None, field("发出时间", Policy.IMMUTABLE)] = None
-    due_at: Annotated[datetime | None, field("答复时限", Policy.IMMUTABLE)] = None
+    issued_at: Annotated[Moment | None, field("发出时间", Policy.IMMUTABLE)] = None
+    due_at: Annotated[Moment | None, field("答复时限", Policy.IMMUTABLE)] = None
     grounds: Annotated[dict[str, Any], field("依据", Policy.IMMUTABLE)] = {}
     answer: Annotated[Text, field("答复", Policy.COMMAND)] = ""
     lifted_because: Annotated[Code | None, field("解除原因", Policy.COMMAND)] = None

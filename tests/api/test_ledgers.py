@@ -210,7 +210,7 @@ async def test_every_ledger_lists_its_kind(office: Office) -> None:
     assert await office.titles(office.handler, "assignments", colour="yellow") == []  # the letter went to the township
     (row,) = (await read(office.world, office.supervisor, PROBLEMS))["rows"]
     assert (row["colours"], row["site_name"], row["unit_name"]) == (["yellow"], "工地", "甲村")
-    lift = command("supervision", letter, "supervision.lift", {"lifted_because": [None, "answered"]})
+    lift = command("supervision", letter, "supervision.lift", {"lifted_because": [None, "mistaken"]})
     assert await office.do(office.supervisor, lift) == ["applied"]
     assert await office.titles(office.supervisor, colour="yellow") == []
 

@@ -16,6 +16,7 @@ GUARDED = {
     "problem.submit_fix": "new_after_photo",
     "whistle.close": "all_confirmed",
     "summons.refuse": "refused_at_most_once",
+    "supervision.lift": "answered_if_it_says_so",
 }
 # Records that carry the name of the one they are about.
 SHADOWS = frozenset({"conflict", "assignment", "summons"})
