@@ -89,7 +89,8 @@ def shown(found: DrawRecord) -> DrawOut:
 
 async def push_one(resources: Resources, caller: Caller, county: County, mutation: Mutation, now: datetime) -> None:
     """The one write path. Problem when it was not taken, with what the machine says."""
-    pushed = await office_push(resources.pool, await resources.units.reference(), county, sender_of(caller), [mutation], now)
+    sender = msgspec.structs.replace(sender_of(caller), at_seal=True)
+    pushed = await office_push(resources.pool, await resources.units.reference(), county, sender, [mutation], now)
     resources.live.moved((county, stream) for stream in pushed.streams)
     outcome = pushed.outcomes[0]
     if outcome.outcome not in (Outcome.APPLIED, Outcome.MERGED):

@@ -66,4 +66,5 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     audience: Audience = Audience.FIELD  # its records live in "<body.unit>.<audience>"
     parent: str | None = None  # field naming the record whose stream this one shares and follows (photos)
     server_made: bool = False  # devices never create it
+    sealed: bool = False  # a part of it never travels, so it is made only where that is kept (draws)
     projects: str | None = None  # field naming the source: a projection; commands on it are planned on the source

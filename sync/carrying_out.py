@@ -23,6 +23,7 @@ from contracts.people import Level
 from sync.decision import Refuse, Sender
 from sync.machines import Transition
 from sync.merge import Merge
+from sync.permission import may
 from sync.places import is_secret, unit_of
 from sync.recurrence import is_readable
 from sync.state import RecordState
@@ -31,6 +32,7 @@ from sync.words import state_now
 
 REFUSALS_MAX = 1
 NONCE = re.compile(NONCE_PATTERN)
+WITH_SEALED_PART = "with_sealed_part"
 STORIED = "steps"  # the field of a kind that tells its story
 
 
@@ -167,9 +169,17 @@ def all_confirmed(situation: Situation, values: dict[str, Any]) -> bool:
     return confirmed and not values.get("feedback_owed")
 
 
+def with_sealed_part(situation: Situation, _values: dict[str, Any]) -> bool:
+    """Only a request that holds the draw's pool and secret: a word pushed past it could name a failure that there is not."""
+    return situation.sender.at_seal
+
+
 def second_party(situation: Situation, values: dict[str, Any]) -> bool:
-    """Whoever prepared or committed a draw does not give its nonce."""
-    return str(situation.sender.person) not in {values.get("prepared_by"), values.get("committed_by")}
+    """Whoever prepared or committed a draw does not give its nonce, nor anybody who might issue it in another of their duties."""
+    sender, unit = situation.sender, unit_of(situation.state.stream)
+    places, captured = situation.tally.view.places, situation.tally.captured
+    is_issuer = captured is not None and may(sender.duties, places, "draw", "draw.commit", unit, captured).is_yes
+    return not is_issuer and str(sender.person) not in {values.get("prepared_by"), values.get("committed_by")}
 
 
 def names_the_commitment(situation: Situation, values: dict[str, Any]) -> bool:
@@ -244,6 +254,7 @@ GUARDS: dict[str, Callable[[Situation, dict[str, Any]], bool]] = {
     "site_checked": site_checked,
     "refused_at_most_once": refused_at_most_once,
     "all_confirmed": all_confirmed,
+    WITH_SEALED_PART: with_sealed_part,
     "second_party": second_party,
     "names_the_commitment": names_the_commitment,
     "sound_nonce": sound_nonce,

@@ -21,12 +21,16 @@ from sync.state import Head, RecordState
 
 
 class Sender(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose device it is, with every duty the person ever had. `barred`: all its work goes to quarantine, and why."""
+    """Whose device it is, with every duty the person ever had. `barred`: all its work goes to quarantine, and why.
+
+    at_seal  the request holds the sealed part of the draw that it acts on (api/draw_acts.py); nothing that was pushed does
+    """
 
     device: DeviceId
     person: PersonId
     duties: tuple[Duty, ...]
     barred: Reason | None = None
+    at_seal: bool = False
 
     @property
     def is_system(self) -> bool:

@@ -16,7 +16,7 @@ from contracts.kinds import KINDS
 from contracts.meta import Policy, field_rules
 from contracts.mutation import ARCHIVE, CREATE, DELETE, Mutation
 from contracts.outcomes import Outcome, Reason
-from sync.carrying_out import Situation, carried_out
+from sync.carrying_out import WITH_SEALED_PART, Situation, carried_out
 from sync.consequences import bury, consequences_of
 from sync.decision import Accept, Change, Decision, Hold, Refuse, Sender
 from sync.effects import EFFECTS
@@ -70,6 +70,8 @@ def _writer(mutation: Mutation, sender: Sender, tally: Tally, before: RecordStat
 
 def _create(mutation: Mutation, sender: Sender, tally: Tally) -> Decision:
     kind, body = KINDS[mutation.kind], tally.bodies[mutation.id]
+    if kind.sealed and not sender.at_seal:
+        return Refuse(reason=Reason.INCOMPLETE, detail={"needs": [WITH_SEALED_PART]})
     if not sender.is_system:
         guarded = [name for name, default in guarded_fields(mutation.kind) if getattr(body, name) != default]
         if guarded:

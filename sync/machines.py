@@ -259,7 +259,7 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
     ),
     # Given up only before anybody could know what would be drawn: after the nonce every draw ends in a disclosed file.
     "draw": (
-        _t("draw.commit", "prepared", "committed", sets="commitment", needs="commitment", stamps="committer"),
+        _t("draw.commit", "prepared", "committed", sets="commitment", needs="commitment", guards="with_sealed_part", stamps="committer"),
         _t(
             "draw.seed",
             "committed",
@@ -269,11 +269,11 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
             guards="second_party names_the_commitment sound_nonce",
             stamps="seeder",
         ),
-        _t("draw.draw", "seeded", "drawn"),
-        _t("draw.fail", "seeded", "failed", needs="failure"),
-        _t("draw.depart", "drawn", "departed"),
-        _t("draw.disclose", "drawn departed failed", "disclosed", guards="departed_or_reason"),
-        _t("draw.cancel", "prepared committed", "cancelled", needs="reason"),
+        _t("draw.draw", "seeded", "drawn", guards="with_sealed_part"),
+        _t("draw.fail", "seeded", "failed", needs="failure", guards="with_sealed_part"),
+        _t("draw.depart", "drawn", "departed", guards="with_sealed_part"),
+        _t("draw.disclose", "drawn departed failed", "disclosed", guards="with_sealed_part departed_or_reason"),
+        _t("draw.cancel", "prepared committed", "cancelled", needs="reason", guards="with_sealed_part"),
     ),
 }
 

@@ -28,4 +28,4 @@ class Draw(msgspec.Struct, frozen=True, kw_only=True):
     steps: Annotated[list[Step], field("办理过程", Policy.SERVER)] = []
 
 
-KIND = Kind(name="draw", title="随机抽查", body=Draw, audience=Audience.SECRET)
+KIND = Kind(name="draw", title="随机抽查", body=Draw, audience=Audience.SECRET, sealed=True)

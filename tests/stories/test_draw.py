@@ -164,23 +164,63 @@ async def test_of_two_commitments_at_once_one_secret_stays(drawing: Drawing) -> 
     assert [one["statement"]["commitment"] for one in published] == [shown["commitment"]]
 
 
-async def test_a_commitment_made_past_the_server_leads_nowhere(drawing: Drawing) -> None:
-    """A lead who knows the protocol pushes a hash of his own: no nonce is taken for it, and nothing can be drawn."""
-    await drawing.prepared()
+async def pushed(drawing: Drawing, phone: Phone, op: str, fields: dict[str, Any], **args: str) -> str:
+    """The state after a lead who knows the protocol pushed this past the draw's own routes, by phone and by console."""
+    await sync(phone)
+    phone.command(drawing.draw, op, fields, args=args)
+    await sync(phone)
+    mutation = {
+        "id": str(uuid.uuid4()),
+        "kind": "draw",
+        "record": str(drawing.draw),
+        "op": op,
+        "fields": {k: [None, v] for k, v in fields.items()},
+    }
+    answer = await drawing.call(phone, "POST", "/office/v1/mutations", json={"county": COUNTY, "mutations": [mutation | {"args": args}]})
+    assert answer.json()["outcomes"][0]["detail"]["needs"] == ["with_sealed_part"], answer.text
+    return await state_of(drawing)
+
+
+async def test_nothing_that_rests_on_the_sealed_part_is_taken_past_it(drawing: Drawing) -> None:
+    """Neither a hash of one's own, nor a failure that there is not, nor a departure without tasks, nor an unpublished cancelling."""
     rogue = await drawing.world.phone(await drawing.world.person("督办三", (Role.COUNTY_SUPERVISOR, ISSUER)))
-    auditor = await drawing.world.phone(await drawing.world.person("审计三", (Role.AUDITOR, ISSUER)))
-    await sync(rogue)
-    rogue.command(drawing.draw, "draw.commit", {"commitment": "e" * 64})
-    await sync(rogue, auditor)
-    assert await state_of(drawing) == "committed"
-    refused = await drawing.act(drawing.auditor, "nonce", commitment="e" * 64, nonce=NONCE)
-    assert (refused.status_code, refused.json()["detail"]) == (409, "no commitment")
-    auditor.command(drawing.draw, "draw.seed", {"nonce": NONCE}, args={"commitment": "e" * 64})
-    await sync(auditor)
+    await drawing.prepared()
+    assert await pushed(drawing, rogue, "draw.commit", {"commitment": "e" * 64}) == "prepared"
+    commitment = await drawing.commits()
+    assert await pushed(drawing, rogue, "draw.cancel", {}, reason="不合意") == "committed"
+    await drawing.act(drawing.auditor, "nonce", commitment=commitment, nonce=NONCE)
+    assert await pushed(drawing, rogue, "draw.fail", {}, failure="too_few_sites") == "seeded"
+    assert await pushed(drawing, rogue, "draw.draw", {}) == "seeded"
+    await drawing.act(drawing.supervisor, "draw")
+    assert await pushed(drawing, rogue, "draw.depart", {}) == "drawn"
+    assert await pushed(drawing, rogue, "draw.disclose", {}, reason="不合意") == "drawn"
+
+
+async def test_a_draw_is_not_made_on_a_phone(drawing: Drawing) -> None:
+    """It would have no pool, and could say that somebody else prepared it."""
+    await sync(drawing.supervisor)
+    body = {"unit": ISSUER, "title": TITLE, "prepared_by": str(drawing.inspectors[0][0].id)}
+    made = drawing.supervisor.create("draw", COUNTY, body)
+    await sync(drawing.supervisor)
+    assert (await drawing.call(drawing.supervisor, "GET", f"/office/v1/draws/{COUNTY}/{made}")).status_code == 404
+
+
+async def test_the_second_party_may_seed_on_an_offline_phone(drawing: Drawing) -> None:
+    commitment = await drawing.committed()
+    await sync(drawing.auditor)
+    drawing.auditor.command(drawing.draw, "draw.seed", {"nonce": NONCE}, args={"commitment": commitment})
+    drawing.world.at(30)
+    await sync(drawing.auditor)
     assert await state_of(drawing) == "seeded"
-    for act in ("draw", "depart", "disclose"):
-        assert (await drawing.act(drawing.supervisor, act)).status_code == 409, act
-    assert (await drawing.world.client.get("/public/v1/draws")).json()["draws"] == []
+
+
+async def test_whoever_might_issue_the_draw_is_no_second_party(drawing: Drawing) -> None:
+    """Another supervisor of the unit, who neither prepared nor committed, but is an auditor, too."""
+    person = await drawing.world.person("兼审计", (Role.COUNTY_SUPERVISOR, ISSUER), (Role.AUDITOR, ISSUER))
+    both = await drawing.world.phone(person)
+    commitment = await drawing.committed()
+    refused = await drawing.act(both, "nonce", commitment=commitment, nonce=NONCE)
+    assert (refused.status_code, refused.json()["details"]["refused"]["needs"]) == (409, ["second_party"])
 
 
 async def test_a_draw_is_given_up_only_before_its_nonce_and_stays_published(drawing: Drawing) -> None:
