@@ -6,8 +6,8 @@ is sealed is changed only after its command was taken, or so that repeating the 
 
 from __future__ import annotations
 
-import secrets
 from datetime import datetime
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -26,7 +26,6 @@ from api.resources import Resources
 from contracts.access import Action
 from contracts.draw import (
     ALGORITHM,
-    SECRET_BYTES,
     Depart,
     DrawListOut,
     DrawOut,
@@ -36,8 +35,6 @@ from contracts.draw import (
     Statement,
     WithReason,
     canonical,
-    commitment_of,
-    digests_of,
 )
 from contracts.ids import County
 from contracts.people import Audience, Role
@@ -79,14 +76,14 @@ async def commit_draw(
     places: GivenPlaces,
     now: GivenNow,
 ) -> DrawOut:
-    """The server makes the secret, once. From here nothing of the plan can be changed unseen."""
+    """The server makes the secret, once. From here nothing of the plan can be changed unseen.
+
+    The plan is linked to what its unit committed to before, so that no draw of the unit can be left out later.
+    """
     found = await issued(resources, caller, places, now, county, draw)
     if found.body.state == "prepared":
         opened = await opened_of(resources, found)
-        secret = secrets.token_bytes(SECRET_BYTES)
-        statement = stated(resources, commitment_of(digests_of(opened.plan, secret)), now)
-        async with transaction(resources.pool) as conn:
-            await draws.commit_sealed(conn, resources.draw_seal, opened.plan, secret, statement)
+        await draws.commit_sealed(resources.pool, resources.draw_seal, opened.plan, partial(stated, resources, now))
     kept = (await opened_of(resources, found)).statement
     if kept is None:
         raise Problem(ProblemCode.CONFLICTING_STATE, "no commitment")
@@ -94,8 +91,9 @@ async def commit_draw(
     return shown(await act(resources, caller, found, "draw.commit", now, fields))
 
 
-def stated(resources: Resources, commitment: str, now: datetime) -> Statement:
-    statement = Statement(commitment=commitment, algorithm=ALGORITHM, at=now, key=resources.signer.key)
+def stated(resources: Resources, now: datetime, commitment: str) -> Statement:
+    public = resources.signer.public_keys[0]
+    statement = Statement(commitment=commitment, algorithm=ALGORITHM, at=now, public=public.public, key=public.key)
     return msgspec.structs.replace(statement, sig=resources.signer.sign(statement.signed_bytes()))
 
 
@@ -196,7 +194,6 @@ async def cancel(
     found = await issued(resources, caller, places, now, county, draw)
     if found.body.state != "cancelled":
         found = await act(resources, caller, found, "draw.cancel", now, args={"reason": data.reason})
-    await draws.mark_cancelled(resources.pool, county, draw, now)
     return shown(found)
 
 

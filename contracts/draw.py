@@ -45,15 +45,21 @@ class PoolSite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class PoolInspector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One person who may be sent. `unit`: the department they sit for in a joint draw."""
+    """One person who may be sent. `unit`: the department they sit for in a joint draw.
+
+    name  not committed to: of those who were not drawn it is never published (`published`)
+    """
 
     id: EntryId
-    name: Name
+    name: Name = ""
     unit: Name
 
 
 class Exclusion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Site alone or inspector alone: not drawn at all. Both: this inspector is not sent to this site."""
+    """Site alone or inspector alone: not drawn at all. Both: this inspector is not sent to this site.
+
+    note  for the issuing unit alone: whose relative, which illness. Neither committed to nor published.
+    """
 
     reason: Code  # conflict_of_interest, recently_drawn, on_leave, ...
     site: EntryId | None = None
@@ -71,12 +77,16 @@ class DrawRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class DrawPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All that is committed to, but for the secret. The order of the lists has no meaning: see `ordered`."""
+    """All that is committed to, but for the secret. The order of the lists has no meaning: see `ordered`.
+
+    previous  the commitment that this unit made before this one: a draw that was never disclosed is a gap to which all later point
+    """
 
     draw: RecordId
     county: County
     unit: UnitCode
     title: ShortText
+    previous: Sha256 | None = None
     sites: Annotated[list[PoolSite], Meta(max_length=SITES_MAX)]
     inspectors: Annotated[list[PoolInspector], Meta(max_length=INSPECTORS_MAX)]
     exclusions: Annotated[list[Exclusion], Meta(max_length=EXCLUSIONS_MAX)] = []
@@ -110,11 +120,15 @@ class DrawResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Statement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is published when a draw is committed: a hash, how, when; signed. No names, no counts, no place."""
+    """What is published when a draw is committed: a hash, how, when; signed. No names, no counts, no place.
+
+    public  the raw public bytes (hex) of the key that signed, `key` its id: the key may have been changed before the disclosure
+    """
 
     commitment: Sha256
     algorithm: Code
     at: datetime
+    public: str = ""
     key: str = ""
     sig: str = ""
 
@@ -125,9 +139,11 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class DrawFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is disclosed: enough to recompute everything. `sig` (Ed25519, hex) is over `signed_bytes`.
 
-    digests    SHA-256 of each committed part: they say which part was changed
-    public     the signing key's raw public bytes (hex); who must not be fooled compares it with the one published before
-    departed   False: the list was drawn and nobody was sent (`why` says why)
+    plan         what was committed to, in its order, without what is private (`published`)
+    digests      SHA-256 of each committed part: they say which part was changed
+    nonce_at     when the server took it; not before the statement's time
+    departed_at  None: the list was drawn and nobody was sent (`why` says why), or nothing could be drawn
+    public       the signing key's raw public bytes (hex); who must not be fooled compares it with the one published before
     """
 
     format: str
@@ -135,12 +151,15 @@ class DrawFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     secret: str
     digests: dict[str, Sha256]
     statement: Statement
+    prepared_by: PersonId
     committed_by: PersonId
     nonce: Nonce
     nonce_by: PersonId
+    nonce_at: datetime
     seed: Sha256
     result: DrawResult
-    departed: bool = True
+    drawn_at: datetime
+    departed_at: datetime | None = None
     why: str = ""
     disclosed_at: datetime
     public: str = ""
@@ -148,8 +167,7 @@ class DrawFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     sig: str = ""
 
     def signed_bytes(self) -> bytes:
-        unsigned = msgspec.structs.replace(self, plan=ordered(self.plan), sig="")
-        return b"xunling-draw-file-1\n" + canonical(unsigned)
+        return b"xunling-draw-file-1\n" + canonical(msgspec.structs.replace(self, sig=""))
 
 
 FORMAT: Final = "xunling-draw-file-1"
@@ -167,25 +185,40 @@ def moment(at: datetime) -> str:
 
 
 def ordered(plan: DrawPlan) -> DrawPlan:
-    """The plan with its lists in the one order in which they are hashed: by id, exclusions by their canonical bytes."""
+    """The plan with its lists in the one order in which they are hashed: by id, exclusions by the bytes that are hashed of them."""
     return msgspec.structs.replace(
         plan,
         sites=sorted(plan.sites, key=lambda site: site.id),
         inspectors=sorted(plan.inspectors, key=lambda inspector: inspector.id),
-        exclusions=sorted(plan.exclusions, key=canonical),
+        exclusions=sorted(plan.exclusions, key=lambda exclusion: canonical(_committed_exclusion(exclusion))),
         rules=msgspec.structs.replace(plan.rules, departments=sorted(plan.rules.departments)),
     )
+
+
+def published(plan: DrawPlan, result: DrawResult) -> DrawPlan:
+    """What everybody may see of the plan: the names of those who were drawn, nobody else's, and no notes. It has the same digests."""
+    drawn = {inspector for visit in result.visits for inspector in visit.inspectors}
+    replace = msgspec.structs.replace
+    return replace(
+        plan,
+        inspectors=[one if one.id in drawn else replace(one, name="") for one in plan.inspectors],
+        exclusions=[replace(one, note="") for one in plan.exclusions],
+    )
+
+
+def _committed_exclusion(one: Exclusion) -> dict[str, str | None]:
+    return {"inspector": one.inspector, "reason": one.reason, "site": one.site}
 
 
 def digests_of(plan: DrawPlan, secret: bytes) -> dict[str, str]:
     """SHA-256 (hex) of each part's canonical bytes. `secret`: of its hex digits, as it stands in the file."""
     plan = ordered(plan)
-    about = {"draw": str(plan.draw), "county": plan.county, "unit": plan.unit, "title": plan.title}
+    about = {"draw": str(plan.draw), "county": plan.county, "unit": plan.unit, "title": plan.title, "previous": plan.previous}
     parts: dict[str, Any] = {
         "about": about,
         "sites": plan.sites,
-        "inspectors": plan.inspectors,
-        "exclusions": plan.exclusions,
+        "inspectors": [{"id": one.id, "unit": one.unit} for one in plan.inspectors],
+        "exclusions": [_committed_exclusion(one) for one in plan.exclusions],
         "rules": plan.rules,
         "secret": secret.hex(),
     }
@@ -280,9 +313,15 @@ class DrawListOut(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Published(msgspec.Struct, frozen=True, kw_only=True):
-    """One commitment, for everybody. A draw that was committed and given up stays here."""
+    """One commitment, for everybody. A draw that was committed and given up stays here.
+
+    seeded_at      when its nonce came. From then on it must be disclosed: if it is not, ask
+    nonce_sha256   of the nonce (hex): afterwards no other can be said to have been given
+    """
 
     statement: Statement
+    seeded_at: datetime | None = None
+    nonce_sha256: Sha256 | None = None
     disclosed_at: datetime | None = None
     cancelled_at: datetime | None = None
 

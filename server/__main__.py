@@ -159,14 +159,16 @@ def draw() -> None:
 
 @draw.command("verify")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--key", help="The server's public key (hex), as published at /sync/v1/keys.")
+@click.option(
+    "--key", "keys", multiple=True, help="A public key (hex) of the server, as published at /sync/v1/keys; repeat it for several."
+)
 @click.option("--commitment", help="The hash that was published before the draw.")
-def verify_draw(file: Path, key: str | None, commitment: str | None) -> None:
+def verify_draw(file: Path, keys: tuple[str, ...], commitment: str | None) -> None:
     """Recompute the draw in FILE: needs no database, no network, no settings. Status 1 and what differs, if anything does."""
     from server.draws import report, verify_file
 
-    content, found = verify_file(file, key, commitment)
-    click.echo("\n".join(report(content, found, key=key, commitment=commitment)))
+    content, found = verify_file(file, keys, commitment)
+    click.echo("\n".join(report(content, found, keys=keys, commitment=commitment)))
     if found:
         sys.exit(1)
 

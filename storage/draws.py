@@ -6,15 +6,19 @@ it follows from plan, secret, commitment and nonce, and is computed when it is a
 
 from __future__ import annotations
 
+import hashlib
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Final, LiteralString
 
+import asyncpg
 import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from contracts.draw import (
+    SECRET_BYTES,
     DrawPlan,
     DrawResult,
     InspectorWanted,
@@ -30,9 +34,11 @@ from contracts.draw import (
 from contracts.ids import County, PersonId, RecordId, StreamName, UnitCode, Version
 from contracts.kind import Step
 from contracts.kinds.draw import Draw
+from contracts.problems import Problem, ProblemCode
 from storage.pool import Connection, Executor
 from sync.draw import draw
 
+LINK_TRIES: Final = 20
 _NONCE_BYTES: Final = 12
 _PLAN: Final = "plan"
 _SECRET: Final = "secret"  # noqa: S105 - the name of a part
@@ -122,28 +128,46 @@ def _opened(row: Any, seal: Seal, county: County, draw: RecordId) -> Opened:
     )
 
 
+SQL_FETCH_CHAIN_END: Final[LiteralString] = """
+    SELECT s.commitment FROM draw_sealed s WHERE s.county = $1 AND s.unit = $2 AND s.commitment IS NOT NULL AND NOT EXISTS (
+        SELECT 1 FROM draw_sealed n
+        WHERE n.county = s.county AND n.unit = s.unit AND n.previous = s.commitment AND n.commitment IS NOT NULL
+    )
+    LIMIT 1
+"""
 # The first commitment stays: a second one would be a second try at a luckier secret.
 SQL_COMMIT_SEALED: Final[LiteralString] = """
-    UPDATE draw_sealed SET secret = $3, commitment = $4, statement = $5::json, committed_at = $6
-    WHERE county = $1 AND draw = $2 AND commitment IS NULL AND cancelled_at IS NULL
+    UPDATE draw_sealed SET plan = $3, secret = $4, commitment = $5, statement = $6::json, committed_at = $7, previous = $8
+    WHERE county = $1 AND draw = $2 AND commitment IS NULL
 """
 
 
-async def commit_sealed(conn: Connection, seal: Seal, plan: DrawPlan, secret: bytes, statement: Statement) -> None:
-    """Keep the secret with the statement that commits to it, unless there is one already."""
-    assert statement.commitment == commitment_of(digests_of(plan, secret))
-    sealed = seal.close(plan.county, plan.draw, _SECRET, secret)
-    text = msgspec.json.encode(statement).decode()
-    await conn.execute(SQL_COMMIT_SEALED, plan.county, plan.draw, sealed, statement.commitment, text, statement.at)
+async def commit_sealed(executor: Executor, seal: Seal, plan: DrawPlan, stated: Callable[[str], Statement]) -> None:
+    """Make the secret and keep it with the statement that commits to it, unless there is one already.
+
+    The plan is linked to the commitment that its unit made before. Two at once want the same link: one tries again.
+    """
+    for _ in range(LINK_TRIES):
+        previous = await executor.fetchval(SQL_FETCH_CHAIN_END, plan.county, plan.unit)
+        with suppress(asyncpg.UniqueViolationError):
+            return await _commit_linked(executor, seal, msgspec.structs.replace(plan, previous=previous), stated)
+    raise Problem(ProblemCode.CONFLICTING_STATE, "other draws of the unit are being committed")
 
 
-SQL_MARK_CANCELLED: Final[LiteralString] = (
-    "UPDATE draw_sealed SET cancelled_at = $3 WHERE county = $1 AND draw = $2 AND cancelled_at IS NULL"
-)
-
-
-async def mark_cancelled(executor: Executor, county: County, draw: RecordId, at: datetime) -> None:
-    await executor.execute(SQL_MARK_CANCELLED, county, draw, at)
+async def _commit_linked(executor: Executor, seal: Seal, plan: DrawPlan, stated: Callable[[str], Statement]) -> None:
+    secret = secrets.token_bytes(SECRET_BYTES)
+    statement = stated(commitment_of(digests_of(plan, secret)))
+    await executor.execute(
+        SQL_COMMIT_SEALED,
+        plan.county,
+        plan.draw,
+        seal.close(plan.county, plan.draw, _PLAN, canonical(ordered(plan))),
+        seal.close(plan.county, plan.draw, _SECRET, secret),
+        statement.commitment,
+        msgspec.json.encode(statement).decode(),
+        statement.at,
+        plan.previous,
+    )
 
 
 SQL_KEEP_FILE: Final[LiteralString] = """
@@ -213,15 +237,17 @@ def _record(row: Any, county: County) -> DrawRecord:
 
 
 SQL_FETCH_POOL_SITES: Final[LiteralString] = """
-    SELECT r.id, r.body ->> 'name' AS name, r.body ->> 'unit' AS unit
-    FROM unnest($1::integer[], $2::uuid[]) w (county, id) JOIN record r ON r.county = w.county AND r.id = w.id
-    WHERE r.kind = 'site' AND NOT r.deleted
+    SELECT id, body ->> 'name' AS name, body ->> 'unit' AS unit FROM record
+    WHERE county = $1 AND id = ANY ($2::uuid[]) AND kind = 'site' AND NOT deleted
 """
 
 
 async def fetch_pool_sites(executor: Executor, wanted: Sequence[SiteWanted]) -> dict[RecordId, tuple[str, UnitCode]]:
-    """(name, unit) of those that exist."""
-    rows = await executor.fetch(SQL_FETCH_POOL_SITES, [w.county for w in wanted], [w.id for w in wanted])
+    """(name, unit) of those that exist, each in its county."""
+    by_county: dict[County, list[RecordId]] = {}
+    for one in wanted:
+        by_county.setdefault(one.county, []).append(one.id)
+    rows = [row for county, ids in by_county.items() for row in await executor.fetch(SQL_FETCH_POOL_SITES, county, ids)]
     return {row["id"]: (row["name"], row["unit"]) for row in rows}
 
 
@@ -245,28 +271,39 @@ async def fetch_pool_people(executor: Executor, wanted: Sequence[InspectorWanted
 END: Final = (datetime.fromisoformat("9999-12-31T00:00:00+00:00"), "")
 
 SQL_FETCH_PUBLISHED: Final[LiteralString] = """
-    SELECT statement, disclosed_at, cancelled_at FROM draw_sealed
-    WHERE commitment IS NOT NULL AND (committed_at, commitment) < ($1, $2)
-    ORDER BY committed_at DESC, commitment DESC LIMIT $3
+    SELECT s.statement, s.disclosed_at, r.body
+    FROM draw_sealed s LEFT JOIN record r ON r.county = s.county AND r.id = s.draw
+    WHERE s.county = $1 AND s.commitment IS NOT NULL AND (s.committed_at, s.commitment) < ($2, $3)
+    ORDER BY s.committed_at DESC, s.commitment DESC LIMIT $4
 """
 
 
-async def fetch_published(executor: Executor, before: tuple[datetime, str], limit: int) -> list[Published]:
-    """Commitments of all counties, the newest first: no place, no names, no counts."""
-    rows = await executor.fetch(SQL_FETCH_PUBLISHED, *before, limit)
-    return [
-        Published(
-            statement=msgspec.json.decode(row["statement"], type=Statement),
-            disclosed_at=row["disclosed_at"],
-            cancelled_at=row["cancelled_at"],
-        )
-        for row in rows
-    ]
+async def fetch_published(executor: Executor, counties: Collection[County], before: tuple[datetime, str], limit: int) -> list[Published]:
+    """Commitments of all counties together, the newest first: no place, no names, no counts."""
+    rows = [row for county in sorted(counties) for row in await executor.fetch(SQL_FETCH_PUBLISHED, county, *before, limit)]
+    found = [_published(row) for row in rows]
+    return sorted(found, key=lambda one: (one.statement.at, one.statement.commitment), reverse=True)[:limit]
 
 
-SQL_FETCH_FILE: Final[LiteralString] = "SELECT file FROM draw_sealed WHERE commitment = $1 AND file IS NOT NULL"
+def _published(row: Any) -> Published:
+    body = _DRAW.decode(row["body"]) if row["body"] else None
+    at = {step.command: step.at for step in body.steps} if body else {}
+    return Published(
+        statement=msgspec.json.decode(row["statement"], type=Statement),
+        seeded_at=at.get("draw.seed"),
+        nonce_sha256=hashlib.sha256(body.nonce.encode()).hexdigest() if body and body.nonce else None,
+        disclosed_at=row["disclosed_at"],
+        cancelled_at=at.get("draw.cancel"),
+    )
 
 
-async def fetch_file(executor: Executor, commitment: str) -> bytes | None:
+SQL_FETCH_FILE: Final[LiteralString] = "SELECT file FROM draw_sealed WHERE county = $1 AND commitment = $2 AND file IS NOT NULL"
+
+
+async def fetch_file(executor: Executor, counties: Collection[County], commitment: str) -> bytes | None:
     """The disclosed file, as it was signed. None before disclosure."""
-    return await executor.fetchval(SQL_FETCH_FILE, commitment)
+    for county in sorted(counties):
+        content = await executor.fetchval(SQL_FETCH_FILE, county, commitment)
+        if content is not None:
+            return bytes(content)
+    return None

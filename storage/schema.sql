@@ -698,6 +698,7 @@ END $$;
 
 -- What a random draw must not show before it is disclosed (docs/draws.md). Not a record, because records travel and the journal
 -- keeps them. plan, secret: AES-256-GCM under a key file of the server. statement, commitment: published when committed.
+-- previous: the commitment the unit made before this one, which the plan names, too. Of two commitments at once one comes second.
 -- file: what was disclosed; from then on nothing of it is secret.
 CREATE TABLE draw_sealed (
     county integer NOT NULL,
@@ -708,13 +709,14 @@ CREATE TABLE draw_sealed (
     commitment text COLLATE "C",
     statement json,
     committed_at timestamptz,
-    cancelled_at timestamptz,
+    previous text COLLATE "C",
     disclosed_at timestamptz,
     file bytea,
     PRIMARY KEY (county, draw)
 );
-CREATE INDEX draw_sealed_published ON draw_sealed (committed_at, commitment) WHERE commitment IS NOT NULL;
-CREATE INDEX draw_sealed_commitment ON draw_sealed (commitment) WHERE commitment IS NOT NULL;
+CREATE UNIQUE INDEX draw_sealed_chain ON draw_sealed (county, unit, previous) NULLS NOT DISTINCT WHERE commitment IS NOT NULL;
+CREATE INDEX draw_sealed_published ON draw_sealed (county, committed_at, commitment) WHERE commitment IS NOT NULL;
+CREATE INDEX draw_sealed_commitment ON draw_sealed (county, commitment) WHERE commitment IS NOT NULL;
 
 -- ---------------------------------------------------------------------------------------------- plans
 

@@ -241,6 +241,8 @@ def verify(file: DrawFile) -> list[Difference]:
     if secret is None:
         return [Difference(part="secret", zh="密值不是 64 位小写十六进制数", en="secret: not 64 lower-case hexadecimal digits")]
     found = [_unsound(fault) for fault in plan_faults(file.plan)]
+    if file.plan != ordered(file.plan):
+        found.append(Difference(part="plan", zh="名单不按规定的顺序排列", en="plan: its lists are not in their order"))
     if file.format != FORMAT or file.statement.algorithm != ALGORITHM:
         found.append(Difference(part="algorithm", zh="文件格式或算法版本未知", en="format or algorithm: unknown to this program"))
     found += _uncommitted(file, secret)
@@ -248,11 +250,21 @@ def verify(file: DrawFile) -> list[Difference]:
     if seed.hex() != file.seed:
         en = "nonce or seed: the seed is not SHA-256 of secret, nonce and commitment"
         found.append(Difference(part="seed", zh="随机数或种子不符：种子不是密值、随机数与承诺的哈希", en=en))
-    if file.nonce_by == file.committed_by:
-        en = "nonce_by: whoever committed must not give the nonce"
-        found.append(Difference(part="nonce_by", zh="承诺人与随机数提供人为同一人", en=en))
+    found += _one_party(file)
     if not found:
         found += _other_result(draw(file.plan, seed), file.result)
+    return found
+
+
+def _one_party(file: DrawFile) -> list[Difference]:
+    """Whether the nonce was a second party's, and a later one."""
+    found = []
+    if file.nonce_by in (file.committed_by, file.prepared_by):
+        en = "nonce_by: whoever prepared or committed must not give the nonce"
+        found.append(Difference(part="nonce_by", zh="准备人或承诺人与随机数提供人为同一人", en=en))
+    if file.nonce_at < file.statement.at:
+        en = "nonce_at: the nonce was given before the commitment"
+        found.append(Difference(part="nonce_at", zh="随机数早于承诺", en=en))
     return found
 
 

@@ -191,8 +191,8 @@ async def test_commitments_are_paged_and_say_nothing_else(drawing: Drawing, monk
         page = msgspec.json.decode(answer.content, type=PublishedPage)
         told += [one.statement.commitment for one in page.draws]
         for one in answer.json()["draws"]:
-            assert set(one) == {"statement", "disclosed_at", "cancelled_at"}
-            assert set(one["statement"]) == {"commitment", "algorithm", "at", "key", "sig"}
+            assert set(one) == {"statement", "seeded_at", "nonce_sha256", "disclosed_at", "cancelled_at"}
+            assert set(one["statement"]) == {"commitment", "algorithm", "at", "public", "key", "sig"}
         following = page.next
         if following is None:
             break

@@ -1,6 +1,8 @@
 """双随机、一公开: a draw that nobody can grind, that the inspected side does not see, and that everybody can recompute."""
 
 import asyncio
+import dataclasses
+import hashlib
 import json
 import subprocess
 import sys
@@ -9,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from api.signing import Signer
 from contracts.people import Role
 from phone.phone import Phone
 from tests.draws import DEPARTMENT, ISSUER, NONCE, TITLE, Drawing
@@ -82,7 +86,8 @@ TAMPERED = [
     (lambda f: f.update(nonce=f["nonce"] + "0"), "nonce or seed:"),
     (lambda f: f.update(secret="0" * 64), "secret: differs from what was committed"),
     (swap_visits, "result: visit 1 must be"),
-    (lambda f: f.update(departed=False), "sig: the signature does not fit"),
+    (lambda f: f.update(departed_at=None), "sig: the signature does not fit"),
+    (lambda f: f.pop("why"), "file: something is missing"),
     (lambda f: f["statement"].update(at="2026-11-19T01:00:00Z"), "statement: the signature does not fit"),
     (lambda f: f.pop("nonce"), "file: not a draw file"),
 ]
@@ -98,7 +103,7 @@ async def test_a_tampered_file_is_detected_and_the_message_names_what_differs(dr
     other = await asyncio.to_thread(verified, path, tmp_path, "--commitment", "0" * 64)
     assert (other.returncode, "commitment: is not the one that was published" in other.stdout) == (1, True)
     other = await asyncio.to_thread(verified, path, tmp_path, "--key", "0" * 64)
-    assert (other.returncode, "key: is not the one that was published" in other.stdout) == (1, True)
+    assert (other.returncode, "is not one that was published" in other.stdout) == (1, True)
     assert (await asyncio.to_thread(verified, tmp_path / "none.json", tmp_path)).returncode == 1
     # saved again by an editor, with other white space, it is still the same file
     assert (await asyncio.to_thread(verified, forged(path, lambda _: None), tmp_path, "--commitment", commitment)).returncode == 0
@@ -233,6 +238,78 @@ async def test_a_draw_is_given_up_only_before_its_nonce_and_stays_published(draw
     assert (await drawing.act(drawing.auditor, "nonce", commitment=commitment, nonce=NONCE)).status_code == 409
 
 
+async def test_a_list_that_is_kept_quiet_is_missed_by_everybody(drawing: Drawing, tmp_path: Path) -> None:
+    """Two draws of one pool, both lists read, the pleasing one followed: the other stays open in public, and the file points at it."""
+    quiet = await drawing.drawn()
+    await drawing.visits()
+    drawing.world.at(5)
+    drawing.draw = uuid.uuid4()
+    followed, path = await drawing.disclosed(tmp_path)
+    file = json.loads(path.read_bytes())
+    assert file["plan"]["previous"] == quiet
+    told = await asyncio.to_thread(verified, path, tmp_path)
+    assert (told.returncode, quiet in told.stdout) == (0, True)
+    rows = (await drawing.world.client.get("/public/v1/draws")).json()["draws"]
+    open_ones = {one["statement"]["commitment"] for one in rows if one["seeded_at"] and not one["disclosed_at"]}
+    assert (open_ones, len(rows)) == ({quiet}, 2)
+    (given,) = {one["nonce_sha256"] for one in rows if one["statement"]["commitment"] == followed}
+    assert given == hashlib.sha256(file["nonce"].encode()).hexdigest()
+
+
+async def test_commitments_made_at_once_still_follow_each_other(drawing: Drawing) -> None:
+    draws = [uuid.uuid4() for _ in range(6)]
+    for drawing.draw in draws:
+        await drawing.prepared()
+    paths = [f"/office/v1/draws/{COUNTY}/{draw}" for draw in draws]
+    answers = await asyncio.gather(*(drawing.call(drawing.supervisor, "POST", f"{path}/commit") for path in paths))
+    assert {answer.status_code for answer in answers} == {200}
+    plans = [(await drawing.call(drawing.supervisor, "GET", f"{path}/list")).json()["plan"] for path in paths]
+    commitments = {answer.json()["commitment"] for answer in answers}
+    assert len({plan["previous"] for plan in plans}) == 6
+    assert {plan["previous"] for plan in plans} - {None} < commitments
+
+
+async def test_a_file_says_when_each_step_was_taken_and_no_name_too_many(drawing: Drawing, tmp_path: Path) -> None:
+    person, unit = await drawing.world.person("未抽中", (Role.DEPARTMENT_STAFF, DEPARTMENT)), DEPARTMENT
+    drawing.inspectors.append((person, unit))
+    leave = {"reason": "on_leave", "inspector": str(person.id), "note": "病假"}
+    commitment = await drawing.committed(exclusions=[leave])
+    for minute, (phone, act, body) in enumerate(
+        (
+            (drawing.auditor, "nonce", {"commitment": commitment, "nonce": NONCE}),
+            (drawing.supervisor, "draw", {}),
+            (drawing.supervisor, "depart", {}),
+            (drawing.supervisor, "disclose", {}),
+        ),
+        start=1,
+    ):
+        drawing.world.at(minute)
+        assert (await drawing.act(phone, act, **body)).status_code == 200
+    path = await drawing.downloaded(commitment, tmp_path)
+    file = json.loads(path.read_bytes())
+    times = [file["statement"]["at"], *(file[name] for name in ("nonce_at", "drawn_at", "departed_at", "disclosed_at"))]
+    assert times == [f"2026-11-20T01:0{minute}:00Z" for minute in range(5)]
+    assert file["prepared_by"] == file["committed_by"] != file["nonce_by"]
+    text = path.read_text()
+    assert [word for word in ("未抽中", "病假") if word in text] == []
+    assert "检查员0" in text
+    assert (await drawing.call(drawing.supervisor, "GET", drawing.path("list"))).json()["plan"]["exclusions"] == [leave | {"site": None}]
+
+
+async def test_the_signing_key_may_be_changed_between_commitment_and_disclosure(drawing: Drawing, tmp_path: Path) -> None:
+    commitment = await drawing.drawn()
+    resources = drawing.world.app.state.resources
+    before = resources.signer.public_keys[0].public
+    drawing.world.app.state.resources = dataclasses.replace(resources, signer=Signer(Ed25519PrivateKey.generate()))
+    await drawing.act(drawing.supervisor, "depart")
+    assert (await drawing.act(drawing.supervisor, "disclose")).status_code == 200
+    path = await drawing.downloaded(commitment, tmp_path)
+    now = json.loads(path.read_bytes())["public"]
+    assert now != before
+    told = await asyncio.to_thread(verified, path, tmp_path, "--key", before, "--key", now)
+    assert told.returncode == 0, told.stdout
+
+
 async def test_a_list_somebody_has_seen_can_only_be_followed_or_disclosed_with_the_reason(drawing: Drawing, tmp_path: Path) -> None:
     commitment = await drawing.drawn()
     await drawing.visits()
@@ -243,7 +320,8 @@ async def test_a_list_somebody_has_seen_can_only_be_followed_or_disclosed_with_t
     told = await asyncio.to_thread(verified, path, tmp_path)
     assert told.returncode == 0, told.stdout
     file = json.loads(path.read_bytes())
-    assert (file["departed"], file["why"]) == (False, "道路中断")
+    assert (file["departed_at"], file["why"]) == (None, "道路中断")
+    assert "nobody was sent: 道路中断" in told.stdout
 
 
 async def test_what_cannot_be_drawn_fails_by_name_and_is_disclosed_as_a_failure(drawing: Drawing, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import struct
 import uuid
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -32,6 +32,7 @@ from contracts.draw import (
     digests_of,
     ordered,
     plan_faults,
+    published,
     seed_of,
 )
 from sync.draw import Seating, Stream, draw, verify
@@ -279,11 +280,14 @@ def a_file(plan: DrawPlan | None = None) -> DrawFile:
         secret=SECRET.hex(),
         digests=digests,
         statement=Statement(commitment=commitment, algorithm="xunling-draw-1", at=AT),
+        prepared_by=uuid.UUID(int=3),
         committed_by=uuid.UUID(int=1),
         nonce=NONCE,
         nonce_by=uuid.UUID(int=2),
+        nonce_at=AT,
         seed=seed.hex(),
         result=draw(plan, seed),
+        drawn_at=AT,
         disclosed_at=AT,
     )
 
@@ -312,12 +316,13 @@ def changed(value: Any) -> Any:
     return value[:-1] + ("0" if value[-1] != "0" else "1")
 
 
-PLAIN = msgspec.to_builtins(a_file())
-CHECKED = ("plan", "secret", "digests", "nonce", "seed", "result")  # what else there is in a file is under its signature
+COMMITTED = ("plan", "secret", "digests", "nonce", "seed", "result")  # what else there is in a file is under its signatures
+PRIVATE = ("name", "note")  # of a person, of an exclusion: under the signature alone
+LEAVES = [p for p in leaves(msgspec.to_builtins(a_file())) if p[0] in COMMITTED or p == ("statement", "commitment")]
 
 
-@pytest.mark.parametrize("path", [p for p in leaves(PLAIN) if p[0] in CHECKED or p == ("statement", "commitment")], ids=str)
-def test_every_changed_value_is_found(path: tuple[Any, ...]) -> None:
+@pytest.mark.parametrize("path", [p for p in LEAVES if p[1:2] == ("sites",) or p[-1] not in PRIVATE], ids=str)
+def test_every_changed_value_is_found_without_any_signature(path: tuple[Any, ...]) -> None:
     plain = msgspec.to_builtins(a_file())
     at: Any = plain
     for step in path[:-1]:
@@ -328,6 +333,17 @@ def test_every_changed_value_is_found(path: tuple[Any, ...]) -> None:
     except msgspec.ValidationError:
         return  # not even a file
     assert verify(file) != []
+
+
+def test_nobodys_name_is_published_but_of_those_who_were_drawn_and_no_note() -> None:
+    plan = a_plan(inspectors=8, exclusions=[Exclusion(reason="on_leave", inspector="p000", note="病假")])
+    result = draw(plan, seed(1))
+    shown = published(plan, result)
+    drawn = {person for visit in result.visits for person in visit.inspectors}
+    assert {one.id for one in shown.inspectors if one.name} == drawn < {one.id for one in plan.inspectors}
+    assert [one.note for one in shown.exclusions] == [""]
+    assert digests_of(shown, SECRET) == digests_of(plan, SECRET)
+    assert draw(shown, seed(1)) == result
 
 
 @pytest.mark.parametrize(
@@ -345,6 +361,10 @@ def test_every_changed_value_is_found(path: tuple[Any, ...]) -> None:
         (lambda f: replace(f, result=replace(f.result, visits=f.result.visits[::-1])), {"result"}),
         (lambda f: replace(f, result=replace(f.result, visits=f.result.visits[:-1])), {"result"}),
         (lambda f: replace(f, nonce_by=f.committed_by), {"nonce_by"}),
+        (lambda f: replace(f, nonce_by=f.prepared_by), {"nonce_by"}),
+        (lambda f: replace(f, nonce_at=AT - timedelta(seconds=1)), {"nonce_at"}),
+        (lambda f: replace(f, plan=replace(f.plan, previous="0" * 64)), {"about"}),
+        (lambda f: replace(f, plan=replace(f.plan, sites=f.plan.sites[::-1])), {"plan"}),
         (lambda f: replace(f, statement=replace(f.statement, algorithm="other-draw-1")), {"algorithm", "commitment"}),
     ],
 )
@@ -377,6 +397,6 @@ def test_golden_vectors() -> None:
 
 
 GOLDEN_NUMBERS = [798, 334, 930, 255, 377, 268]
-GOLDEN_COMMITMENT = "f1c8f57039928ccc54a9bbdefa138991c739f1a44ac9696146f108d8ff69c450"
-GOLDEN_SEED = "69d58aba284f9e16dda5a49395b4575d070fef0c9c3bef7db354874a9c6d41fe"
-GOLDEN_VISITS = [("s003", ["p000", "p001"]), ("s004", ["p004", "p005"]), ("s005", ["p002", "p003"])]
+GOLDEN_COMMITMENT = "2167c1c63de1f6d19664d264c774ff7c179974c80f10b2e33c40a1626ff19b03"
+GOLDEN_SEED = "a91d515ee6ff85c4b6acba1626ecd87e77cb31d8cf8c5e6e85242062a162abc9"
+GOLDEN_VISITS = [("s002", ["p000", "p001"]), ("s005", ["p004", "p003"]), ("s001", ["p002", "p005"])]
