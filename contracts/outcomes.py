@@ -47,6 +47,7 @@ class Reason(str, Enum):
     WRONG_COUNTY = "wrong_county"
     PARENT_MISSING = "parent_missing"
     NO_DUTY = "no_duty"  # no duty of the person covers the moment of capture
+    NOT_DISCLOSED = "not_disclosed"  # it names an unannounced visit where others would read it; once disclosed, try again
     CONTRACT_TOO_OLD = "contract_too_old"
     CONTRACT_TOO_NEW = "contract_too_new"
     DEVICE_CLONED = "device_cloned"  # the same n with another mutation id
@@ -80,6 +81,7 @@ TEXT_ZH: dict[Reason, str] = {
     Reason.WRONG_COUNTY: "记录不属于该县区，已原样保存",
     Reason.PARENT_MISSING: "所属记录不存在，已原样保存",
     Reason.NO_DUTY: "采集时不在职责范围内，待上级核定",
+    Reason.NOT_DISCLOSED: "涉及尚未告知的暗访，已原样保存，告知后可再办理",
     Reason.CONTRACT_TOO_OLD: "应用版本过旧，数据已保存，请升级",
     Reason.CONTRACT_TOO_NEW: "应用版本新于服务器，数据已保存",
     Reason.DEVICE_CLONED: "设备数据被复制，请重新登记设备",

@@ -34,25 +34,53 @@ SENDING: Final = frozenset({Level.CITY, Level.COUNTY, Level.ZONE, Level.DEPARTME
 VISITING: Final = frozenset(role for role, audiences in AUDIENCES.items() if Audience.VISIT in audiences)
 
 
+# Where a body, or what a command says, names a record that may be secret. What a visit's own records belong to comes first.
+BELONGS: Final = {"inspection": "task", "problem": "inspection"}
+NAMING: Final = {
+    "inspection": ("task",),
+    "problem": ("inspection", "related"),
+    "notice": ("subject_record",),
+    "supervision": ("subject_record",),
+    "transfer": ("problem",),
+    "whistle": ("problem",),
+}
+NAMING_ARGS: Final = ("inspection", "problem", "related", "task")
+
+
 def is_meant_secret(kind: str, body: Any, tally: Tally) -> bool:
-    """Whether a new record belongs to an unannounced visit: it says so, its task is one, or a visitor's mode of inspection is."""
+    """Whether a new record belongs to an unannounced visit: it says so, what it belongs to does, or a visitor's mode of inspection."""
     if kind not in ("task", "inspection", "problem"):
         return False
     if getattr(body, "secret", False):
         return True
     if tally.sender.is_system:
         return False
-    task = _task_of(body, tally)
-    if task is not None and is_secret(task.stream):
+    if _is_told(getattr(body, BELONGS.get(kind, ""), None), tally):
         return True
     return getattr(body, "visit_mode", None) in SECRET_MODES and _sends(tally.sender)
 
 
-def _task_of(body: Any, tally: Tally) -> RecordState | None:
-    task = getattr(body, "task", None)
-    if task is None or tally.is_missing(task):
-        return None
-    return tally.records.get(task)
+def names_secret(mutation: Mutation, tally: Tally) -> bool:
+    """Whether it would write the id of a visit's record, which its author may see, into one that others see, too."""
+    if not _sends(tally.sender):
+        return False
+    body, fields = tally.bodies.get(mutation.id), NAMING.get(mutation.kind, ())
+    said = [getattr(body, field, None) for field in fields]
+    said += [mutation.fields[field][1] for field in fields if field in mutation.fields]
+    said += [mutation.args.get(name) for name in NAMING_ARGS]
+    return any(_is_told(one, tally) for value in said for one in (value if isinstance(value, list) else [value]))
+
+
+def _is_told(value: object, tally: Tally) -> bool:
+    """Whether this is the id of a secret that the sender knows of. To anybody else it names nothing."""
+    try:
+        record = RecordId(str(value)) if value else None
+    except ValueError:
+        return False
+    if record is None or tally.is_missing(record):
+        return False
+    state = tally.records.get(record)
+    return state is not None and is_secret(state.stream) and not is_hidden(state, tally.sender.duties, tally.view.places)
 
 
 def _sends(sender: Sender) -> bool:
@@ -76,7 +104,13 @@ def kept_secret(mutation: Mutation, sender: Sender, tally: Tally) -> Hold | Refu
             return Hold(outcome=Outcome.QUARANTINED, reason=reason)
     state = tally.records.get(mutation.record)
     if state is None:
-        return _misplaced(mutation, body, sender, tally)
+        misplaced = _misplaced(mutation, body, sender, tally)
+        if misplaced is not None or is_meant_secret(mutation.kind, body, tally):
+            return misplaced
+    if (state is None or not is_secret(state.stream)) and names_secret(mutation, tally):
+        return Hold(outcome=Outcome.QUARANTINED, reason=Reason.NOT_DISCLOSED)
+    if state is None:
+        return None
     unit = mutation.fields.get("unit")
     if is_secret(state.stream) and unit is not None and unit[1] != unit_of(state.stream):
         return Refuse(reason=Reason.READ_ONLY_FIELD, detail={"fields": ["unit"]})  # that would be telling: disclosure is a command
@@ -102,17 +136,22 @@ def _misplaced(mutation: Mutation, body: Any, sender: Sender, tally: Tally) -> H
     return Hold(outcome=Outcome.QUARANTINED, reason=Reason.NO_DUTY)
 
 
-def secret_desk(mutation: Mutation | None, tally: Tally) -> UnitCode | None:
+def secret_desk(mutation: Mutation | None, state: RecordState | None, tally: Tally) -> UnitCode | None:
     """Where held work of a visit waits: with whoever sends, wherever it was pushed to. None: it is no such work.
 
-    What cannot be read at all may be such work, if it comes from a visitor who has nothing else to do in this county.
+    What cannot be read at all, or says nothing of its own unit (a photo of something held), may be such work, if it comes from a
+    visitor who has nothing else to do in this county.
     """
     sender, places = tally.sender, tally.view.places
-    body = tally.bodies.get(mutation.id) if mutation else None
     if sender.is_system or not _sends(sender):
         return None
     own = [duty.unit for duty in sender.duties if duty.role in VISITING]
-    if mutation is None or body is None:
+    if mutation is not None and (state is None or not is_secret(state.stream)) and names_secret(mutation, tally):
+        return places.desk_of(own[0])
+    if state is not None:
+        return None
+    body = tally.bodies.get(mutation.id) if mutation else None
+    if mutation is None or body is None or KINDS[mutation.kind].parent is not None:
         may_be_secret = all(places.county_of(unit) != tally.view.county for unit in own)
     else:
         may_be_secret = is_meant_secret(mutation.kind, body, tally)

@@ -280,7 +280,7 @@ class Tally:
         state = self.records.get(mutation.record) if mutation else None
         if state is not None and is_hidden(state, self.sender.duties, places):
             state = None  # even the desk on which prying ends must not tell that there is something
-        hidden = secret_desk(mutation, self) if state is None else None
+        hidden = secret_desk(mutation, state, self)
         if hidden is not None:
             return hidden
         body = self.bodies.get(mutation.id) if mutation else None

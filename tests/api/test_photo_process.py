@@ -138,6 +138,30 @@ async def test_two_pictures_of_one_visit_are_no_repetition_but_an_after_that_is_
     assert "near_same_picture_before" in (await body_of(pool, false_fix))["flags"]
 
 
+async def test_no_flag_tells_of_an_unannounced_visit(phone, pool, work, world, client) -> None:
+    """The village shows the picture of the visit, as it is and nearly so: nothing on its records says that there was one before."""
+    visitor = PhotoPhone(world, await world.person((Role.COUNTY_SUPERVISOR, str(COUNTY))), client)
+    visit = uuid.uuid4()
+    checklist = {"slug": "construction_dust", "jurisdiction": "ankang", "version": 1}
+    body = {"unit": str(COUNTY), "subject": "construction_dust", "checklist": checklist, "secret": True}
+    await visitor.push(visitor.mutation("inspection", visit, body))
+    secret = await handed_in(visitor, jpeg(picture(7, 1200, 900)), visit)
+    assert await pool.fetchval("SELECT stream FROM record WHERE id = $1", secret) == f"{COUNTY}.visit"
+    near = await handed_in(phone, jpeg(picture(7, 1200, 900).resize((800, 600)), quality=50), await phone.site())
+    await work_off(pool, work)
+    same = await phone.announce(jpeg(picture(7, 1200, 900)), await phone.site())
+    await phone.ask(sha256_of(jpeg(picture(7, 1200, 900))))
+    other = uuid.uuid4()
+    await visitor.push(visitor.mutation("inspection", other, body))
+    later = await handed_in(visitor, jpeg(picture(7, 1200, 900), quality=60), other)
+    await work_off(pool, work)
+    await sweep_photos(work)
+    await work_off(pool, work)
+    repeated = {"same_picture_before", "near_same_picture_before"}
+    seen = [set((await body_of(pool, photo))["flags"]) & repeated for photo in (near, same, later)]
+    assert seen == [set(), {"near_same_picture_before"}, {"near_same_picture_before"}], "the village's own are compared among themselves"
+
+
 @pytest.mark.parametrize(("data", "reason"), [(b"no picture" * 100, "photo_not_an_image"), (bomb(), "photo_bomb")])
 async def test_what_is_no_picture_is_kept_receipted_and_refused(phone, pool, work, objects, data, reason) -> None:
     """The bytes are what was announced, so the phone is freed of them; but nobody is shown a picture."""

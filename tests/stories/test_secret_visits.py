@@ -332,3 +332,76 @@ async def _pried(visit: Visit, phone: Phone, kind: str, record: RecordId) -> Any
     ]
     answer = await call(visit.day.world, phone, "POST", "/office/v1/mutations", json={"county": COUNTY, "mutations": mutations})
     return [(o["outcome"], o["reason"], sorted(o.get("detail") or {})) for o in answer.json()["outcomes"]]
+
+
+@WAYS
+async def test_what_names_a_visit_is_not_written_where_the_inspected_side_reads(day: Day, sent_by: Any) -> None:
+    """By hand and absent-minded: a problem, a letter and an inspection for the village, and edits and commands on its records."""
+    visit = await sent_by(day)
+    await visit.sent()
+    await visit.visited()
+    member, sender, visitor = visit.inspected[0], visit.sender, visit.visitor
+    ordinary = member.create("problem", COUNTY, {"unit": VILLAGE_A, "subject": "noise", "title": "普通问题", "state": "draft"})
+    await sync(member, sender)
+    values = {"subject": "construction_dust", "title": "暗访代号八", "inspection": str(visit.inspection)}
+    told = [
+        sender.create("problem", visit.county, {"unit": VILLAGE_A if visit.county == COUNTY else "6109"} | values),
+        sender.create("notice", visit.county, {"unit": visit.unit, "title": "暗访代号六", "subject_record": str(visit.problem)}),
+    ]
+    if visit.county == COUNTY:  # another county's records cannot be told from here
+        sender.edit(ordinary, {"related": [str(visit.problem)], "title": "暗访代号七"})
+        sender.command(ordinary, "problem.supervise_on_site", args={"note": "暗访代号五", "inspection": str(visit.inspection)})
+    own = visitor.create("problem", visit.county, {"unit": visit.unit, "note": ""} | values)
+    await sync(sender, visitor, *visit.inspected)
+    await visit.assert_unknown()
+    rows = await day.world.pool.fetch("SELECT id, stream FROM record WHERE id = ANY ($1::uuid[])", [*told, own])
+    assert {row["id"]: row["stream"] for row in rows}[own] == f"{visit.unit}.visit", "a finding of the visit is secret as the visit is"
+    assert all(row["stream"].endswith(".visit") for row in rows)
+    desks = {row["unit"] for row in await day.world.pool.fetch("SELECT unit FROM held WHERE reason = 'not_disclosed'")}
+    assert desks and TOWNSHIP not in desks
+    story = await read(day.world, member, f"/office/v1/records/{COUNTY}/{ordinary}")
+    assert "暗访代号" not in str(story)
+
+
+async def test_what_waited_for_the_disclosure_is_taken_afterwards(day: Day) -> None:
+    visit = await _county(day)
+    await visit.sent()
+    await visit.visited()
+    letter = visit.sender.create("notice", COUNTY, {"unit": TOWNSHIP, "title": "请整改", "subject_record": str(visit.problem)})
+    await sync(visit.sender)
+    visit.sender.command(visit.task, "task.disclose")
+    await sync(visit.sender)
+    (held,) = (await read(day.world, visit.sender, "/office/v1/held", county=COUNTY))["items"]
+    path = f"/office/v1/held/{COUNTY}/{held['device']}/{held['n']}/retry"
+    answer = await call(day.world, visit.sender, "POST", path, json={})
+    assert answer.status_code == 200, answer.text
+    await sync(visit.inspected[1])
+    assert body(visit.inspected[1], letter)["title"] == "请整改"
+
+
+async def test_the_photo_of_what_is_held_waits_on_the_same_desk(day: Day) -> None:
+    """A city visitor's phone that pushes a whole inspection to the inspected county: no part of it lies on the county's desk."""
+    visit = await _city(day)
+    await visit.sent()
+    values = {"unit": VILLAGE_A, "subject": "construction_dust", "checklist": DUST, "secret": True}
+    wrong = visit.visitor.create("inspection", COUNTY, values)
+    visit.visitor.edit(wrong, {"note": "暗访代号四"})
+    visit.visitor.add_photo(wrong, b"\xff\xd8 held picture", item="sprinkling")
+    visit.visitor.command(wrong, "inspection.submit")
+    await sync(visit.visitor)
+    desks = {row["unit"] for row in await day.world.pool.fetch("SELECT unit FROM held")}
+    assert len(await day.held()) == 4
+    assert desks == {CITY_OFFICE}
+    await visit.assert_unknown()
+
+
+async def test_an_inspection_that_names_a_secret_task_is_like_one_that_names_nothing(day: Day) -> None:
+    """Whoever may not know of the task cannot find out that it is one."""
+    visit = await _county(day)
+    await visit.sent()
+    member = visit.inspected[0]
+    values = {"unit": VILLAGE_A, "subject": "construction_dust", "checklist": DUST}
+    made = [member.create("inspection", COUNTY, values | {"task": str(task)}) for task in (visit.task, uuid.uuid4())]
+    await sync(member)
+    assert await day.held() == []
+    assert [hidden(member, one) for one in made] == [False, False]
