@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ from contracts.draw import (
     DrawOut,
     DrawResult,
 )
-from contracts.ids import County, RecordId, UnitCode
+from contracts.ids import County, PersonId, RecordId, UnitCode
 from contracts.mutation import Mutation
 from contracts.outcomes import Outcome, Reason
 from contracts.people import Role
@@ -67,7 +67,7 @@ async def opened_of(resources: Resources, found: DrawRecord) -> Opened:
     return opened
 
 
-def shown(found: DrawRecord) -> DrawOut:
+def shown(found: DrawRecord, untold: Sequence[PersonId] = ()) -> DrawOut:
     body = found.body
     return DrawOut(
         draw=found.id,
@@ -81,6 +81,7 @@ def shown(found: DrawRecord) -> DrawOut:
         committed_by=body.committed_by,
         seeded_by=body.seeded_by,
         steps=[msgspec.to_builtins(step) for step in body.steps],
+        untold=list(untold),
     )
 
 

@@ -18,6 +18,7 @@ from contracts.draw import (
     DrawFile,
     DrawResult,
     PublishedPage,
+    canonical,
     digests_of,
     ordered,
     published,
@@ -31,8 +32,8 @@ PAGE_ROWS: Final = 100
 SEPARATOR: Final = "|"
 
 
-def made_file(resources: Resources, found: DrawRecord, opened: Opened, result: DrawResult) -> DrawFile:
-    """From the record and what was sealed, and nothing else: made again it is the same file."""
+def made_file(resources: Resources, found: DrawRecord, opened: Opened, result: DrawResult) -> tuple[DrawFile, bytes]:
+    """The file and its bytes, from the record and what was sealed, and nothing else: made again it is the same file."""
     body, seeded, last, departed = found.body, found.step("draw.seed"), found.step("draw.disclose"), found.step("draw.depart")
     drawn = found.step("draw.draw") or found.step("draw.fail")
     assert opened.secret is not None
@@ -63,7 +64,8 @@ def made_file(resources: Resources, found: DrawRecord, opened: Opened, result: D
         public=resources.signer.public_keys[0].public,
         key=resources.signer.key,
     )
-    return msgspec.structs.replace(file, sig=resources.signer.sign(file.signed_bytes()))
+    file = msgspec.structs.replace(file, sig=resources.signer.sign(file.signed_bytes()))
+    return file, canonical(file) + b"\n"
 
 
 def as_file(content: bytes, commitment: str) -> Response[bytes]:

@@ -6,6 +6,7 @@ is sealed is changed only after its command was taken, or so that repeating the 
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -21,7 +22,6 @@ from api.dependencies import GivenCaller, GivenNow, GivenOrigin, GivenPlaces, Gi
 from api.draw_acts import READERS, act, is_issuer, issued, opened_of, push_one, readable, result_of, roles_at, shown
 from api.draw_files import as_file, made_file
 from api.draw_plans import complete_plan
-from api.draw_tasks import send_tasks
 from api.resources import Resources
 from contracts.access import Action
 from contracts.draw import (
@@ -34,13 +34,15 @@ from contracts.draw import (
     PrepareDraw,
     Statement,
     WithReason,
-    canonical,
+    ordered,
 )
 from contracts.ids import County
 from contracts.people import Audience, Role
 from contracts.problems import Problem, ProblemCode
 from storage import draws
 from storage.audit_log import Note, insert_note
+from storage.draw_tasks import departure_of, send_tasks
+from storage.jobs import enqueue
 from storage.office_push import draft
 from storage.pool import transaction
 from sync.places import stream_name
@@ -58,9 +60,12 @@ async def prepare_draw(
     if county is None or not is_issuer(caller, data.unit, now):
         raise Problem(ProblemCode.NOT_ALLOWED)
     plan = await complete_plan(data, county, resources, places, now)
-    async with transaction(resources.pool) as conn:
-        if not await draws.seal_plan(conn, resources.draw_seal, plan):
+    if not await draws.seal_plan(resources.pool, resources.draw_seal, plan):
+        found = await issued(resources, caller, places, now, county, data.draw)
+        opened = await opened_of(resources, found)
+        if found.body.prepared_by != caller.person or msgspec.structs.replace(opened.plan, previous=None) != ordered(plan):
             raise Problem(ProblemCode.CONFLICTING_STATE, "draw exists")
+        return shown(found)  # asked again, because the answer was lost
     body = {"unit": data.unit, "title": data.title, "prepared_by": str(caller.person)}
     mutation = draft(kind="draw", record=data.draw, op="create", now=now, mutation=uuid7(), body=body)
     await push_one(resources, caller, county, mutation, now)
@@ -87,6 +92,8 @@ async def commit_draw(
     kept = (await opened_of(resources, found)).statement
     if kept is None:
         raise Problem(ProblemCode.CONFLICTING_STATE, "no commitment")
+    if found.body.state == "committed" and found.body.committed_by == caller.person:
+        return shown(found)
     fields = {"commitment": (None, kept.commitment)}
     return shown(await act(resources, caller, found, "draw.commit", now, fields))
 
@@ -107,13 +114,16 @@ async def give_nonce(
     places: GivenPlaces,
     now: GivenNow,
 ) -> DrawOut:
-    """From an auditor who neither prepared nor committed; once, and only after the commitment that it names."""
+    """From an auditor who neither prepared nor committed; once, and only after the commitment that it names.
+
+    Only the same nonce is taken again, so that a lost answer is no second try.
+    """
     found = await readable(resources, caller, places, now, county, draw)
     if Role.AUDITOR not in roles_at(caller, found.body.unit, places, now):
         raise Problem(ProblemCode.NOT_ALLOWED)
-    statement = (await opened_of(resources, found)).statement
-    if found.body.commitment is not None and (statement is None or statement.commitment != found.body.commitment):
-        raise Problem(ProblemCode.CONFLICTING_STATE, "no commitment")
+    given = (found.body.commitment, found.body.nonce, found.body.seeded_by)
+    if given == (data.commitment, data.nonce, caller.person):
+        return shown(found)
     fields = {"nonce": ("", data.nonce)}
     return shown(await act(resources, caller, found, "draw.seed", now, fields, {"commitment": data.commitment}))
 
@@ -129,6 +139,8 @@ async def draw_now(
 ) -> DrawOut:
     """Nothing is decided here: the list is fixed since the nonce. Where no list is possible, the draw fails by name."""
     found = await issued(resources, caller, places, now, county, draw)
+    if found.body.state in ("drawn", "failed"):
+        return shown(found)
     if found.body.state != "seeded":
         return shown(await act(resources, caller, found, "draw.draw", now))  # the machine says what would be allowed
     failure = (await result_of(found, await opened_of(resources, found))).failure
@@ -147,13 +159,19 @@ async def depart(
     places: GivenPlaces,
     now: GivenNow,
 ) -> DrawOut:
-    """Each inspector gets one task, in the stream of their own unit. Asked again, it completes what was cut short."""
+    """Each inspector gets one task, in the stream of their own unit. What is cut short is completed by the worker, or by asking again.
+
+    `untold`: whose task could not be made.
+    """
     found = await issued(resources, caller, places, now, county, draw)
     if found.body.state != "departed":
-        found = await act(resources, caller, found, "draw.depart", now)
+        await enqueue(resources.pool, [departure_of(county, draw)])
+        given = {"due_on": data.due_on.isoformat() if data.due_on else "", "note": data.note}
+        found = await act(resources, caller, found, "draw.depart", now, args={name: value for name, value in given.items() if value})
     opened = await opened_of(resources, found)
-    await send_tasks(resources, places, found, opened, await result_of(found, opened), data, now)
-    return shown(found)
+    sent = await send_tasks(resources.pool, await resources.units.reference(), found, opened, await result_of(found, opened), now)
+    resources.live.moved(sent.streams)
+    return shown(found, untold=sent.untold)
 
 
 @post("/{county:int}/{draw:uuid}/disclose", opt=LIMITED, status_code=200, summary="公开 · Disclose: the file for everybody")
@@ -174,8 +192,8 @@ async def disclose(
     opened = await opened_of(resources, found)
     content = opened.file
     if content is None:
-        file = made_file(resources, found, opened, await result_of(found, opened))
-        content = canonical(file) + b"\n"
+        result = await result_of(found, opened)
+        file, content = await asyncio.to_thread(made_file, resources, found, opened, result)
         await draws.keep_file(resources.pool, county, draw, content, file.disclosed_at)
     return as_file(content, str(found.body.commitment))
 

@@ -21,11 +21,11 @@ from contracts.kind import Code, Sha256, ShortText
 ALGORITHM: Final = "xunling-draw-1"
 SECRET_BYTES: Final = 32
 NONCE_CHARACTERS_MIN: Final = 16
-SITES_MAX: Final = 20_000
+SITES_MAX: Final = 100_000
 DRAWN_MAX: Final = 500
 INSPECTORS_MAX: Final = 2_000
 EXCLUSIONS_WANTED_MAX: Final = 15_000
-EXCLUSIONS_MAX: Final = 40_000  # what is excluded as recently drawn comes on top of what is asked for
+EXCLUSIONS_MAX: Final = 120_000  # what is excluded as recently drawn comes on top of what is asked for
 
 Weight = Annotated[int, Meta(ge=1, le=1_000_000)]
 NONCE_PATTERN: Final = rf"^[0-9A-Za-z_.:-]{{{NONCE_CHARACTERS_MIN},200}}$"
@@ -286,7 +286,10 @@ class WithReason(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DrawOut(msgspec.Struct, frozen=True, kw_only=True):
-    """One draw as the issuing side sees it; the list itself is only in `DrawListOut`."""
+    """One draw as the issuing side sees it; the list itself is only in `DrawListOut`.
+
+    untold  told at the departure: inspectors whose task could not be made
+    """
 
     draw: RecordId
     county: County
@@ -299,6 +302,7 @@ class DrawOut(msgspec.Struct, frozen=True, kw_only=True):
     committed_by: PersonId | None = None
     seeded_by: PersonId | None = None
     steps: list[dict[str, Any]] = []
+    untold: list[PersonId] = []
 
 
 class Draws(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,6 +21,8 @@ from storage.carrying import carry_family
 from storage.carrying_blobs import carry_blob
 from storage.cleaning import CleaningRules, clean_county, fetch_counties
 from storage.desk import DeskAction, decide, fetch_deferred, update_tries
+from storage.draw_tasks import DEPART_JOB, DrawRef, complete_departure
+from storage.draws import Seal
 from storage.floors import purge_county
 from storage.jobs import JobRequest, enqueue, fetch_given_up, purge_job_log
 from storage.office_push import SYSTEM_PERSON
@@ -58,6 +60,7 @@ class Work:
 
     pool: Pool
     photos: PhotoWork
+    draw_seal: Seal
     units: UnitsCache
     cleaning: CleaningRules
     retention: RetentionRules
@@ -215,10 +218,16 @@ async def clean_job_log(work: Work) -> None:
         pass
 
 
+async def complete_one_departure(work: Work, ref: DrawRef, _attempt: int) -> None:
+    """Tasks of inspectors who departed, if whoever sent them died before the tasks were made."""
+    await complete_departure(work.pool, await work.units.reference(), work.draw_seal, ref, work.now())
+
+
 JOBS: Final = (
     Job(name=PROCESS_JOB, payload=PhotoRef, run=process_one_photo, pause=timedelta(seconds=2)),
     Job(name=CARRY_JOB, payload=TransferRef, run=carry_one_family),
     Job(name=CARRY_BLOB_JOB, payload=BlobTransferRef, run=carry_one_blob),
+    Job(name=DEPART_JOB, payload=DrawRef, run=complete_one_departure),
 )
 
 TIMERS: Final = (

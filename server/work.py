@@ -8,9 +8,11 @@ from datetime import datetime, timedelta
 
 from contracts.retention import RETENTION_DAYS
 from server.jobs import RetentionRules, Work
+from server.keys import load_secret
 from server.resources import photo_rules, s3_access
 from server.settings import PhotoSettings, RetentionSettings, Settings
 from storage.cleaning import CleaningRules
+from storage.draws import Seal
 from storage.image_pool import ImagePool
 from storage.objects import Objects
 from storage.photo_process import PhotoWork
@@ -45,6 +47,7 @@ async def open_work(settings: Settings, now: Callable[[], datetime]) -> AsyncIte
             yield Work(
                 pool=pool,
                 photos=photos,
+                draw_seal=Seal(load_secret(settings.keys_folder, "draws.key")),
                 units=units,
                 cleaning=cleaning_rules(settings.photos),
                 retention=retention_rules(settings.retention),

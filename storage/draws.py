@@ -6,6 +6,7 @@ it follows from plan, secret, commitment and nonce, and is computed when it is a
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import secrets
 from collections.abc import Callable, Collection, Sequence
@@ -35,7 +36,7 @@ from contracts.ids import County, PersonId, RecordId, StreamName, UnitCode, Vers
 from contracts.kind import Step
 from contracts.kinds.draw import Draw
 from contracts.problems import Problem, ProblemCode
-from storage.pool import Connection, Executor
+from storage.pool import Executor
 from sync.draw import draw
 
 LINK_TRIES: Final = 20
@@ -105,10 +106,14 @@ SQL_UPSERT_SEALED: Final[LiteralString] = """
 """
 
 
-async def seal_plan(conn: Connection, seal: Seal, plan: DrawPlan) -> bool:
+async def seal_plan(executor: Executor, seal: Seal, plan: DrawPlan) -> bool:
     """Keep the plan of a draw to be; False when the draw exists."""
-    sealed = seal.close(plan.county, plan.draw, _PLAN, canonical(ordered(plan)))
-    return (await conn.execute(SQL_UPSERT_SEALED, plan.county, plan.draw, plan.unit, sealed)).endswith(" 1")
+    sealed = await asyncio.to_thread(_sealed_plan, seal, plan)
+    return (await executor.execute(SQL_UPSERT_SEALED, plan.county, plan.draw, plan.unit, sealed)).endswith(" 1")
+
+
+def _sealed_plan(seal: Seal, plan: DrawPlan) -> bytes:
+    return seal.close(plan.county, plan.draw, _PLAN, canonical(ordered(plan)))
 
 
 SQL_FETCH_SEALED: Final[LiteralString] = "SELECT plan, secret, statement, file FROM draw_sealed WHERE county = $1 AND draw = $2"
@@ -156,12 +161,12 @@ async def commit_sealed(executor: Executor, seal: Seal, plan: DrawPlan, stated: 
 
 async def _commit_linked(executor: Executor, seal: Seal, plan: DrawPlan, stated: Callable[[str], Statement]) -> None:
     secret = secrets.token_bytes(SECRET_BYTES)
-    statement = stated(commitment_of(digests_of(plan, secret)))
+    statement = stated(commitment_of(await asyncio.to_thread(digests_of, plan, secret)))
     await executor.execute(
         SQL_COMMIT_SEALED,
         plan.county,
         plan.draw,
-        seal.close(plan.county, plan.draw, _PLAN, canonical(ordered(plan))),
+        await asyncio.to_thread(_sealed_plan, seal, plan),
         seal.close(plan.county, plan.draw, _SECRET, secret),
         statement.commitment,
         msgspec.json.encode(statement).decode(),
@@ -191,9 +196,14 @@ async def fetch_recently_drawn(
     executor: Executor, seal: Seal, county: County, unit: UnitCode, since: datetime
 ) -> tuple[dict[str, RecordId], dict[str, RecordId]]:
     """Sites and inspectors of the unit's draws that were committed since then and followed -> the draw."""
+    rows = await executor.fetch(SQL_FETCH_RECENT, county, unit, since)
+    return await asyncio.to_thread(_drawn_in, rows, seal, county)
+
+
+def _drawn_in(rows: Sequence[Any], seal: Seal, county: County) -> tuple[dict[str, RecordId], dict[str, RecordId]]:
     sites: dict[str, RecordId] = {}
     inspectors: dict[str, RecordId] = {}
-    for row in await executor.fetch(SQL_FETCH_RECENT, county, unit, since):
+    for row in rows:
         body = _DRAW.decode(row["body"])
         if not any(step.command == "draw.depart" for step in body.steps):
             continue

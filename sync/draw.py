@@ -87,17 +87,41 @@ def _failed(name: str, wanted: int, possible: int) -> DrawResult:
 
 def draw_sites(pool: list[PoolSite], count: int, stream: Stream) -> list[str]:
     """`count` ids in the order drawn: each time a ticket below the sum of the weights that are left, counted off in order of id."""
-    left, total, drawn = list(pool), sum(site.weight for site in pool), []
+    tickets, drawn = Tickets([site.weight for site in pool]), []
     for _ in range(count):
-        ticket = stream.below(total)
-        at = 0
-        while ticket >= left[at].weight:
-            ticket -= left[at].weight
-            at += 1
-        site = left.pop(at)
-        total -= site.weight
-        drawn.append(site.id)
+        at = tickets.holder(stream.below(tickets.total))
+        tickets.withdraw(at, pool[at].weight)
+        drawn.append(pool[at].id)
     return drawn
+
+
+class Tickets:
+    """Counting off in a large pool without walking through it: sums of weights over powers of two (a Fenwick tree)."""
+
+    def __init__(self, weights: list[int]) -> None:
+        self.total = sum(weights)
+        self._sums = [0, *weights]
+        for k in range(1, len(self._sums)):
+            above = k + (k & -k)
+            if above < len(self._sums):
+                self._sums[above] += self._sums[k]
+
+    def holder(self, ticket: int) -> int:
+        """Whose ticket it is: the first place at which the weights up to and with it exceed the ticket."""
+        at, step = 0, 1 << (len(self._sums) - 1).bit_length()
+        while step:
+            if at + step < len(self._sums) and self._sums[at + step] <= ticket:
+                at += step
+                ticket -= self._sums[at]
+            step >>= 1
+        return at
+
+    def withdraw(self, at: int, weight: int) -> None:
+        self.total -= weight
+        k = at + 1
+        while k < len(self._sums):
+            self._sums[k] -= weight
+            k += k & -k
 
 
 class Seating:

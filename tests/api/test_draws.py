@@ -11,9 +11,12 @@ import pytest
 from cryptography.exceptions import InvalidTag
 
 from contracts.draw import DrawFile, PublishedPage
+from contracts.ids import projection_id
+from contracts.outcomes import MutationOutcome, Outcome
 from contracts.people import Role
 from server.settings import Settings
-from storage import draws
+from storage import draw_tasks, draws
+from storage.draw_tasks import DrawRef, complete_departure
 from storage.draws import Seal, open_draw
 from sync.draw import verify
 from tests.draws import ISSUER, NONCE, WATER, Drawing
@@ -108,12 +111,70 @@ async def test_a_commitment_that_died_before_its_record_keeps_its_secret(drawing
 
 async def test_a_departure_that_died_before_its_tasks_is_completed(drawing: Drawing, monkeypatch: pytest.MonkeyPatch) -> None:
     await drawing.drawn()
-    await break_once(monkeypatch, "api.draw_tasks.system_push")
+    await break_once(monkeypatch, "storage.draw_tasks.system_push")
     assert await failing(drawing.act(drawing.supervisor, "depart"))
     assert await tasks(drawing) == 0
     for _ in range(2):
         assert (await drawing.act(drawing.supervisor, "depart")).status_code == 200
     assert await tasks(drawing) == 4
+
+
+async def test_a_departure_that_nobody_asks_for_again_is_completed_by_the_worker(drawing: Drawing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when it was disclosed meanwhile. What waits in the queue names the draw and nothing that is sealed."""
+    await drawing.drawn()
+    resources = drawing.world.app.state.resources
+    ref = DrawRef(county=COUNTY, draw=drawing.draw)
+    reference = await resources.units.reference()
+    await complete_departure(resources.pool, reference, resources.draw_seal, ref, MORNING)
+    assert await tasks(drawing) == 0, "it has not departed"
+    await break_once(monkeypatch, "storage.draw_tasks.system_push")
+    assert await failing(drawing.act(drawing.supervisor, "depart", due_on="2026-11-27"))
+    (payload,) = [bytes(row[0]) for row in await resources.pool.fetch("SELECT payload FROM pgqueuer WHERE entrypoint = 'draw.depart'")]
+    assert msgspec.json.decode(payload, type=DrawRef) == ref
+    assert (await drawing.act(drawing.supervisor, "disclose")).status_code == 200
+    for _ in range(2):
+        await complete_departure(resources.pool, reference, resources.draw_seal, ref, MORNING)
+    assert await tasks(drawing) == 4
+    due = await resources.pool.fetch("SELECT DISTINCT body ->> 'due_on' FROM record WHERE kind = 'task'")
+    assert [row[0] for row in due] == ["2026-11-27"]
+
+
+async def test_whoever_could_not_be_given_a_task_is_named(drawing: Drawing, monkeypatch: pytest.MonkeyPatch) -> None:
+    await drawing.drawn()
+    person = drawing.inspectors[0][0].id
+    push = draw_tasks.system_push
+
+    async def refusing(*given: Any) -> Any:
+        pushed = await push(*given)
+        lost = MutationOutcome(n=1, outcome=Outcome.QUARANTINED)
+        return msgspec.structs.replace(
+            pushed,
+            outcomes=[
+                lost if projection_id(drawing.draw, str(person)) == task.record else one
+                for task, one in zip(given[3], pushed.outcomes, strict=True)
+            ],
+        )
+
+    monkeypatch.setattr("storage.draw_tasks.system_push", refusing)
+    assert (await drawing.act(drawing.supervisor, "depart")).json()["untold"] == [str(person)]
+
+
+async def test_asked_again_after_a_lost_answer_everything_is_as_it_was(drawing: Drawing) -> None:
+    for _ in range(2):
+        assert (await prepare(drawing)).status_code == 201
+    commitment = await drawing.commits()
+    assert await drawing.commits() == commitment
+    assert (await prepare(drawing)).status_code == 201
+    for _ in range(2):
+        assert (await drawing.act(drawing.auditor, "nonce", commitment=commitment, nonce=NONCE)).status_code == 200
+    for _ in range(2):
+        assert (await drawing.act(drawing.supervisor, "draw")).json()["state"] == "drawn"
+    for due_on in ("2026-11-27", "2026-12-31"):
+        assert (await drawing.act(drawing.supervisor, "depart", due_on=due_on)).json()["untold"] == []
+    steps = (await drawing.call(drawing.supervisor, "GET", drawing.path())).json()["steps"]
+    assert [step["command"] for step in steps] == ["draw.commit", "draw.seed", "draw.draw", "draw.depart"]
+    due = await drawing.world.pool.fetch("SELECT DISTINCT body ->> 'due_on' FROM record WHERE kind = 'task'")
+    assert [row[0] for row in due] == ["2026-11-27"], "the departure's, not the repetition's"
 
 
 async def tasks(drawing: Drawing) -> int:

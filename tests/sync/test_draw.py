@@ -5,6 +5,7 @@ import hmac
 import itertools
 import random
 import struct
+import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -35,7 +36,7 @@ from contracts.draw import (
     published,
     seed_of,
 )
-from sync.draw import Seating, Stream, draw, verify
+from sync.draw import Seating, Stream, draw, draw_sites, verify
 
 SECRET = bytes(range(32))
 NONCE = "0123456789abcdef-second-party"
@@ -216,6 +217,48 @@ def test_without_replacement_the_second_draw_follows_the_weights_that_are_left()
     weights = {"s000": 1, "s001": 2, "s002": 3}
     expected = {(a, b): 6000 * weights[a] / 6 * weights[b] / (6 - weights[a]) for a, b in itertools.permutations(weights, 2)}
     assert chi_square(seen, expected) < 20.6  # 5 degrees of freedom, 999 of 1,000
+
+
+def drawn_by_walking(weights: list[int], count: int, seed: bytes) -> list[int]:
+    """As docs/draws.md has it, site by site."""
+    words, left, drawn = words_of(seed, "sites"), dict(enumerate(weights)), []
+    for _ in range(count):
+        ticket = number_below(words, sum(left.values()))
+        sums = zip(left, itertools.accumulate(left.values()), strict=True)
+        drawn.append(next(at for at, upto in sums if ticket < upto))
+        del left[drawn[-1]]
+    return drawn
+
+
+@given(st.lists(st.integers(1, 1_000_000), min_size=1, max_size=70), st.data(), seeds)
+@settings(deadline=None)
+def test_counting_off_without_walking_gives_the_same_sites(weights: list[int], data: st.DataObject, seed: bytes) -> None:
+    pool = [PoolSite(id=str(k), name="", unit="", weight=weight) for k, weight in enumerate(weights)]
+    count = data.draw(st.integers(1, len(pool)))
+    assert draw_sites(pool, count, Stream(seed, "sites")) == [str(k) for k in drawn_by_walking(weights, count, seed)]
+
+
+def test_a_hundred_thousand_sites_are_drawn_from_at_once() -> None:
+    pool = [PoolSite(id=f"s{k:06}", name="", unit="", weight=k % 9 + 1) for k in range(100_000)]
+    began = time.process_time()
+    drawn = draw_sites(pool, 500, Stream(seed(1), "sites"))
+    assert len(set(drawn)) == 500
+    assert time.process_time() - began < 1.5
+
+
+def test_a_pool_of_one_and_a_pool_of_nothing() -> None:
+    plan = a_plan(sites=1, inspectors=2)
+    one = draw(replace(plan, rules=replace(plan.rules, sites=1)), seed(1))
+    assert [(visit.site, sorted(visit.inspectors)) for visit in one.visits] == [("s000", ["p000", "p001"])]
+    nothing = draw(a_plan(exclusions=[Exclusion(reason="x", site=f"s{k:03}") for k in range(6)]), seed(1))
+    assert nothing.failure is not None
+    assert (nothing.failure.name, nothing.failure.possible) == ("too_few_sites", 0)
+
+
+@pytest.mark.parametrize("weight", [0, -1, 1_000_001, 1.5, float("nan"), 10**30, "1", None, True])
+def test_a_weight_that_is_no_chance_is_refused(weight: Any) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"id": "s1", "name": "", "unit": "", "weight": weight}, PoolSite)
 
 
 def test_every_inspector_of_a_department_has_the_same_chance() -> None:
