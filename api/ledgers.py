@@ -76,6 +76,8 @@ async def list_ledger(
     due_to: FromQuery[date | None] = None,
     returned: Count = 0,
     rebounded: Count = 0,
+    feedback_owed: FromQuery[bool] = False,
+    letter: FromQuery[UUID | None] = None,
     sort: FromQuery[LedgerSort] = LedgerSort.DUE,
     after: Cursor = None,
     limit: Limit = 50,
@@ -88,14 +90,24 @@ async def list_ledger(
     name         of a named ledger         text         words that are all in the title, text, site name or address
     due_from     and due_to: days, both included
     returned     at least so often         rebounded    at least so often
+    feedback_owed  whoever raised it has not been told what became of it (信息反馈)
+    letter       copies of one letter
     """
     scope = streams_in_force(caller, places, now)
     kind = ledger.kind
     tags = [
         tag(word, value)
-        for word, value in (("subject", subject), ("source", source), ("finding", finding), ("site", site), ("ledger", name))
+        for word, value in (
+            ("subject", subject),
+            ("source", source),
+            ("finding", finding),
+            ("site", site),
+            ("ledger", name),
+            ("letter", letter),
+        )
         if value is not None
     ]
+    tags += [tag("feedback_owed", value=True)] if feedback_owed else []
     colours = list(dict.fromkeys(colour or []))
     wanted = LedgerFilter(
         kind=kind,
@@ -125,8 +137,11 @@ def parties_of(kind: str, department: str | None, colours: list[Colour]) -> list
 
 def only_open(kind: str, states: list[str]) -> bool | None:
     """Whether these states are all open (True), all closed (False) or both: a shorter index serves the first."""
-    found = {word not in LISTED[kind].closed for word in states}
-    return found.pop() if len(found) == 1 else None
+    listed = LISTED[kind]
+    found = {word not in listed.closed for word in states}
+    if len(found) != 1 or (found == {False} and listed.owed) or listed.signed is not None:
+        return None
+    return found.pop()
 
 
 async def page_of(

@@ -13,17 +13,19 @@ from litestar.params import FromPath, JSONBody
 from api.auth import LIMITED
 from api.dependencies import GivenCaller, GivenNow, GivenPlaces, GivenResources
 from api.desk import sender_of
+from api.resources import Resources
 from contracts.ids import County, RecordId, UnitCode, derived_mutation_id, projection_id
 from contracts.kinds.notice import Notice
 from contracts.people import Audience
-from contracts.planning import Addressee, LetterCopy, LetterSent, LetterStanding, SendLetter
+from contracts.planning import Addressee, LetterCopy, LetterSent, LetterStanding, SendLetter, Signature
 from contracts.problems import Problem, ProblemCode
-from storage.notices import fetch_addressees, fetch_letter
+from storage.notices import fetch_addressees, fetch_letter, fetch_signers
 from storage.office_push import draft, office_push
-from sync.permission import OFFICE
+from sync.permission import ACTIVE, OFFICE
 from sync.places import Places
 from sync.scope import held_duties, streams_of
 
+WORDS: Final = ("title", "text", "category", "roles", "subject_record", "needs_acknowledgement", "acknowledge_by")
 FIELD: Final = f".{Audience.FIELD.value}"
 
 
@@ -35,10 +37,13 @@ async def send_letter(
     mine = {code for d in held_duties(caller.duties, now) if d.role in OFFICE for code in places.below(d.unit)}
     if data.from_unit not in mine or not set(data.units) <= mine:
         raise Problem(ProblemCode.NOT_ALLOWED)
+    if not set(data.roles) <= ACTIVE:  # who only reads or administers signs for nothing
+        raise Problem(ProblemCode.INVALID_VALUE, "roles")
     sent: list[LetterSent] = []
     counties = {places.units[unit].county for unit in data.units}
     for county in sorted(counties):
         units = [unit for unit in dict.fromkeys(data.units) if places.units[unit].county == county]
+        await check_same_letter(resources, county, data, units)
         drafts = [
             draft(
                 kind="notice",
@@ -59,7 +64,15 @@ async def send_letter(
     return sent
 
 
-def copy_for(data: SendLetter, unit: UnitCode, now: datetime) -> Notice:
+async def check_same_letter(resources: Resources, county: County, data: SendLetter, units: list[UnitCode]) -> None:
+    """A letter that was sent is repeated word for word, or it is another letter. Problem: conflicting_state."""
+    for _, notice in await fetch_letter(resources.pool, county, data.letter, [f"{unit}{FIELD}" for unit in units]):
+        sent = copy_for(data, notice.unit, notice.published_at)
+        if any(getattr(sent, name) != getattr(notice, name) for name in WORDS):
+            raise Problem(ProblemCode.CONFLICTING_STATE, "letter differs", unit=notice.unit)
+
+
+def copy_for(data: SendLetter, unit: UnitCode, now: datetime | None) -> Notice:
     return Notice(
         unit=unit,
         title=data.title,
@@ -88,14 +101,16 @@ async def letter_standing(
         found = await fetch_letter(resources.pool, county, letter, streams)
         for record, notice in found:
             people = (await fetch_addressees(resources.pool, [notice.unit], notice.roles, now))[notice.unit]
-            copies.append(shown(county, record, notice, people, places))
+            signed = await fetch_signers(resources.pool, notice)
+            copies.append(shown(county, record, notice, people, signed, places))
     if not copies:
         raise Problem(ProblemCode.NOT_FOUND)
     return LetterStanding(copies=copies)
 
 
-def shown(county: County, record: RecordId, notice: Notice, people: list[Addressee], places: Places) -> LetterCopy:
-    signed = set(notice.acknowledged_by)
+def shown(county: County, record: RecordId, notice: Notice, people: list[Addressee], signed: list[Signature], places: Places) -> LetterCopy:
+    is_wanted = notice.needs_acknowledgement and notice.state == "published"
+    has_signed = set(notice.acknowledged_by)
     return LetterCopy(
         county=county,
         notice=record,
@@ -105,8 +120,8 @@ def shown(county: County, record: RecordId, notice: Notice, people: list[Address
         state=notice.state,
         needs_acknowledgement=notice.needs_acknowledgement,
         acknowledge_by=notice.acknowledge_by,
-        acknowledged=[p for p in people if p.person in signed],
-        missing=[p for p in people if p.person not in signed] if notice.needs_acknowledgement else [],
+        acknowledged=signed,
+        missing=[p for p in people if p.person not in has_signed] if is_wanted else [],
     )
 
 

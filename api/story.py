@@ -35,6 +35,8 @@ BESIDE: Final = {
     "problems": "problem",
     "sites": "site",
     "tasks": "task",
+    "notices": "notice",
+    "activities": "activity",
 }
 
 

@@ -100,6 +100,8 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
     problems: list[StoryRecord] = []
     sites: list[StoryRecord] = []
     tasks: list[StoryRecord] = []
+    notices: list[StoryRecord] = []
+    activities: list[StoryRecord] = []
 
 
 # -------------------------------------------------------------------------------------------------- many at once

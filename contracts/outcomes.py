@@ -45,6 +45,7 @@ class Reason(str, Enum):
     UNKNOWN_UNIT = "unknown_unit"
     UNKNOWN_CHECKLIST = "unknown_checklist"
     WRONG_COUNTY = "wrong_county"
+    NOT_A_DEPARTMENT = "not_a_department"  # whistled for, and no department of this county; detail: units
     PARENT_MISSING = "parent_missing"
     NO_DUTY = "no_duty"  # no duty of the person covers the moment of capture
     NOT_DISCLOSED = "not_disclosed"  # it names an unannounced visit where others would read it; once disclosed, try again
@@ -79,6 +80,7 @@ TEXT_ZH: dict[Reason, str] = {
     Reason.UNKNOWN_UNIT: "未知的单位编码，已原样保存",
     Reason.UNKNOWN_CHECKLIST: "未知的检查清单版本，已原样保存",
     Reason.WRONG_COUNTY: "记录不属于该县区，已原样保存",
+    Reason.NOT_A_DEPARTMENT: "只能吹哨给本县区的部门",
     Reason.PARENT_MISSING: "所属记录不存在，已原样保存",
     Reason.NO_DUTY: "采集时不在职责范围内，待上级核定",
     Reason.NOT_DISCLOSED: "涉及尚未告知的暗访，已原样保存，告知后可再办理",

@@ -84,8 +84,17 @@ class Addressee(msgspec.Struct, frozen=True, kw_only=True):
     role: Role
 
 
+class Signature(msgspec.Struct, frozen=True, kw_only=True):
+    """Who signed for a letter, and when, at the latest. It stays, also when the person has left. `late`: after the letter's term."""
+
+    person: PersonId
+    name: str
+    signed_at: datetime | None = None
+    late: bool = False
+
+
 class LetterCopy(msgspec.Struct, frozen=True, kw_only=True):
-    """One unit's copy: who has signed for it, and who has not."""
+    """One unit's copy: who has signed for it, and who of those with a duty there today has not. Withdrawn, nobody has to."""
 
     county: County
     notice: RecordId
@@ -95,7 +104,7 @@ class LetterCopy(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     needs_acknowledgement: bool
     acknowledge_by: datetime | None
-    acknowledged: list[Addressee]
+    acknowledged: list[Signature]
     missing: list[Addressee]
 
 

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import msgspec
 
+from contracts.kinds import KINDS
 from storage.ledger_words import folded, words_of
 from sync.rules import end_of
 from sync.state import RecordState
@@ -25,9 +26,11 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     """How one kind is listed. Names are fields of its body.
 
     shown     the field that holds the values, for a projection; None: the body itself
-    closed    words of `state` that need nobody any more; empty: it is never open
+    closed    words of `state` that need nobody any more
+    owed      fields that keep it open in any state, while they are true
+    signed    (asks for it, has it): open only while it asks for a signature and nobody has signed
     due       deadlines by state: the first that is set counts; a state that is not named has the deadlines of "*"
-    about     the record it belongs to
+    about     the record it belongs to; `also_about`: where there is none
     tagged    fields whose values can be filtered by; a list gives a tag for each
     searched  fields that text is looked for in
     """
@@ -35,9 +38,12 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     shown: str | None = None
     state: str = "state"
     closed: frozenset[str] = frozenset()
+    owed: tuple[str, ...] = ()
+    signed: tuple[str, str] | None = None
     due: Mapping[str, tuple[str, ...]] = {}
     found: tuple[str, ...] = ()
     about: str | None = None
+    also_about: str | None = None
     tagged: tuple[str, ...] = ()
     title: str = "title"
     searched: tuple[str, ...] = ()
@@ -56,9 +62,11 @@ LISTED: Final[Mapping[str, Listed]] = {
     "assignment": msgspec.structs.replace(_PROBLEM, shown="shown", about="problem"),
     "whistle": Listed(
         closed=frozenset({"closed", "declined", "withdrawn"}),
+        owed=("feedback_owed",),
+        due={"*": ("due_at",)},
         found=("blown_at",),
         about="problem",
-        tagged=("subject", "site", "called", "optional"),
+        tagged=("subject", "site", "called", "optional", "feedback_owed"),
         searched=("title", "text"),
     ),
     "summons": Listed(
@@ -106,10 +114,19 @@ LISTED: Final[Mapping[str, Listed]] = {
     "transfer": Listed(
         closed=frozenset({"declined", "result_returned"}),
         about="problem",
+        also_about="whistle",
         tagged=("flow", "receiver"),
         searched=("title", "text"),
     ),
-    "notice": Listed(found=("published_at",), tagged=("category",), searched=("title", "text")),
+    "notice": Listed(
+        closed=frozenset({"withdrawn"}),
+        signed=("needs_acknowledgement", "acknowledged_by"),
+        due={"published": ("acknowledge_by",)},
+        found=("published_at",),
+        about="subject_record",
+        tagged=("category", "letter", "sent_by_unit"),
+        searched=("title", "text"),
+    ),
     "plan": Listed(closed=frozenset({"ended"}), searched=("title", "note")),
     "response": Listed(closed=frozenset({"lifted", "evaluated"}), tagged=("sites",), searched=("title", "level", "order_number", "note")),
     "campaign": Listed(
@@ -119,7 +136,7 @@ LISTED: Final[Mapping[str, Listed]] = {
         tagged=("category",),
         searched=("title", "place", "result", "note"),
     ),
-    "activity": Listed(found=("held_on",), tagged=("topic",), searched=("title", "place", "text")),
+    "activity": Listed(found=("held_on",), about="subject_record", tagged=("topic",), searched=("title", "place", "text")),
     "conflict": Listed(closed=frozenset({"settled"}), found=("opened_at",), about="record", title="record_title"),
 }
 # A filter's word, where the field has another: one filter serves several kinds.
@@ -154,9 +171,22 @@ def _reader(kind: str) -> msgspec.json.Decoder[Any]:
     """Reads the fields that the ledger looks at and no others: every push of every record pays for this."""
     listed = LISTED[kind]
     due = (name for names in listed.due.values() for name in names)
-    inner = {listed.state, listed.title, "site", "colour", "returns", "rebounds", *due, *listed.found, *listed.tagged, *listed.searched}
+    kept = {*listed.owed, *(listed.signed or ())}
+    inner = {
+        *kept,
+        listed.state,
+        listed.title,
+        "site",
+        "colour",
+        "returns",
+        "rebounds",
+        *due,
+        *listed.found,
+        *listed.tagged,
+        *listed.searched,
+    }
     outer: set[str | None] = {listed.shown} if listed.shown else {*inner}
-    named = sorted(name for name in {*outer, listed.about} if name is not None)
+    named = sorted(name for name in {*outer, listed.about, listed.also_about} if name is not None)
     return msgspec.json.Decoder(msgspec.defstruct(f"Listed_{kind}", [(name, Any, None) for name in named]))
 
 
@@ -165,17 +195,17 @@ def ledger_row(record: UUID, kind: str, stream: str, body: Mapping[str, Any], ch
     listed = LISTED[kind]
     values = body.get(listed.shown) if listed.shown else body
     values = values if isinstance(values, Mapping) else {}
-    state = _text(values.get(listed.state))
+    state = _text(values.get(listed.state)) or _first_state(kind)
     text = folded(" ".join(_text(values.get(name)) for name in listed.searched))
     return (
         record,
         kind,
         stream,
-        state not in listed.closed,
+        _is_open(listed, state, values),
         _due(listed, state, values),
         next((moment for name in listed.found if (moment := _moment(values.get(name)))), None),
         changed_at,
-        _id(body.get(listed.about)) if listed.about else None,
+        next((found for name in (listed.about, listed.also_about) if name and (found := _id(body.get(name)))), None),
         _id(values.get("site")),
         _text(values.get("colour")) or None,
         _count(values.get("returns")),
@@ -185,6 +215,21 @@ def ledger_row(record: UUID, kind: str, stream: str, body: Mapping[str, Any], ch
         words_of(kind, text),
         text,
     )
+
+
+@cache
+def _first_state(kind: str) -> str:
+    """What a body means that does not say its state."""
+    default = next((f.default for f in msgspec.structs.fields(KINDS[kind].body) if f.name == LISTED[kind].state), None)
+    return _text(default)
+
+
+def _is_open(listed: Listed, state: str, values: Mapping[str, Any]) -> bool:
+    if any(values.get(name) is True for name in listed.owed):
+        return True
+    if listed.signed is not None and not (values.get(listed.signed[0]) is True and not values.get(listed.signed[1])):
+        return False
+    return state not in listed.closed
 
 
 def tag(name: str, value: Any) -> str:

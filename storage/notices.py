@@ -8,10 +8,10 @@ from typing import Final, LiteralString
 
 import msgspec
 
-from contracts.ids import County, RecordId, StreamName, UnitCode
+from contracts.ids import County, PersonId, RecordId, StreamName, UnitCode
 from contracts.kinds.notice import Notice
 from contracts.people import Role
-from contracts.planning import Addressee
+from contracts.planning import Addressee, Signature
 from storage.pool import Executor
 from sync.permission import ACTIVE
 
@@ -48,3 +48,20 @@ async def fetch_addressees(
     for row in await executor.fetch(SQL_FETCH_ADDRESSEES, list(units), wanted, now):
         found[row["unit"]].append(Addressee(person=row["id"], name=row["name"], role=Role(row["role"])))
     return found
+
+
+SQL_FETCH_SIGNERS: Final[LiteralString] = "SELECT id, name FROM person WHERE id = ANY ($1::uuid[])"
+
+
+async def fetch_signers(executor: Executor, notice: Notice) -> list[Signature]:
+    """Everybody who signed for a copy, the first to sign first."""
+    rows = await executor.fetch(SQL_FETCH_SIGNERS, list(notice.acknowledged_by))
+    names = {row["id"]: row["name"] for row in rows}
+    signed = {step.by: step.captured_at or step.at for step in reversed(notice.steps) if step.command == "notice.acknowledge"}
+    found = [signature_of(person, names.get(person, ""), signed.get(person), notice.acknowledge_by) for person in notice.acknowledged_by]
+    return sorted(found, key=lambda one: (one.signed_at is None, one.signed_at, one.name))
+
+
+def signature_of(person: PersonId, name: str, signed_at: datetime | None, until: datetime | None) -> Signature:
+    late = signed_at is not None and until is not None and signed_at > until
+    return Signature(person=person, name=name, signed_at=signed_at, late=late)

@@ -23,7 +23,7 @@ from contracts.people import Level
 from sync.decision import Refuse, Sender
 from sync.machines import Transition
 from sync.merge import Merge
-from sync.permission import may
+from sync.permission import holds_within, may
 from sync.places import is_secret, unit_of
 from sync.recurrence import is_readable
 from sync.state import RecordState
@@ -31,6 +31,7 @@ from sync.tally import Tally
 from sync.words import state_now
 
 REFUSALS_MAX = 1
+RATINGS = range(1, 6)
 NONCE = re.compile(NONCE_PATTERN)
 WITH_SEALED_PART = "with_sealed_part"
 STORIED = "steps"  # the field of a kind that tells its story
@@ -76,10 +77,15 @@ def _needs(situation: Situation, merge: Merge) -> set[str]:
     """What is missing: fields or arguments not given, words outside their choices, guards that do not pass."""
     transition, mutation = situation.transition, situation.mutation
     given = {name: new for name, (_, new) in mutation.fields.items()} | mutation.args
-    missing = {name for name in transition.needs if given.get(name) in (None, "", [], {})}
+    missing = {name for name in transition.needs if _is_empty(given.get(name))}
     missing |= {name for name, words in transition.choices.items() if given.get(name) not in words}
     missing |= {name for name in transition.guards if not GUARDS[name](situation, merge.values)}
     return missing
+
+
+def _is_empty(value: object) -> bool:
+    """Spaces are no reason, no legal basis and no result."""
+    return not value.strip() if isinstance(value, str) else value in (None, [], {})
 
 
 def step_of(situation: Situation, command: str, source: str, to: str) -> Step:
@@ -161,6 +167,17 @@ def refused_at_most_once(situation: Situation, values: dict[str, Any]) -> bool:
     return int(values.get("refusals") or 0) < REFUSALS_MAX
 
 
+def rating_1_to_5(situation: Situation, _values: dict[str, Any]) -> bool:
+    rating = situation.mutation.args.get("rating")
+    return type(rating) is int and rating in RATINGS
+
+
+def reported_in(situation: Situation, values: dict[str, Any]) -> bool:
+    """A result comes from somebody who was there."""
+    del situation
+    return bool(values.get("reported_in_at"))
+
+
 def all_confirmed(situation: Situation, values: dict[str, Any]) -> bool:
     """Every required department's result has been confirmed by the township, and who raised it has been told."""
     del situation
@@ -214,9 +231,10 @@ def no_secret(situation: Situation, _values: dict[str, Any]) -> bool:
 
 
 def addressed(situation: Situation, values: dict[str, Any]) -> bool:
-    """A notice is acknowledged by those it is for: a duty at the unit itself, of a role it names."""
-    roles, unit = values.get("roles") or [], unit_of(situation.state.stream)
-    return any(duty.unit == unit and (not roles or duty.role.value in roles) for duty in situation.sender.duties)
+    """A notice is acknowledged by those it is for: a duty at the unit itself when it was signed for, of a role it names."""
+    roles, unit, captured = values.get("roles") or [], unit_of(situation.state.stream), situation.tally.captured
+    held = [duty for duty in situation.sender.duties if captured is None or holds_within(duty, captured)]
+    return any(duty.unit == unit and (not roles or duty.role.value in roles) for duty in held)
 
 
 def terms_hold(situation: Situation, values: dict[str, Any]) -> bool:
@@ -253,6 +271,8 @@ GUARDS: dict[str, Callable[[Situation, dict[str, Any]], bool]] = {
     "not_the_submitter": not_the_submitter,
     "site_checked": site_checked,
     "refused_at_most_once": refused_at_most_once,
+    "rating_1_to_5": rating_1_to_5,
+    "reported_in": reported_in,
     "all_confirmed": all_confirmed,
     WITH_SEALED_PART: with_sealed_part,
     "second_party": second_party,
@@ -292,6 +312,15 @@ def _end_terms(situation: Situation, values: dict[str, Any]) -> dict[str, Any]:
     return {"revisions": [one if one.get("until") else one | {"until": now} for one in revisions]}
 
 
+def _reported_in(situation: Situation, values: dict[str, Any]) -> dict[str, Any]:
+    """Of two handlers who were there, the first: also if the other arrived at the server before."""
+    captured, known = _captured_at(situation), values.get("reported_in_at")
+    is_late = not situation.transition.accepts(state_now(situation.state.kind, situation.state.values))
+    if is_late and known and datetime.fromisoformat(str(known)) <= captured:
+        return {}
+    return {"reported_in_at": captured.isoformat(), "reported_in_position": situation.mutation.args.get("position")}
+
+
 def _acknowledged(situation: Situation, values: dict[str, Any]) -> dict[str, Any]:
     return {"acknowledged_by": sorted({*values.get("acknowledged_by", []), str(situation.sender.person)})}
 
@@ -305,14 +334,12 @@ STAMPS: dict[str, Callable[[Situation, dict[str, Any]], dict[str, Any]]] = {
     "suspended": lambda _, values: {"suspended_from": values.get("state")},
     "unlisted": lambda _s, _v: {"listed_level": None},
     "refused": lambda _, values: {"refusals": int(values.get("refusals") or 0) + 1},
-    "reported_in": lambda s, _: {
-        "reported_in_at": _captured_at(s).isoformat(),
-        "reported_in_position": s.mutation.args.get("position"),
-    },
+    "reported_in": _reported_in,
     "submitted": lambda s, values: {"submitted_at": values.get("submitted_at") or _captured_at(s).isoformat()},
     "disclosed": lambda s, _: {"disclosed_at": s.tally.view.now.isoformat()},
     "new_terms": _new_terms,
     "end_terms": _end_terms,
     "acknowledged": _acknowledged,
+    "feedback_owed": lambda _s, _v: {"feedback_owed": True},
     "fed_back": lambda _s, _v: {"feedback_owed": False},
 }

@@ -25,6 +25,7 @@ from sync.secrecy import noted_on_task, share_sight
 from sync.state import DELETION, RecordState, Writer
 from sync.tally import Tally
 from sync.transfers import settling
+from sync.whistles import retold
 from sync.words import decoding_fault
 
 OPENS_PROBLEMS = frozenset({"inspection.submit", "inspection.amend"})
@@ -47,6 +48,8 @@ def consequences_of(
         follows += _opened_problems(mutation, sender, tally, after)
     if after.kind == "inspection" and before is None:
         follows += noted_on_task(mutation, sender, tally, after)
+    if after.kind == "whistle" and before is not None:
+        follows += retold(mutation, sender, tally, after, changed)
     if after.kind == "problem" and before is None:
         follows += _linked(mutation, sender, tally, after)
     return tuple(follows)

@@ -74,6 +74,7 @@ def _t(
 _OPEN = "reported verified assigned rectifying submitted accepted suspended"
 _UNDER_WAY = "assigned rectifying suspended"
 _DONE = "closed_out look_back_passed"
+_UNANSWERED = ("called", "signed", "reported_in", "refused")
 
 
 _TABLE: dict[str, tuple[Transition, ...]] = {
@@ -185,26 +186,45 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
     "conflict": (_t("conflict.settle", "open", "settled", sets="choice settled_by", effects="settle_conflict"),),
     "whistle": (
         _t("whistle.blow", "proposed", "blown", sets="called optional", needs="called", effects="summon"),
-        _t("whistle.decline", "proposed", "declined", needs="reason"),
-        _t("whistle.withdraw", "blown answered", "withdrawn", needs="reason", effects="withdraw_all"),
-        _t("whistle.confirm", "blown answered", None, needs="unit rating", effects="act_on_summons"),
-        _t("whistle.send_back", "blown answered", None, needs="unit reason", effects="act_on_summons"),
-        _t("whistle.insist", "blown", None, needs="unit reason", effects="act_on_summons"),
-        _t("whistle.release", "blown", None, needs="unit reason", effects="act_on_summons"),
-        _t("whistle.reroute", "blown", None, needs="unit to reason", effects="reroute"),
+        _t("whistle.decline", "proposed", "declined", needs="reason", stamps="feedback_owed"),
+        _t("whistle.withdraw", "blown answered", "withdrawn", needs="reason", stamps="feedback_owed", effects="dismiss"),
+        _t("whistle.confirm", "blown answered", None, needs="unit rating", guards="rating_1_to_5", effects="act_on_summons"),
+        # a closed one, too: what was confirmed turns out not to be so
+        _t("whistle.send_back", "blown answered closed", None, needs="unit reason", effects="act_on_summons"),
+        _t("whistle.insist", "blown answered", None, needs="unit reason", effects="act_on_summons"),
+        _t("whistle.release", "blown answered", None, needs="unit reason", effects="act_on_summons"),
+        _t("whistle.reroute", "blown answered", None, needs="unit to reason", effects="reroute"),
         # 信息反馈 is obligatory: a whistle is not closed before whoever raised it has been told.
         _t("whistle.feed_back", "answered withdrawn declined", None, needs="to note", stamps="fed_back"),
-        _t("whistle.close", "answered", "closed", guards="all_confirmed"),
+        _t("whistle.close", "answered", "closed", guards="all_confirmed", effects="dismiss"),
         _t("whistle.comment", ANY, None),
     ),
     "summons": (
-        _t("summons.sign", "called", "signed", late_from="signed", late_stays=True, effects="tell_whistle"),
-        _t("summons.contact", "called signed reported_in", None, sets="contact", needs="contact", effects="tell_whistle"),
+        # Several handlers of one department, each without signal, beside a township that goes on: what was done is kept, and
+        # nobody's later word is undone by it. Only a result outlives a cancellation or a refusal: the work has been done.
+        _t(
+            "summons.sign",
+            "called",
+            "signed",
+            late_from="signed reported_in resulted confirmed refused cancelled",
+            late_stays=True,
+            effects="tell_whistle",
+        ),
+        _t(
+            "summons.contact",
+            "called signed reported_in",
+            None,
+            late_from="resulted confirmed refused cancelled",
+            late_stays=True,
+            sets="contact",
+            needs="contact",
+            effects="tell_whistle",
+        ),
         _t(
             "summons.report_in",
             "called signed",
             "reported_in",
-            late_from="reported_in",
+            late_from="reported_in resulted confirmed refused cancelled",
             late_stays=True,
             needs="position",
             stamps="reported_in",
@@ -214,10 +234,10 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
             "summons.result",
             "reported_in",
             "resulted",
-            late_from="resulted",
-            late_stays=True,
+            late_from="resulted refused cancelled",
             sets="result",
             needs="result",
+            guards="reported_in",
             effects="tell_whistle",
         ),
         _t(
@@ -290,16 +310,19 @@ MOVED: dict[str, tuple[Moved, ...]] = {
     "whistle": (
         Moved("blown", "answered", "the last required summons was answered"),
         Moved("answered", "blown", "a required summons is open again"),
+        Moved("closed", "blown", "whistle.send_back"),
     ),
     "summons": (
         Moved("resulted", "confirmed", "whistle.confirm"),
         Moved("resulted", "reported_in", "whistle.send_back"),
+        Moved("confirmed", "reported_in", "whistle.send_back"),
         Moved("refused", "called", "whistle.insist"),
         Moved("called", "cancelled", "whistle.release"),
         Moved("signed", "cancelled", "whistle.release"),
         Moved("refused", "cancelled", "whistle.release"),
         Moved("refused", "cancelled", "whistle.reroute"),
-        *(Moved(state, "cancelled", "whistle.withdraw") for state in ("called", "signed", "reported_in", "refused")),
+        Moved("cancelled", "called", "whistle.reroute"),
+        *(Moved(state, "cancelled", end) for end in ("whistle.withdraw", "whistle.close") for state in _UNANSWERED),
     ),
 }
 

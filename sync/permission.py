@@ -122,7 +122,6 @@ PERMITTED: dict[tuple[str, str], frozenset[Role]] = {
     ("photo", "edit"): ACTIVE,
     ("notice", "create"): OFFICE,
     ("notice", "edit"): OFFICE,
-    ("notice", "delete"): OFFICE,
     ("notice", "notice.acknowledge"): ACTIVE,
     ("notice", "notice.withdraw"): OFFICE,
     ("plan", "create"): OFFICE,
@@ -188,6 +187,11 @@ def may(duties: Iterable[Duty], places: Places, kind: str, op: str, unit: UnitCo
         elif part:
             verdict = Verdict.FLAGGED
     return verdict
+
+
+def holds_within(duty: Duty, when: Interval) -> bool:
+    """Whether the duty was held in some of the interval."""
+    return _overlap(duty, when)[0]
 
 
 def _overlap(duty: Duty, when: Interval) -> tuple[bool, bool]:

@@ -26,6 +26,8 @@ from contracts.outcomes import Outcome, Reason
 from sync.decision import Accept, Clone, Decision, Hold, Incoming, Lack, Refuse, Repeat, Sender, View
 from sync.edit import plan_write, root_of
 from sync.letters import wrong_side
+from sync.naming import names_unseen
+from sync.notices import not_the_sender
 from sync.permission import LEAVE, Verdict, may, who_may
 from sync.places import unit_of
 from sync.planned import Plan
@@ -65,6 +67,7 @@ def plan_mutation(incoming: Incoming, sender: Sender, tally: Tally) -> Decision:
         return Hold(outcome=Outcome.DEFERRED, reason=Reason.WAITS_FOR, detail={"n": waits_for}, waits_for=waits_for)
     refused = kept_secret(mutation, sender, tally) or strange or _forbidden(incoming, mutation, sender, tally)
     refused = refused or wrong_side(incoming, mutation, sender, tally)
+    refused = refused or not_the_sender(incoming, mutation, sender, tally) or names_unseen(incoming, mutation, sender, tally)
     if refused is not None:
         return refused
     meant = on_source(mutation, tally)

@@ -2,7 +2,8 @@
 
 A problem is shown to every unit that must fix it as an `assignment` in that unit's stream, rewritten in the transaction that
 changes the problem. It carries the problem's version, so a command on it is judged by what its author saw. Photos of
-the problem are shown beside each assignment, and photos taken for an assignment beside the problem.
+the problem are shown beside each assignment, and photos taken for an assignment beside the problem; likewise those of a whistle beside
+each summons, and those of a summons beside the whistle.
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ def projected(decision: Decision, mutation: Mutation, sender: Sender, tally: Tal
     for change in decision.changes:
         if change.after.kind == "photo" and change.op == CREATE:
             more += writer.mirrors(change.after)
+        if change.after.kind == "summons" and change.op == CREATE:
+            more += writer.photos_of_whistle(change.after)
     return replace(decision, changes=(*decision.changes, *more)) if more else decision
 
 
@@ -151,6 +154,9 @@ class Writing:
         parent = self._at(photo.parent) if photo.parent else None
         if parent is None or photo.values.get("mirror_of"):
             return
+        if parent.kind in ("whistle", "summons"):
+            yield from self._across_whistle(photo, parent)
+            return
         source = parent
         if parent.kind == "assignment":
             found = RecordId(parent.values["problem"])
@@ -165,6 +171,24 @@ class Writing:
                 record = projection_id(source.id, unit)
                 if record != parent.id:
                     yield from self._mirror(photo, record, stream_name(unit, Audience.FIELD))
+
+    def _across_whistle(self, photo: RecordState, parent: RecordState) -> Iterable[Change]:
+        """What a township shows, each department sees; what a department shows, the township sees that must confirm it."""
+        if parent.kind == "summons":
+            whistle = RecordId(parent.values["whistle"])
+            self.tally.is_missing(whistle)
+            above = self._at(whistle)
+            if above is not None:
+                yield from self._mirror(photo, above.id, above.stream)
+            return
+        for unit in parent.values.get("summons") or {}:
+            yield from self._mirror(photo, projection_id(parent.id, unit), stream_name(unit, Audience.FIELD))
+
+    def photos_of_whistle(self, summons: RecordState) -> Iterable[Change]:
+        """A department that is called sees the photos of the whistle, and of the problem that it is about."""
+        for source in (summons.values["whistle"], summons.values.get("problem")):
+            if source is not None:
+                yield from self._photos_to(RecordId(source), summons.id, summons.stream)
 
     def _photos_to(self, source: RecordId, parent: RecordId, stream: str) -> Iterable[Change]:
         """Photos the problem has already, for a unit that sees it for the first time."""

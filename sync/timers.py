@@ -16,7 +16,7 @@ import msgspec
 from contracts.ids import County, RecordId, UnitCode, derived_mutation_id
 from contracts.kind import Step
 from contracts.kinds.problem import Problem
-from contracts.kinds.summons import Summons
+from contracts.kinds.summons import Clock, ClockName, Summons
 from contracts.kinds.supervision import Supervision
 from contracts.kinds.task import Task
 from contracts.rules import ColoursRule, ColourTrigger, Duration, LookBackRule, RemindersRule, RuleName, RuleVersion
@@ -218,13 +218,13 @@ def summons_letters(book: RuleBook, county: County, summonses: Iterable[tuple[Re
         for version, trigger in _triggers(book, county):
             if trigger.fact != "summons_overdue":
                 continue
-            for clock, due_at in _missed(summons, now):
-                moment = _later(book.calendar(county, due_at), due_at, trigger.after)
+            for clock in clocks_of(summons):
+                moment = _later(book.calendar(county, clock.due_at), clock.due_at, trigger.after)
                 if moment > now or book.at(county, RuleName.COLOURS, moment) is not version:
                     continue
                 if not _was_missed_at(summons, clock, moment):
                     continue
-                yield _summons_letter(book, county, version, trigger, record, summons, clock, due_at, moment)
+                yield _summons_letter(book, county, version, trigger, record, summons, clock.clock, clock.due_at, moment)
 
 
 LATER: Final = {
@@ -234,20 +234,22 @@ LATER: Final = {
 }
 
 
-def _missed(summons: Summons, now: datetime) -> Iterator[tuple[str, datetime]]:
-    for clock, due_at in (
+def clocks_of(summons: Summons) -> list[Clock]:
+    """Every term that ever ran, also those that ended when the township insisted, sent back or called again."""
+    named: list[tuple[ClockName, datetime | None]] = [
         ("sign", summons.sign_due_at),
         ("report_in", summons.report_in_due_at),
         ("result", summons.result_due_at),
-    ):
-        if due_at is not None and due_at <= now:
-            yield clock, due_at
+    ]
+    # of a summons from before its terms were kept: those that it shows
+    return summons.clocks or [Clock(clock=name, since=summons.called_at or at, due_at=at) for name, at in named if at is not None]
 
 
-def _was_missed_at(summons: Summons, clock: str, moment: datetime) -> bool:
-    done = {step.command for step in summons.steps if _moment(step) <= moment}
-    ended = any(step.to == "cancelled" and _moment(step) <= moment for step in summons.steps)
-    return not ended and not done.intersection(LATER[clock])
+def _was_missed_at(summons: Summons, clock: Clock, moment: datetime) -> bool:
+    """Judged by the steps after the one that started the clock: who was insisted on has to come, whatever was refused before."""
+    since = [step for step in summons.steps[clock.steps :] if _moment(step) <= moment]
+    ended = any(step.to == "cancelled" and step.source != "cancelled" for step in since)
+    return not ended and not any(step.command in LATER[clock.clock] for step in since)
 
 
 def _summons_letter(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -11,9 +11,25 @@ from contracts.ids import RecordId, UnitCode
 from contracts.kind import Code, Comment, Kind, Position, ShortText, Step, Text
 from contracts.meta import Policy, field
 
+ClockName = Literal["sign", "report_in", "result"]
+
+
+class Clock(msgspec.Struct, frozen=True, kw_only=True):
+    """One term that ran: since when, until when, by which version of the rule, and after how many steps of the story it began."""
+
+    clock: ClockName
+    since: datetime
+    due_at: datetime
+    rule_version: int | None = None
+    steps: int = 0
+
 
 class Summons(msgspec.Struct, frozen=True, kw_only=True):
-    """The three clocks run from the blowing, by the whistle rule in force then (`rule_version`); none without a rule."""
+    """The three clocks run from the blowing, by the whistle rule in force then (`rule_version`); none without a rule.
+
+    required   waited for; a department that only assists has no clock
+    clocks     every term that ever ran: insisted on, the department has all three anew; sent back, that of the result
+    """
 
     unit: Annotated[UnitCode, field("部门", Policy.SERVER, max_length=40)]
     whistle: Annotated[RecordId, field("吹哨", Policy.SERVER)]
@@ -29,6 +45,7 @@ class Summons(msgspec.Struct, frozen=True, kw_only=True):
     report_in_due_at: Annotated[datetime | None, field("报到时限", Policy.SERVER)] = None
     result_due_at: Annotated[datetime | None, field("反馈时限", Policy.SERVER)] = None
     rule_version: Annotated[int | None, field("时限规则版本", Policy.SERVER)] = None
+    clocks: Annotated[list[Clock], field("历次时限", Policy.SERVER)] = []
     contact: Annotated[ShortText, field("联系人", Policy.COMMAND)] = ""
     reported_in_at: Annotated[datetime | None, field("报到时间", Policy.SERVER)] = None
     reported_in_position: Annotated[Position | None, field("报到位置", Policy.SERVER)] = None

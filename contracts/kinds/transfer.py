@@ -22,6 +22,7 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True):
         field("移交类别", Policy.IMMUTABLE),
     ]
     problem: Annotated[RecordId | None, field("问题", Policy.IMMUTABLE)] = None
+    whistle: Annotated[RecordId | None, field("吹哨", Policy.IMMUTABLE)] = None
     receiver: Annotated[Code, field("接收机关", Policy.IMMUTABLE)]
     title: Annotated[ShortText, field("标题", Policy.LATEST)]
     text: Annotated[Text, field("线索内容", Policy.LATEST)] = ""

@@ -17,7 +17,9 @@ class Whistle(msgspec.Struct, frozen=True, kw_only=True):
 
     called     department units summoned; `optional` those whose answer is not waited for
     summons    unit -> how its summons stands (state, report-in, result, rating), written when that changes
-    feedback_owed   信息反馈: whoever raised it has not been told the result yet
+    proposed_by     who raised it
+    due_at          the earliest term that runs for a department that is waited for
+    feedback_owed   信息反馈: whoever raised it has not been told yet what became of it
     """
 
     unit: Annotated[UnitCode, field("所属单位", Policy.IMMUTABLE, max_length=40)]
@@ -32,6 +34,7 @@ class Whistle(msgspec.Struct, frozen=True, kw_only=True):
     optional: Annotated[list[UnitCode], field("协助部门", Policy.COMMAND, max_length=30)] = []
     blown_at: Annotated[datetime | None, field("吹哨时间", Policy.SERVER)] = None
     summons: Annotated[dict[str, Any], field("报到情况", Policy.SERVER)] = {}
+    due_at: Annotated[datetime | None, field("最近时限", Policy.SERVER)] = None
     feedback_owed: Annotated[bool, field("待反馈", Policy.SERVER)] = False
     state: Annotated[Code, field("状态", Policy.COMMAND)] = "proposed"
     steps: Annotated[list[Step], field("办理过程", Policy.SERVER)] = []

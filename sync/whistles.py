@@ -1,0 +1,337 @@
+"""What the steps of a whistle and of its summonses do to each other, in one transaction (domain.md 4.1).
+
+The whistle shows how every summons stands; a summons shows what its department needs of the whistle. Each term of a summons is
+kept with the moment and the step from which it ran (`clocks`), so that a term that was missed stays missed when a new one begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import replace
+
+from contracts.ids import County, RecordId, UnitCode, projection_id
+from contracts.kind import Step
+from contracts.kinds.summons import Clock, ClockName, Summons
+from contracts.mutation import EDIT, Mutation
+from contracts.outcomes import Reason
+from contracts.people import Audience, Level
+from contracts.rules import Duration, RuleName, WhistleRule
+from sync.carrying_out import Situation, step_of
+from sync.decision import Change, Refuse, Sender
+from sync.machines import MACHINES, MOVED, allowed_from
+from sync.merge import Merge, written
+from sync.permission import who_may
+from sync.places import Places, stream_name, unit_of
+from sync.state import RecordState, Writer
+from sync.tally import Tally
+
+ANSWERED: Final = frozenset({"resulted", "confirmed", "cancelled"})  # a summons that is no longer waited for
+SHARED: Final = ("title", "text", "problem", "site", "position")  # what a summons has of its whistle
+EVERY_CLOCK: Final[tuple[ClockName, ...]] = ("sign", "report_in", "result")
+# What a term is waiting for, by the state of its summons.
+RUNNING: Final[dict[str, tuple[ClockName, ...]]] = {
+    "called": EVERY_CLOCK,
+    "signed": ("report_in", "result"),
+    "reported_in": ("result",),
+}
+
+
+def set_in(merge: Merge, field: str, value: Any) -> None:
+    merge.values[field] = merge.changed[field] = value
+
+
+def edited(s: Situation, record: RecordState, op: str, values: dict[str, Any]) -> Change:
+    """Another record with fields set by the server as a consequence of this command."""
+    return _set_on(record, op, values, Writer(s.tally.view.incarnation, record.version[1] + 1, s.sender.device, s.mutation.n))
+
+
+def _set_on(record: RecordState, op: str, values: dict[str, Any], writer: Writer) -> Change:
+    body = msgspec.json.encode(record.values | values)
+    after = replace(record, version=writer.at, fields=written(record, values, writer), body=body)
+    return Change(after=after, op=op, patch={"set": msgspec.to_builtins(values)})
+
+
+def with_step(s: Situation, record: RecordState, op: str, to: str, values: dict[str, Any]) -> Change:
+    """As `edited`, going to another state and leaving a step in its story."""
+    before = record.values
+    step: Step = step_of(s, op, str(before.get("state", "")), to)
+    steps = [*before.get("steps", []), msgspec.to_builtins(step)]
+    return edited(s, record, op, values | {"state": to, "steps": steps})
+
+
+# ------------------------------------------------------------------------------------------------ calling
+
+
+def summon(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
+    """Every called department gets a summons of its own, with its clocks; nobody is called twice."""
+    called, optional = list(merge.values.get("called") or []), list(merge.values.get("optional") or [])
+    refused = uncallable(s.tally.view.places, s.tally.view.county, [*called, *optional])
+    if refused is not None:
+        return refused
+    made = [_summons(s, merge, unit, required=unit in called) for unit in dict.fromkeys((*called, *optional))]
+    set_in(merge, "blown_at", s.tally.view.now.isoformat())
+    set_in(merge, "feedback_owed", value=True)
+    _show(merge, made)
+    return tuple(made)
+
+
+def uncallable(places: Places, county: County, units: Sequence[UnitCode]) -> Refuse | None:
+    """部门报到: a department, or a team of one, of this very county. Whoever is called elsewhere would never hear of it."""
+    unknown = sorted(unit for unit in units if unit not in places.units)
+    if unknown:
+        return Refuse(reason=Reason.UNKNOWN_UNIT, detail={"units": unknown})
+    others = sorted(unit for unit in units if places.county_of(unit) != county or not _is_department(places, unit))
+    return Refuse(reason=Reason.NOT_A_DEPARTMENT, detail={"units": others}) if others else None
+
+
+def _is_department(places: Places, unit: UnitCode) -> bool:
+    return any(places.units[upper].level is Level.DEPARTMENT for upper in places.line(unit))
+
+
+def _summons(s: Situation, merge: Merge, unit: UnitCode, *, required: bool) -> Change:
+    values, tally = merge.values, s.tally
+    record = projection_id(s.state.id, unit)
+    tally.is_missing(record)
+    body = Summons(
+        unit=unit,
+        whistle=s.state.id,
+        whistle_unit=unit_of(s.state.stream),
+        title=str(values.get("title", "")),
+        text=str(values.get("text", "")),
+        problem=values.get("problem"),
+        site=values.get("site"),
+        position=values.get("position"),
+        required=required,
+        called_at=tally.view.now,
+        **_terms(s, [], EVERY_CLOCK if required else (), after=0),
+    )
+    return tally.server_made(record, "summons", stream_name(unit, Audience.FIELD), body, s.mutation.n)
+
+
+def _terms(s: Situation, clocks: Sequence[Any], names: Iterable[ClockName], *, after: int) -> dict[str, Any]:
+    """Fields of a summons whose terms `names` begin now, `after` so many steps of its story, by the rule in force now."""
+    view = s.tally.view
+    rule = view.rules.at(view.county, RuleName.WHISTLE, view.now)
+    given = view.rules.body(view.county, WhistleRule, view.now) or WhistleRule()
+    calendar = view.rules.calendar(view.county, view.now)
+    version = rule.version if rule else None
+    due: dict[ClockName, datetime | None] = {}
+    for name in names:
+        term: Duration | None = getattr(given, name)
+        due[name] = None if term is None else calendar.add(view.now, term)
+    new = [Clock(clock=n, since=view.now, due_at=at, rule_version=version, steps=after) for n, at in due.items() if at is not None]
+    return {"rule_version": version, "clocks": [*clocks, *new]} | {f"{name}_due_at": at for name, at in due.items()}
+
+
+def _anew(s: Situation, summons: RecordState, names: Iterable[ClockName]) -> dict[str, Any]:
+    """Terms that begin with the step that this command leaves on the summons."""
+    values = summons.values
+    return _terms(s, values.get("clocks") or [], names, after=len(values.get("steps") or []) + 1)
+
+
+def recalled(s: Situation, summons: RecordState, *, required: bool) -> Change:
+    """Called anew: every clock begins again. That it refused before is not forgotten."""
+    again = {"required": required, "called_at": s.tally.view.now}
+    return with_step(s, summons, s.mutation.op, "called", again | _anew(s, summons, EVERY_CLOCK if required else ()))
+
+
+# ------------------------------------------------------------------------------------------------ what the whistle shows
+
+
+def summary_of(summons: dict[str, Any]) -> dict[str, Any]:
+    """What a whistle shows of one summons."""
+    names = (
+        "state", "required", "contact", "reported_in_at", "reported_in_position", "result", "refusals", "legal_basis",
+        "rating", "sign_due_at", "report_in_due_at", "result_due_at",
+    )  # fmt: skip
+    return {name: summons[name] for name in names if summons.get(name) not in (None, "")}
+
+
+def _news(changes: Iterable[Change]) -> dict[UnitCode, dict[str, Any]]:
+    summonses = [change.after.values for change in changes if change.after.kind == "summons"]
+    return {str(values["unit"]): summary_of(values) for values in summonses}
+
+
+def _waited_for(summons: dict[UnitCode, dict[str, Any]]) -> list[dict[str, Any]]:
+    return [one for one in summons.values() if one.get("required") and one.get("state") not in ANSWERED]
+
+
+def _next_due(summons: dict[UnitCode, dict[str, Any]]) -> str | None:
+    """The earliest term that runs for a department that is waited for."""
+    dues = [
+        one[f"{name}_due_at"]
+        for one in _waited_for(summons)
+        for name in RUNNING.get(str(one.get("state")), ())
+        if one.get(f"{name}_due_at")
+    ]
+    return min(dues, key=datetime.fromisoformat, default=None)
+
+
+def _show(merge: Merge, changes: Iterable[Change], *, reopens: bool = False) -> None:
+    """The whistle of this very command: how its summonses stand, what is due next, and where that leads it."""
+    summons = {**(merge.values.get("summons") or {}), **_news(changes)}
+    set_in(merge, "summons", summons)
+    if _next_due(summons) != merge.values.get("due_at"):
+        set_in(merge, "due_at", _next_due(summons))
+    state, to = merge.values.get("state"), "blown" if _waited_for(summons) else "answered"
+    if state == to or not (reopens or state in ("blown", "answered")):
+        return
+    *before, step = merge.values["steps"]
+    set_in(merge, "steps", [*before, step | {"to": to}])
+    set_in(merge, "state", to)
+    if reopens or to == "blown":
+        set_in(merge, "feedback_owed", value=True)  # what they were told does not hold any more
+
+
+def tell_whistle(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
+    """The whistle shows how this summons stands; it is answered when every required one is."""
+    whistle_id = RecordId(str(merge.values["whistle"]))
+    if s.tally.is_missing(whistle_id):
+        return Refuse(reason=Reason.RECORD_MISSING)
+    whistle = s.tally.records.get(whistle_id)
+    if whistle is None:
+        return ()
+    return (_whistle_after(s, whistle, {str(merge.values["unit"]): summary_of(merge.values)}),)
+
+
+def _whistle_after(s: Situation, whistle: RecordState, news: dict[UnitCode, dict[str, Any]]) -> Change:
+    values = whistle.values
+    summons = {**(values.get("summons") or {}), **news}
+    set_now: dict[str, Any] = {"summons": summons}
+    if _next_due(summons) != values.get("due_at"):
+        set_now["due_at"] = _next_due(summons)
+    waits, state = bool(_waited_for(summons)), str(values.get("state"))
+    to = "answered" if not waits and state == "blown" else "blown" if waits and state == "answered" else state
+    if to == state:
+        return edited(s, whistle, "summons.told", set_now)
+    if to == "blown":
+        set_now["feedback_owed"] = True
+    return with_step(s, whistle, "whistle.answered" if to == "answered" else "whistle.waits", to, set_now)
+
+
+# ------------------------------------------------------------------------------------------------ the township answers back
+
+
+def act_on_summons(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
+    """`args.unit` names the department: its result is confirmed and rated, sent back, insisted on, or the call is withdrawn."""
+    unit = str(s.mutation.args.get("unit", ""))
+    summons = _of_unit(s, unit)
+    if not isinstance(summons, RecordState):
+        return summons
+    state = str(summons.values.get("state"))
+    if state not in {m.source for m in MOVED["summons"] if m.by == s.mutation.op}:
+        return _not_now(merge, unit, state)
+    if s.mutation.op == "whistle.confirm" and str(s.sender.person) == _answerer(summons):
+        return Refuse(reason=Reason.INCOMPLETE, detail={"needs": ["not_the_answerer"]})
+    change = _answered_back(s, summons)
+    _show(merge, [change], reopens=merge.values.get("state") == "closed")
+    return (change,)
+
+
+def _answered_back(s: Situation, summons: RecordState) -> Change:
+    op = s.mutation.op
+    match op:
+        case "whistle.insist":
+            return recalled(s, summons, required=bool(summons.values.get("required", True)))
+        case "whistle.send_back":
+            names: tuple[ClockName, ...] = ("result",) if summons.values.get("required", True) else ()
+            return with_step(s, summons, op, "reported_in", {"rating": None} | _anew(s, summons, names))
+        case "whistle.confirm":
+            return with_step(s, summons, op, "confirmed", {"rating": s.mutation.args["rating"]})
+        case _:
+            return with_step(s, summons, op, "cancelled", {})
+
+
+def _answerer(summons: RecordState) -> str | None:
+    """Who gave the result that stands: whoever reports a result does not confirm it."""
+    gave = [step.get("by") for step in summons.values.get("steps", []) if step.get("command") == "summons.result"]
+    return str(gave[-1]) if gave else None
+
+
+def _of_unit(s: Situation, unit: UnitCode) -> RecordState | tuple[Change, ...] | Refuse:
+    """The summons of a department; what to answer where there is none, or where it must be read first."""
+    record = projection_id(s.state.id, unit)
+    if s.tally.is_missing(record):
+        return Refuse(reason=Reason.RECORD_MISSING, detail={"unit": unit})
+    return s.tally.records.get(record) or ()
+
+
+def reroute(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
+    """A justified refusal: another department is called in the place of `args.unit`, also one that was called before."""
+    unit, to = str(s.mutation.args.get("unit", "")), str(s.mutation.args.get("to", ""))
+    refuser = _of_unit(s, unit)
+    if not isinstance(refuser, RecordState):
+        return refuser
+    if refuser.values.get("state") != "refused":
+        return _not_now(merge, unit, str(refuser.values.get("state")))
+    called = _called_instead(s, merge, unit, to, required=bool(refuser.values.get("required", True)))
+    if not isinstance(called, Change):
+        return called
+    gone = with_step(s, refuser, s.mutation.op, "cancelled", {})
+    if to not in merge.values.get("called", []):
+        set_in(merge, "called", [*merge.values.get("called", []), to])
+    _show(merge, [gone, called])
+    return (gone, called)
+
+
+def _called_instead(s: Situation, merge: Merge, unit: UnitCode, to: UnitCode, *, required: bool) -> Change | tuple[Change, ...] | Refuse:
+    refused = uncallable(s.tally.view.places, s.tally.view.county, [to])
+    if refused is not None:
+        return refused
+    if to not in (merge.values.get("summons") or {}):
+        return _summons(s, merge, to, required=required)
+    known = _of_unit(s, to)
+    if not isinstance(known, RecordState):
+        return known
+    state = str(known.values.get("state"))
+    if to != unit and state == "cancelled":
+        return recalled(s, known, required=required)
+    if to != unit and required and not known.values.get("required", True):
+        return with_step(s, known, s.mutation.op, state, {"required": True} | _anew(s, known, RUNNING.get(state, ())))
+    return _not_now(merge, to, state)
+
+
+def _not_now(merge: Merge, unit: UnitCode, state: str) -> Refuse:
+    """Of one department's summons: what may be done to it now, by the department and by the township."""
+    whistle = str(merge.values.get("state"))
+    commands = {m.by for m in MOVED["summons"] if m.source == state and MACHINES["whistle"][m.by].accepts(whistle)}
+    township = {command: who_may("whistle", command) for command in sorted(commands)}
+    allowed = allowed_from("summons", state) | township
+    return Refuse(reason=Reason.NOT_ALLOWED_NOW, detail={"unit": unit, "state": state, "allowed": allowed})
+
+
+def dismiss(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
+    """The whistle has ended: summonses that are still open are cancelled, and no clock of theirs runs on."""
+    changes: list[Change] = []
+    for unit, shown in (merge.values.get("summons") or {}).items():
+        record = projection_id(s.state.id, unit)
+        s.tally.is_missing(record)
+        summons = s.tally.records.get(record)
+        if summons is not None and shown.get("state") not in ANSWERED:
+            changes.append(with_step(s, summons, s.mutation.op, "cancelled", {}))
+    _show(merge, changes)
+    return tuple(changes)
+
+
+# ------------------------------------------------------------------------------------------------ departments hear of changes
+
+
+def retold(mutation: Mutation, sender: Sender, tally: Tally, whistle: RecordState, changed: Sequence[str]) -> tuple[Change, ...]:
+    """What was corrected in a whistle that is blown is corrected in its summonses."""
+    values = whistle.values
+    news = {name: values.get(name) for name in SHARED if name in changed}
+    if mutation.op != EDIT or not news:
+        return ()
+    changes: list[Change] = []
+    for unit in values.get("summons") or {}:
+        record = projection_id(whistle.id, unit)
+        tally.is_missing(record)
+        summons = tally.records.get(record)
+        if summons is not None and summons.values.get("state") != "cancelled":
+            writer = Writer(tally.view.incarnation, summons.version[1] + 1, sender.device, mutation.n)
+            changes.append(_set_on(summons, "whistle.told", news, writer))
+    return tuple(changes)
