@@ -25,6 +25,7 @@ from contracts.caller import Caller
 from contracts.exchange import (
     BUCKETS,
     EXCHANGE_PATH,
+    NUMBER_MAX,
     Buckets,
     CountyPart,
     End,
@@ -87,7 +88,7 @@ class Exchange:
         for part in self.request.counties.values():
             if len(part.mutations) > mutations_max:
                 raise Problem(ProblemCode.BODY_TOO_LARGE, mutations_max=mutations_max)
-            if part.mutations and part.first_n < 1:
+            if part.mutations and not 1 <= part.first_n <= NUMBER_MAX - len(part.mutations):
                 raise Problem(ProblemCode.MALFORMED_REQUEST, "first_n")
 
     async def _county(self, reference: Reference, county: County, part: CountyPart) -> Outcomes | None:

@@ -21,6 +21,8 @@ LIVE_PATH = "/sync/v1/live"
 BUCKETS = 256
 REPAIR_STREAMS_MAX = 64
 
+NUMBER_MAX = 2**40  # of mutations of one device in one county: a thousand a second for 34 years
+Number = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
 Seq = Annotated[int, Meta(ge=0, le=2**53)]
 Cursor = tuple[int, Seq]  # (incarnation, seq): everything up to seq is here
 
@@ -28,9 +30,9 @@ Cursor = tuple[int, Seq]  # (incarnation, seq): everything up to seq is here
 class CountyPart(msgspec.Struct, frozen=True, kw_only=True):
     """One county's share of a request. The k-th mutation has number `first_n + k`, also when it does not decode."""
 
-    n_made: Seq = 0  # the last number this device has given out in this county
-    n_oldest_held: Seq = 0  # the oldest mutation it can still hand in; 0: holds none
-    first_n: Seq = 0
+    n_made: Number = 0  # the last number this device has given out in this county
+    n_oldest_held: Number = 0  # the oldest mutation it can still hand in; 0: holds none
+    first_n: Number = 0
     mutations: list[Raw] = []
     receipt: Receipt | None = None  # the newest it has of this county
 

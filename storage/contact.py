@@ -13,6 +13,7 @@ from storage.pool import Executor
 from sync.gaps import Gap, gap_before
 from sync.rewind import is_rewound
 
+WANTED_MAX: Final = 500  # of one answer; the rest is told next time
 NOTE_EVERY: Final = timedelta(minutes=1)  # a pull alone refreshes the capture clock's lower bound this often
 
 
@@ -51,11 +52,14 @@ def needs_push(contact: Contact, part: CountyPart, proven: tuple[int, int] | Non
 
 SQL_FETCH_WANTED_OF_DEVICE: Final[LiteralString] = """
     SELECT DISTINCT a.sha256 FROM blob_announcement a JOIN blob b ON b.county = a.county AND b.sha256 = a.sha256
-    WHERE a.county = ANY ($1::int[]) AND a.device = $2 AND b.state IN ('wanted', 'condemned')
-    ORDER BY a.sha256 LIMIT 500
+    WHERE a.county = $1 AND a.device = $2 AND b.state IN ('wanted', 'condemned')
+    ORDER BY a.sha256 LIMIT $3
 """
 
 
 async def fetch_wanted_of_device(executor: Executor, counties: list[County], device: DeviceId) -> list[str]:
     """SHA-256 of photos this device announced and whose bytes are not here."""
-    return [row[0] for row in await executor.fetch(SQL_FETCH_WANTED_OF_DEVICE, counties, device)]
+    wanted: set[str] = set()
+    for county in counties:
+        wanted |= {row[0] for row in await executor.fetch(SQL_FETCH_WANTED_OF_DEVICE, county, device, WANTED_MAX)}
+    return sorted(wanted)[:WANTED_MAX]

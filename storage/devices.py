@@ -55,16 +55,22 @@ async def enrol(conn: Connection, person: PersonId, device: DeviceIn, now: datet
 
 
 SQL_FETCH_DEVICES: Final[LiteralString] = """
-    SELECT d.id, d.name, d.kind, d.enrolled_at, d.wiped_at, d.revoked_at, d.revoked_why,
-           (SELECT max(c.seen_at) FROM device_county c WHERE c.device = d.id AND c.county = ANY ($2::integer[])) AS seen_at
-    FROM device d WHERE d.person = $1 AND d.kind <> 'system' ORDER BY d.enrolled_at DESC LIMIT 200
+    SELECT id, name, kind, enrolled_at, wiped_at, revoked_at, revoked_why
+    FROM device WHERE person = $1 AND kind <> 'system' ORDER BY enrolled_at DESC LIMIT 200
 """
+SQL_FETCH_SEEN: Final[LiteralString] = "SELECT device, seen_at FROM device_county WHERE county = $1 AND device = ANY ($2::uuid[])"
 
 
 async def fetch_devices(executor: Executor, person: PersonId, counties: list[int], current: DeviceId | None = None) -> list[DeviceOut]:
     """A person's devices, the newest log-in first. `counties`: where to look for the last exchange."""
-    rows = await executor.fetch(SQL_FETCH_DEVICES, person, counties)
-    return [DeviceOut(**{**row, "kind": DeviceKind(row["kind"])}, current=row["id"] == current) for row in rows]
+    rows = await executor.fetch(SQL_FETCH_DEVICES, person)
+    seen: dict[DeviceId, datetime] = {}
+    for county in counties:
+        for device, at in await executor.fetch(SQL_FETCH_SEEN, county, [row["id"] for row in rows]):
+            seen[device] = max(at, seen.get(device, at))
+    return [
+        DeviceOut(**{**row, "kind": DeviceKind(row["kind"])}, seen_at=seen.get(row["id"]), current=row["id"] == current) for row in rows
+    ]
 
 
 SQL_FETCH_OWNER: Final[LiteralString] = "SELECT person FROM device WHERE id = $1 AND kind <> 'system'"

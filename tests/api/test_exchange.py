@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from api.frames import encoding_for, packed
 from api.unpacking import unpacker
-from contracts.exchange import EXCHANGE_PATH, CountyPart, Frame, Limits
+from contracts.exchange import EXCHANGE_PATH, NUMBER_MAX, CountyPart, Frame, Limits
 from contracts.mutation import CREATE, EDIT, Capture, Mutation
 from contracts.people import Role
 from server.app import create_app
@@ -103,8 +103,11 @@ def problem(answer: httpx.Response) -> tuple[int, str]:
         lambda body: body.replace(b'"counties":{', b'"counties":{"here":'),
         lambda body: body.replace(b'"first_n":1', b'"first_n":0'),
         lambda body: body.replace(b'"first_n":1', b'"first_n":-1'),
+        lambda body: body.replace(b'"first_n":1', b'"first_n":%d' % 2**53),
+        lambda body: body.replace(b'"first_n":1', b'"first_n":%d' % NUMBER_MAX),
+        lambda body: body.replace(b'"n_made":1', b'"n_made":%d' % (NUMBER_MAX + 1)),
     ],
-    ids=["empty", "cut", "not UTF-8", "wrong type", "no county", "number 0", "negative number"],
+    ids=["empty", "cut", "not UTF-8", "wrong type", "no county", "number 0", "negative number", "no number", "the last number", "made"],
 )
 async def test_a_malformed_request_is_refused_and_nothing_is_taken(world: World, member: Someone, damage: Any) -> None:
     answer = await post(world, member, damage(a_request(member, a_part(a_site(1)))))
