@@ -8,10 +8,14 @@ import msgspec
 
 from contracts.ids import RecordId, UnitCode
 from contracts.kind import Position, ShortText, Text
+from contracts.people import Level
 
 # 暗访, 暗查 and 四不两直: "must not be visible to the inspected township, county or object, nor sync to their devices, before the
 # visit is over" (domain.md 4.9, derived)
 SECRET_MODES: Final = frozenset({"secret_visit", "secret_check", "four_no_two_direct"})
+
+# Who may send visitors. A township's own 暗查 is an ordinary inspection with a mode: nobody above it is to be kept in the dark.
+SENDING: Final = frozenset({Level.CITY, Level.COUNTY, Level.ZONE, Level.DEPARTMENT, Level.TEAM})
 
 # The source of a problem that a visit found (domain.md 4.0). What is not named was found on patrol.
 SOURCE_OF_MODE: Final = dict.fromkeys(SECRET_MODES, "secret_visit") | {

@@ -16,16 +16,23 @@ from contracts.draw import NONCE_PATTERN
 from contracts.ids import RecordId, projection_id
 from contracts.kind import Step
 from contracts.kinds import KINDS
-from contracts.kinds.plan import Terms
 from contracts.mutation import Mutation
 from contracts.outcomes import Reason
-from contracts.people import Level
 from sync.decision import Refuse, Sender
 from sync.machines import Transition
 from sync.merge import Merge
 from sync.permission import holds_within, may
 from sync.places import is_secret, unit_of
-from sync.recurrence import is_readable
+from sync.plan_guards import (
+    checks_recur,
+    days_in_order,
+    of_city_or_county,
+    terms_in_order,
+    terms_read,
+    terms_recur,
+    units_below,
+    visits_open,
+)
 from sync.state import RecordState
 from sync.tally import Tally
 from sync.words import state_now
@@ -237,31 +244,9 @@ def addressed(situation: Situation, values: dict[str, Any]) -> bool:
     return any(duty.unit == unit and (not roles or duty.role.value in roles) for duty in held)
 
 
-def terms_hold(situation: Situation, values: dict[str, Any]) -> bool:
-    """The terms of a plan can be read, and give work only to units below the plan's own."""
-    try:
-        terms = msgspec.convert(values.get("terms"), Terms)
-    except msgspec.ValidationError:
-        return False
-    places, unit = situation.tally.view.places, unit_of(situation.state.stream)
-    recurs = all(is_readable(rule) for rule in (terms.rule, *(i.rule for i in terms.intensified)))
-    return recurs and all(places.covers(unit, one) for one in terms.units)
-
-
-def of_city_or_county(situation: Situation, _values: dict[str, Any]) -> bool:
-    """市、县两级 (domain.md 4.15)."""
-    unit = situation.tally.view.places.units.get(unit_of(situation.state.stream))
-    return unit is not None and unit.level in (Level.CITY, Level.COUNTY, Level.ZONE)
-
-
 def answered_if_it_says_so(situation: Situation, values: dict[str, Any]) -> bool:
     """A letter is lifted as answered only while its answer stands."""
     return values.get("lifted_because") != "answered" or state_now(situation.state.kind, values) == "answered"
-
-
-def days_in_order(situation: Situation, values: dict[str, Any]) -> bool:
-    del situation
-    return str(values.get("starts_on")) <= str(values.get("ends_on"))
 
 
 GUARDS: dict[str, Callable[[Situation, dict[str, Any]], bool]] = {
@@ -283,7 +268,12 @@ GUARDS: dict[str, Callable[[Situation, dict[str, Any]], bool]] = {
     "still_secret": still_secret,
     "no_secret": no_secret,
     "addressed": addressed,
-    "terms_hold": terms_hold,
+    "terms_read": terms_read,
+    "terms_recur": terms_recur,
+    "terms_in_order": terms_in_order,
+    "units_below": units_below,
+    "visits_open": visits_open,
+    "checks_recur": checks_recur,
     "of_city_or_county": of_city_or_county,
     "answered_if_it_says_so": answered_if_it_says_so,
     "days_in_order": days_in_order,

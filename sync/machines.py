@@ -89,6 +89,8 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
         _t("task.cancel", "open accepted started", "cancelled", sets="cancel_reason"),
         # by the server, when its plan was changed or ended: what somebody has accepted stays
         _t("task.lapse", "open", "cancelled", sets="cancel_reason"),
+        # by the server, when the response was lifted: what somebody has begun stays
+        _t("task.call_off", "open accepted", "cancelled", sets="cancel_reason"),
         # an unannounced visit is over: what was found goes to the inspected units (sync/disclosure.py)
         _t("task.disclose", "finished cancelled", None, guards="still_secret", stamps="disclosed", effects="disclose_visit"),
     ),
@@ -166,17 +168,33 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
     ),
     # Changed terms hold for later days only, so every version that ever held is kept (sync/plans.py).
     "plan": (
-        _t("plan.start", "drafted", "active", sets="terms", needs="terms", guards="terms_hold", stamps="new_terms"),
-        _t("plan.revise", "active", None, sets="terms", needs="terms reason", guards="terms_hold", stamps="new_terms"),
+        _t(
+            "plan.start",
+            "drafted",
+            "active",
+            sets="terms",
+            needs="terms",
+            guards="terms_read terms_recur terms_in_order units_below visits_open",
+            stamps="new_terms",
+        ),
+        _t(
+            "plan.revise",
+            "active",
+            None,
+            sets="terms",
+            needs="terms reason",
+            guards="terms_read terms_recur terms_in_order units_below visits_open",
+            stamps="new_terms",
+        ),
         _t("plan.end", "drafted active", "ended", needs="reason", stamps="end_terms"),
     ),
     # 启动、响应、解除 (domain.md 4.15); the second path is Lizhou's 事前预判、事中跟踪、事后评估.
     "response": (
         _t("response.start", "drafted", "started", guards="of_city_or_county"),
-        _t("response.respond", "started", "responding"),
+        _t("response.respond", "started", "responding", guards="checks_recur"),
         _t("response.lift", "started responding", "lifted", needs="reason"),
         _t("response.forecast", "drafted", "forecast", guards="of_city_or_county"),
-        _t("response.track", "forecast", "tracking"),
+        _t("response.track", "forecast", "tracking", guards="checks_recur"),
         _t("response.evaluate", "forecast tracking", "evaluated", needs="note"),
     ),
     "campaign": (

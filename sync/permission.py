@@ -39,6 +39,7 @@ PERMITTED: dict[tuple[str, str], frozenset[Role]] = {
     ("task", "task.cancel"): OFFICE,
     ("task", "task.reassign"): OFFICE,
     ("task", "task.lapse"): frozenset({Role.SYSTEM}),
+    ("task", "task.call_off"): frozenset({Role.SYSTEM}),
     ("task", "task.disclose"): SENDERS,
     ("inspection", "create"): ACTIVE,
     ("inspection", "edit"): ACTIVE,

@@ -18,8 +18,8 @@ from contracts.ids import RecordId, StreamName, UnitCode
 from contracts.kinds import KINDS
 from contracts.mutation import CREATE, Mutation
 from contracts.outcomes import Outcome, Reason
-from contracts.people import Audience, Duty, Level
-from contracts.visits import SECRET_MODES
+from contracts.people import Audience, Duty
+from contracts.visits import SECRET_MODES, SENDING
 from sync.decision import Change, Hold, Refuse, Sender
 from sync.merge import written
 from sync.places import Places, is_secret, unit_of
@@ -29,8 +29,6 @@ from sync.state import RecordState, Writer
 if TYPE_CHECKING:
     from sync.tally import Tally
 
-# Who may send visitors. A township's own 暗查 is an ordinary inspection with a mode: nobody above it is to be kept in the dark.
-SENDING: Final = frozenset({Level.CITY, Level.COUNTY, Level.ZONE, Level.DEPARTMENT, Level.TEAM})
 VISITING: Final = frozenset(role for role, audiences in AUDIENCES.items() if Audience.VISIT in audiences)
 
 

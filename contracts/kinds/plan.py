@@ -15,7 +15,19 @@ from contracts.people import Audience
 
 # What of RFC 5545 a patrol needs: days, never hours; where it ends is said by `until_on` and by ending the plan. An interval of
 # nought would never come to an end.
-_PARTS = r"INTERVAL=[1-9][0-9]{0,2}|(BYDAY|BYMONTHDAY|BYMONTH|BYSETPOS|BYYEARDAY|WKST)=[0-9A-Z,+-]{1,80}"
+_WEEKDAY = "(MO|TU|WE|TH|FR|SA|SU)"
+_PARTS = "|".join(
+    f"{name}={one}" if name in ("INTERVAL", "WKST") else f"{name}={one}(,{one})*"
+    for name, one in (
+        ("INTERVAL", "[1-9][0-9]{0,2}"),
+        ("BYDAY", rf"([+-]?[1-9][0-9]?)?{_WEEKDAY}"),
+        ("BYMONTHDAY", "[+-]?([1-9]|[12][0-9]|3[01])"),
+        ("BYMONTH", "([1-9]|1[0-2])"),
+        ("BYSETPOS", "[+-]?[1-9][0-9]{0,2}"),
+        ("BYYEARDAY", "[+-]?[1-9][0-9]{0,2}"),
+        ("WKST", _WEEKDAY),
+    )
+)
 Recurrence = Annotated[str, Meta(max_length=200, pattern=rf"^FREQ=(DAILY|WEEKLY|MONTHLY|YEARLY)(;({_PARTS}))*$")]
 
 
@@ -30,6 +42,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """What a plan asks for, as one whole: a revision has all of it.
 
     rule         RRULE over days in China; `from_on` is its first day (DTSTART)
+    assignee     only on days on which that person has a duty there; without `units` and `sites` the task is where the duty is
     seasons      only in these; empty: all year
     units        each gets its own task; the plan's own unit where none is named
     sites        each goes into the task of the unit nearest above it
@@ -52,6 +65,9 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     due_days: Annotated[int, Meta(ge=0, le=400)] | None = None
     period_days: Annotated[int, Meta(ge=1, le=3660)] | None = None
     note: Text = ""
+
+    def rules(self) -> list[Recurrence]:
+        return [self.rule, *(one.rule for one in self.intensified)]
 
 
 class Revision(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,7 +19,7 @@ from storage.rules import insert_rule, load_rules
 from storage.units import load_units
 from sync.places import Places
 from tests.api.casework import read
-from tests.stories.day import Day, body, hidden, result, shared_inspection, shared_site, sync
+from tests.stories.day import Day, body, found, hidden, result, shared_inspection, shared_site, sync
 from tests.world import COUNTY, MORNING, TOWNSHIP, VILLAGE_A, VILLAGE_B
 
 CITY = 610900
@@ -155,6 +155,73 @@ async def test_terms_that_cannot_hold_are_refused_with_what_is_missing(day: Day)
     assert await tick(day) == 0
 
 
+async def test_a_refusal_names_what_is_wrong_with_the_terms(day: Day) -> None:
+    supervisor = await day.world.phone(await day.world.person("县督办", (Role.COUNTY_SUPERVISOR, str(COUNTY))))
+    wrong: dict[str, dict[str, Any]] = {
+        "terms_read": {"rule": "FREQ=HOURLY"},
+        "terms_recur": {"rule": "FREQ=DAILY;BYSETPOS=1"},
+        "terms_in_order": {"until_on": on(-1)},
+        "units_below": {"units": ["610921100"]},
+        "visits_open": {"units": [VILLAGE_A], "visit_mode": "secret_visit"},
+    }
+    for needs, terms in wrong.items():
+        plan = supervisor.create("plan", COUNTY, {"unit": str(COUNTY), "title": "暗访计划"})
+        made = supervisor.command(plan, "plan.start", {"terms": DAILY | terms})
+        await sync(supervisor)
+        pending = found(supervisor, made)
+        assert (pending.outcome, pending.reason, pending.detail) == (Outcome.REJECTED, Reason.INCOMPLETE.value, {"needs": [needs]})
+    ancient = supervisor.create("plan", COUNTY, {"unit": str(COUNTY), "title": "x"})
+    supervisor.command(ancient, "plan.start", {"terms": DAILY | {"from_on": "0001-01-01"}})
+    await sync(supervisor)
+    assert await tick(day) == 0
+
+
+async def test_one_plan_that_cannot_be_read_keeps_no_other_back(day: Day) -> None:
+    """As an older version may have taken it, or a newer one."""
+    lead = await day.lead()
+    broken = [await started(day, lead), await started(day, lead)]
+    for plan, find, put in ((broken[0], "FREQ=DAILY", "FREQ=DAILY;BYSETPOS=1"), (broken[1], on(0), "someday")):
+        await day.world.pool.execute("UPDATE record SET body = replace(body::text, $2, $3)::json WHERE id = $1", plan, find, put)
+    await started(day, lead)
+    assert await tick(day) == 1
+
+
+async def test_sites_that_are_closed_deleted_or_moved_while_a_plan_runs(day: Day) -> None:
+    lead, member = await day.lead(), await day.member()
+    closed, deleted, moved, stays = sites = [shared_site(member, name=f"工地{k}") for k in range(4)]
+    await sync(member, lead)
+    await started(day, lead, units=[VILLAGE_A, VILLAGE_B], sites=[str(site) for site in sites])
+    assert await tick(day) == 1
+    lead.edit(closed, {"status": "closed"})
+    lead.delete(deleted)
+    lead.edit(moved, {"unit": VILLAGE_B})
+    await sync(lead)
+    assert await tick(day, 1) == 2
+    await day.world.pool.execute("DELETE FROM plan_run")
+    assert await tick(day, 1) == 0, "nothing comes about for days that are past"
+    rows = await day.world.pool.fetch("SELECT body FROM record WHERE kind = 'task' ORDER BY body ->> 'occurs_on', body ->> 'unit'")
+    given = [(b["occurs_on"], b["unit"], set(b["sites"])) for b in (msgspec.json.decode(row["body"]) for row in rows)]
+    assert given == [
+        (on(0), VILLAGE_A, {str(site) for site in sites}),
+        (on(1), VILLAGE_A, {str(stays)}),
+        (on(1), VILLAGE_B, {str(moved)}),
+    ]
+
+
+async def test_a_plan_for_a_person_whose_duty_ends_falls_to_the_unit(day: Day) -> None:
+    lead, member = await day.lead(), await day.member()
+    await started(day, lead, units=[], assignee=str(member.account.person))
+    assert await tick(day) == 1
+    await sync(member)
+    (task,) = member.records("task")
+    assert task.body["assignee"] == str(member.account.person), "where the person has a duty, though no unit was named"
+    await day.world.pool.execute("UPDATE duty SET ends = $2 WHERE person = $1", member.account.person, MORNING + timedelta(days=1))
+    await tick(day, 3)
+    rows = await day.world.pool.fetch("SELECT stream, body FROM record WHERE kind = 'task' ORDER BY body ->> 'occurs_on'")
+    given = [(row["stream"], msgspec.json.decode(row["body"]).get("assignee") is not None) for row in rows]
+    assert given == [(f"{VILLAGE_A}.field", True)] * 2 + [(f"{TOWNSHIP}.field", False)] * 2
+
+
 async def test_harvest_is_watched_daily_once_its_dates_are_published(day: Day) -> None:
     lead = await day.lead()
     await started(day, lead, rule="FREQ=WEEKLY", intensified=[{"season": "autumn_harvest", "rule": "FREQ=DAILY"}])
@@ -279,6 +346,48 @@ async def test_a_city_response_repeats_daily_in_all_its_counties(day: Day) -> No
     await sync(city)
     assert await tick(day, 2, county=CITY) == 3
     assert await made(day) == [(on(k), VILLAGE_A, "open") for k in range(3)]
+
+
+async def test_lifting_ends_all_that_is_open_however_old_and_a_long_response_writes_nothing_twice(day: Day) -> None:
+    supervisor = await day.world.phone(await day.world.person("县督办", (Role.COUNTY_SUPERVISOR, str(COUNTY))))
+    member = await day.member()
+    site = shared_site(member)
+    await sync(member)
+    values = {"unit": str(COUNTY), "title": "应急响应", "sites": [str(site)], "cut_list_tag": "应急", "repeats": "FREQ=DAILY"}
+    response = supervisor.create("response", COUNTY, values)
+    supervisor.command(response, "response.start")
+    supervisor.command(response, "response.respond")
+    await sync(supervisor)
+    assert [await tick(day, k) for k in range(7)] == [1] * 7
+    entries = await day.world.pool.fetchval("SELECT count(*) FROM journal")
+    assert await tick(day, 6.01) == 0
+    assert await day.world.pool.fetchval("SELECT count(*) FROM journal") == entries
+    shared_site(member, name="新列入", tags=["应急"])
+    await sync(member)
+    assert await tick(day, 6.02) == 1, "what is listed today has no yesterday"
+    await sync(member)
+    old = min(member.records("task"), key=lambda task: str(task.body["occurs_on"]))
+    member.command(old.id, "task.start")
+    supervisor.command(response, "response.lift", args={"reason": "空气转好"})
+    await sync(member, supervisor)
+    assert await tick(day, 6.03) == 7
+    assert [state for _, _, state in await made(day)] == ["started"] + ["cancelled"] * 7
+
+
+async def test_checks_that_cannot_come_back_are_refused_and_stop_nothing(day: Day) -> None:
+    lead = await day.lead()
+    supervisor = await day.world.phone(await day.world.person("县督办", (Role.COUNTY_SUPERVISOR, str(COUNTY))))
+    values = {"unit": str(COUNTY), "title": "应急响应"}
+    mistyped = supervisor.create("response", COUNTY, values | {"repeats": "FREQ=DAILY;BYDAY=XX"})
+    response = supervisor.create("response", COUNTY, values | {"repeats": "FREQ=DAILY;BYSETPOS=1"})
+    supervisor.command(response, "response.start")
+    refused = supervisor.command(response, "response.respond")
+    await sync(supervisor)
+    assert found(supervisor, refused).detail == {"needs": ["checks_recur"]}
+    assert await day.held() == [("quarantined", "malformed")], "kept, and shown to a human"
+    assert hidden(lead, mistyped)
+    await started(day, lead)
+    assert await tick(day) == 1
 
 
 async def test_a_township_does_not_declare_a_response(day: Day) -> None:

@@ -1,25 +1,36 @@
 """Patrol plans, responses, coverage and campaigns as pure functions: which days, which tasks, what is counted."""
 
+import time
 import uuid
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
+import msgspec
 import pytest
+from dateutil.rrule import rrulestr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.kinds.campaign import Campaign
-from contracts.kinds.plan import Intensified, Plan, Revision, Terms
-from contracts.rules import Season
+from contracts.kinds.plan import Intensified, Plan, Recurrence, Revision, Terms
+from contracts.kinds.response import Response
+from contracts.kinds.site import Site
+from contracts.people import Duty, Role
+from contracts.rules import RuleName, RuleVersion, Season
 from sync.campaigns import month_of
 from sync.coverage import Watched, standing, terms_in_force
-from sync.plans import Made, Wanted, lapsed, not_taken_on, plan_tasks, shared_out
-from sync.recurrence import AUTUMN_WINTER, days_of, in_season, is_readable, occurrences
+from sync.plans import OFF_DUTY, Around, Made, Wanted, lapsed, not_taken_on, plan_tasks, response_tasks, seasons_of, shared_out
+from sync.recurrence import AUTUMN_WINTER, Seasons, days_of, in_season, is_readable, occurrences
+from sync.rules import RuleBook
 from tests.builders import PLACES, an_id
 from tests.world import TOWNSHIP, VILLAGE_A, VILLAGE_B
 
 DAY = date(2026, 11, 20)  # a Friday
+RULE = str(get_args(Recurrence)[1].pattern)
 HARVEST = Season(key="autumn_harvest", from_on=date(2026, 9, 10), to_on=date(2026, 9, 30))
+NONE = Seasons()
+KNOWN = Seasons(((date.min, (HARVEST,)),))
+AROUND = Around(places=PLACES, seasons=KNOWN)
 
 
 def at(day: date, hour: int = 2) -> datetime:
@@ -33,7 +44,7 @@ def a_plan(*revisions: tuple[Terms, date, date | None]) -> Plan:
 
 
 def tasks(plan: Plan, today: date, since: date = date.min) -> list[Wanted]:
-    return list(plan_tasks(an_id(1), plan, [HARVEST], PLACES, {}, since, today))
+    return list(plan_tasks(an_id(1), plan, AROUND, since, today))
 
 
 def days(found: list[Wanted]) -> list[date | None]:
@@ -51,10 +62,65 @@ def test_a_rule_gives_days_of_its_start_on() -> None:
 @pytest.mark.parametrize(
     "rule",
     ["", "DAILY", "FREQ=HOURLY", "FREQ=DAILY;COUNT=3", "FREQ=DAILY;UNTIL=20270101", "FREQ=DAILY;BYDAY=XX", "FREQ=DAILY\nEXDATE:20261120",
-     "FREQ=DAILY;INTERVAL=0", "FREQ=DAILY;BYHOUR=3"],
+     "FREQ=DAILY;INTERVAL=0", "FREQ=DAILY;BYHOUR=3", "FREQ=MINUTELY", "FREQ=DAILY;BYSETPOS=1", "FREQ=MONTHLY;BYMONTHDAY=0",
+     "FREQ=YEARLY;BYMONTH=13", "FREQ=MONTHLY;BYDAY=0MO", "FREQ=DAILY;WKST=XX", "FREQ=DAILY;INTERVAL=1000", "FREQ=DAILY;BYDAY=,",
+     "RRULE:FREQ=DAILY", "freq=daily", "FREQ=DAILY;"],
 )  # fmt: skip
 def test_what_is_no_recurrence_over_days_is_refused(rule: str) -> None:
     assert not is_readable(rule)
+
+
+def some(words: list[str], name: str) -> st.SearchStrategy[str]:
+    chosen = st.lists(st.sampled_from(words), min_size=1, max_size=3, unique=True).map(lambda found: f";{name}={','.join(found)}")
+    return st.one_of(st.just(""), st.just(""), chosen)
+
+
+@st.composite
+def some_rules(draw: st.DrawFn) -> str:
+    freq = draw(st.sampled_from(["DAILY", "WEEKLY", "MONTHLY", "YEARLY"]))
+    ordinal = draw(st.booleans()) and freq in ("MONTHLY", "YEARLY")
+    parts = [
+        f"FREQ={freq}",
+        draw(st.sampled_from(["", "", ";INTERVAL=2", ";INTERVAL=5"])),
+        draw(st.sampled_from(["", "", ";WKST=SU", ";WKST=WE"])),
+        draw(some(["1MO", "-1FR", "+2SU", "5TH"] if ordinal else ["MO", "WE", "SA", "SU"], "BYDAY")),
+        draw(some(["1", "15", "29", "31", "-1", "-31"], "BYMONTHDAY")),
+        draw(some(["1", "2", "6", "12"], "BYMONTH")),
+        draw(some(["1", "60", "366", "-1", "-200"], "BYYEARDAY")) if freq == "YEARLY" else "",
+    ]
+    if any(parts[3:]) and draw(st.booleans()):
+        parts.append(draw(some(["1", "2", "-1", "-3"], "BYSETPOS")))
+    return "".join(parts)
+
+
+@settings(max_examples=150, deadline=None)
+@given(some_rules(), st.dates(date(2023, 12, 20), date(2024, 3, 10)), st.integers(0, 500))
+def test_rules_mean_what_they_mean_to_others(rule: str, starts: date, later: int) -> None:
+    """Another implementation of RFC 5545 gives the same days, for rules that begin around a leap day."""
+    first, last = starts + timedelta(days=later), date(2026, 6, 30)
+    dates = rrulestr(rule, dtstart=datetime(starts.year, starts.month, starts.day))
+    expected = [found.date() for found in dates.between(datetime(2023, 1, 1), datetime(2026, 6, 30), inc=True)]
+    assert is_readable(rule)
+    assert occurrences(rule, starts, first, last) == [day for day in expected if day >= first]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.from_regex(RULE, fullmatch=True))
+def test_whatever_has_the_shape_of_a_rule_can_be_asked_for_its_days(rule: str) -> None:
+    """An answer or a refusal, and at once: also of what never comes."""
+    if is_readable(rule):
+        found = occurrences(rule, date(2026, 1, 1), date(2026, 1, 1), date(2027, 12, 31))
+        assert found == sorted(set(found))
+    else:
+        assert "BYSETPOS" in rule or len(rule) > 200
+
+
+@pytest.mark.parametrize("rule", ["FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30", "FREQ=WEEKLY;BYMONTHDAY=31;BYMONTH=4", "FREQ=YEARLY;INTERVAL=999"])
+def test_what_never_comes_costs_nothing(rule: str) -> None:
+    """Another implementation looks for it day by day to the year 9999."""
+    begins = time.perf_counter()
+    assert occurrences(rule, date(2000, 1, 1), DAY, DAY + timedelta(days=400)) == []
+    assert time.perf_counter() - begins < 1
 
 
 def test_a_rule_that_never_comes_ends_all_the_same() -> None:
@@ -62,23 +128,23 @@ def test_a_rule_that_never_comes_ends_all_the_same() -> None:
 
 
 def test_the_stated_season_needs_no_rule_and_others_need_one() -> None:
-    assert [m for m in range(1, 13) if in_season(AUTUMN_WINTER, date(2026, m, 15), [])] == [1, 2, 3, 10, 11, 12]
-    assert not in_season("autumn_harvest", HARVEST.from_on, [])
-    assert in_season("autumn_harvest", HARVEST.to_on, [HARVEST])
-    assert not in_season("autumn_harvest", HARVEST.to_on + timedelta(days=1), [HARVEST])
+    assert [m for m in range(1, 13) if in_season(AUTUMN_WINTER, date(2026, m, 15), NONE)] == [1, 2, 3, 10, 11, 12]
+    assert not in_season("autumn_harvest", HARVEST.from_on, NONE)
+    assert in_season("autumn_harvest", HARVEST.to_on, KNOWN)
+    assert not in_season("autumn_harvest", HARVEST.to_on + timedelta(days=1), KNOWN)
 
 
 def test_harvest_is_watched_daily_and_the_rest_of_the_year_weekly() -> None:
     terms = Terms(rule="FREQ=WEEKLY", from_on=date(2026, 9, 1), intensified=[Intensified(season="autumn_harvest", rule="FREQ=DAILY")])
-    found = days_of(terms, date(2026, 9, 1), date(2026, 10, 10), [HARVEST])
+    found = days_of(terms, date(2026, 9, 1), date(2026, 10, 10), KNOWN)
     assert [d for d in found if not HARVEST.from_on <= d <= HARVEST.to_on] == [date(2026, 9, 1), date(2026, 9, 8), date(2026, 10, 6)]
     assert len([d for d in found if HARVEST.from_on <= d <= HARVEST.to_on]) == 21
-    assert days_of(terms, date(2026, 9, 1), date(2026, 9, 20), []) == [date(2026, 9, 1), date(2026, 9, 8), date(2026, 9, 15)]
+    assert days_of(terms, date(2026, 9, 1), date(2026, 9, 20), NONE) == [date(2026, 9, 1), date(2026, 9, 8), date(2026, 9, 15)]
 
 
 def test_a_plan_for_a_season_rests_outside_it() -> None:
     terms = Terms(rule="FREQ=MONTHLY", from_on=date(2026, 1, 5), seasons=[AUTUMN_WINTER])
-    assert [d.month for d in days_of(terms, date(2026, 1, 1), date(2026, 12, 31), [])] == [1, 2, 3, 10, 11, 12]
+    assert [d.month for d in days_of(terms, date(2026, 1, 1), date(2026, 12, 31), NONE)] == [1, 2, 3, 10, 11, 12]
 
 
 # ------------------------------------------------------------------------------------------------ plans
@@ -118,8 +184,9 @@ def test_whenever_it_runs_the_same_tasks_come_about(
         there: dict[uuid.UUID, Made] = {}
         for k in on:
             plan, today = known_on(k), DAY + timedelta(days=k)
-            there |= {t.id: Made(**{**_as_dict(t), "state": "cancelled"}) for t in lapsed(plan, there.values())}
-            for w in not_taken_on(tasks(plan, today), list(there.values())):
+            wanted = tasks(plan, today)
+            there |= {t.id: Made(**{**_as_dict(t), "state": "cancelled"}) for t in lapsed(plan, there.values(), wanted, today)}
+            for w in not_taken_on(wanted, list(there.values())):
                 assert w.id not in there
                 there[w.id] = made_of(w)
         return {k: t.state for k, t in there.items() if t.state == "open"}
@@ -134,7 +201,15 @@ def _as_dict(task: Made) -> dict[str, Any]:
 def made_of(w: Wanted, state: str = "open") -> Made:
     assert w.body.origin_revision is not None
     assert w.body.occurs_on is not None
-    return Made(id=w.id, county=610902, unit=w.unit, revision=w.body.origin_revision, occurs_on=w.body.occurs_on, state=state)
+    return Made(
+        id=w.id,
+        county=610902,
+        unit=w.unit,
+        revision=w.body.origin_revision,
+        occurs_on=w.body.occurs_on,
+        state=state,
+        sites=[str(site) for site in w.body.sites],
+    )
 
 
 def test_changing_a_plan_touches_later_days_only_and_accepted_tasks_stay() -> None:
@@ -142,7 +217,7 @@ def test_changing_a_plan_touches_later_days_only_and_accepted_tasks_stay() -> No
     before = tasks(a_plan((ahead, DAY, None)), DAY)
     there = [made_of(w, "accepted" if k == 2 else "open") for k, w in enumerate(before)]
     revised = a_plan((ahead, DAY, DAY), (Terms(rule="FREQ=DAILY", from_on=DAY, ahead_days=3, subject="noise"), DAY, None))
-    gone = lapsed(revised, there)
+    gone = lapsed(revised, there, tasks(revised, DAY), DAY)
     assert [t.occurs_on for t in gone] == [DAY + timedelta(days=1), DAY + timedelta(days=3)], "today's stays, the accepted one stays"
     kept = [t for t in there if t not in gone]
     new = not_taken_on(tasks(revised, DAY), kept)
@@ -161,10 +236,130 @@ def test_a_day_in_china_begins_at_its_own_midnight() -> None:
 
 
 def test_sites_go_to_the_nearest_unit_above_them() -> None:
-    terms = Terms(rule="FREQ=DAILY", from_on=DAY, units=[TOWNSHIP, VILLAGE_A], sites=[an_id(1), an_id(2), an_id(3)])
+    terms = Terms(rule="FREQ=DAILY", from_on=DAY, units=[VILLAGE_A], sites=[an_id(k) for k in range(1, 5)])
     plan = a_plan((terms, DAY, None))
-    shared = shared_out(plan, plan.revisions[0], PLACES, {an_id(1): VILLAGE_A, an_id(2): VILLAGE_B})
-    assert shared == {VILLAGE_A: [an_id(1)], TOWNSHIP: [an_id(2), an_id(3)]}
+    around = with_sites({an_id(1): VILLAGE_A, an_id(2): VILLAGE_B, an_id(3): "610921100"})
+    shared = shared_out(plan, terms, DAY, around)
+    assert shared == {VILLAGE_A: [an_id(1)], TOWNSHIP: [an_id(2)]}, "what has left the township, or is closed, is nobody's"
+
+
+def with_sites(site_units: dict[uuid.UUID, str]) -> Around:
+    return Around(places=PLACES, seasons=KNOWN, site_units=site_units)
+
+
+SITED = Terms(rule="FREQ=DAILY", from_on=DAY, units=[VILLAGE_A, VILLAGE_B], sites=[an_id(1), an_id(2)], ahead_days=1)
+
+
+def sited(today: date, site_units: dict[uuid.UUID, str]) -> list[Wanted]:
+    return list(plan_tasks(an_id(9), a_plan((SITED, DAY, None)), with_sites(site_units), DAY - timedelta(days=3), today))
+
+
+def test_a_site_that_moves_is_given_once_a_day_and_from_the_next_day_on_to_its_new_unit() -> None:
+    before = sited(DAY, {an_id(1): VILLAGE_A, an_id(2): VILLAGE_A})
+    there = [made_of(w) for w in before]
+    after = sited(DAY, {an_id(1): VILLAGE_A, an_id(2): VILLAGE_B})
+    assert lapsed(a_plan((SITED, DAY, None)), there, after, DAY) == [], "its old unit's task of tomorrow has another site"
+    assert not_taken_on(after, there) == []
+    later = not_taken_on(sited(DAY + timedelta(days=1), {an_id(1): VILLAGE_A, an_id(2): VILLAGE_B}), there)
+    assert [(w.unit, w.body.occurs_on, w.body.sites) for w in later] == [
+        (VILLAGE_A, DAY + timedelta(days=2), [an_id(1)]),
+        (VILLAGE_B, DAY + timedelta(days=2), [an_id(2)]),
+    ]
+
+
+def test_what_was_made_ahead_for_sites_that_are_closed_meanwhile_is_withdrawn() -> None:
+    there = [made_of(w) for w in sited(DAY, {an_id(1): VILLAGE_A, an_id(2): VILLAGE_B})]
+    gone = lapsed(a_plan((SITED, DAY, None)), there, sited(DAY, {an_id(1): VILLAGE_A}), DAY)
+    assert [(t.unit, t.occurs_on) for t in gone] == [(VILLAGE_B, DAY + timedelta(days=1))], "today's was given and stays"
+
+
+def test_a_task_somebody_keeps_leaves_the_sites_it_does_not_have() -> None:
+    there = [made_of(w, "accepted") for w in sited(DAY, {an_id(1): VILLAGE_A, an_id(2): VILLAGE_A})]
+    more = Terms(rule="FREQ=DAILY", from_on=DAY, units=[VILLAGE_A], sites=[an_id(1), an_id(3)], ahead_days=1)
+    plan = a_plan((SITED, DAY, DAY), (more, DAY, None))
+    wanted = list(plan_tasks(an_id(9), plan, with_sites({an_id(1): VILLAGE_A, an_id(3): VILLAGE_A}), DAY, DAY))
+    assert [w.body.sites for w in not_taken_on(wanted, there)] == [[an_id(3)]]
+
+
+# ------------------------------------------------------------------------------------------------ persons
+
+MEMBER = an_id(7)
+
+
+def on_duty(first: date, last: date | None, unit: str = VILLAGE_A) -> Around:
+    ends = at(last, 16) if last else None  # 16:00 UTC: midnight after that day in China
+    duty = Duty(person=MEMBER, role=Role.GRID_MEMBER, unit=unit, starts=at(first), ends=ends)
+    return Around(places=PLACES, duties={MEMBER: [duty]})
+
+
+def given_to(terms: Terms, around: Around, today: date) -> list[tuple[str, uuid.UUID | None]]:
+    return [(w.unit, w.body.assignee) for w in plan_tasks(an_id(1), a_plan((terms, DAY, None)), around, DAY, today)]
+
+
+def test_a_plan_for_a_person_follows_the_duty_and_falls_to_the_unit_when_it_ends() -> None:
+    terms = Terms(rule="FREQ=DAILY", from_on=DAY, assignee=MEMBER)
+    around = on_duty(DAY, DAY + timedelta(days=1))
+    assert given_to(terms, around, DAY + timedelta(days=2)) == [(VILLAGE_A, MEMBER), (VILLAGE_A, MEMBER), (TOWNSHIP, None)]
+    named = Terms(rule="FREQ=DAILY", from_on=DAY, assignee=MEMBER, units=[VILLAGE_A], note="沿河查看")
+    assert given_to(named, around, DAY + timedelta(days=2)) == [(VILLAGE_A, MEMBER), (VILLAGE_A, MEMBER), (VILLAGE_A, None)]
+    last = list(plan_tasks(an_id(1), a_plan((named, DAY, None)), around, DAY, DAY + timedelta(days=2)))[-1]
+    assert last.body.note == "沿河查看" + OFF_DUTY
+
+
+def test_a_person_of_another_unit_is_not_sent_there() -> None:
+    terms = Terms(rule="FREQ=DAILY", from_on=DAY, assignee=MEMBER, units=[VILLAGE_B])
+    assert given_to(terms, on_duty(DAY, None), DAY) == [(VILLAGE_B, None)]
+
+
+# ------------------------------------------------------------------------------------------------ seasons by the day
+
+
+def published(version: int, starts: datetime, *seasons: Season) -> RuleVersion:
+    body = {"seasons": [{"key": s.key, "from_on": s.from_on.isoformat(), "to_on": s.to_on.isoformat()} for s in seasons]}
+    return RuleVersion(county=610902, name=RuleName.SEASONS, version=version, starts=starts, body=body)
+
+
+def test_a_season_holds_for_days_that_begin_after_it_was_published_whenever_somebody_asks() -> None:
+    """Published at ten on the 20th for the 18th on, changed on the 22nd: what downtime makes of it is what every day made of it."""
+    long = Season(key="s", from_on=DAY - timedelta(days=2), to_on=DAY + timedelta(days=20))
+    short = Season(key="s", from_on=DAY - timedelta(days=2), to_on=DAY)
+    book = RuleBook([published(1, at(DAY), long), published(2, at(DAY + timedelta(days=2)), short)])
+    seasons = seasons_of(book, 610902)
+    assert [k for k in range(-3, 8) if in_season("s", DAY + timedelta(days=k), seasons)] == [1, 2]
+    midnight = RuleBook([published(1, at(DAY - timedelta(days=1), 16), long)])
+    assert in_season("s", DAY, seasons_of(midnight, 610902)), "in force from the first moment of the day"
+
+
+def test_what_was_made_ahead_for_a_season_that_was_changed_is_withdrawn() -> None:
+    terms = Terms(rule="FREQ=WEEKLY", from_on=DAY, intensified=[Intensified(season="s", rule="FREQ=DAILY")], ahead_days=3)
+    plan = a_plan((terms, DAY, None))
+    known = Seasons(((date.min, (Season(key="s", from_on=DAY, to_on=DAY + timedelta(days=9)),)),))
+    there = [made_of(w) for w in plan_tasks(an_id(1), plan, Around(places=PLACES, seasons=known), DAY, DAY)]
+    changed = Seasons((*known.versions, (DAY + timedelta(days=1), ())))
+    gone = lapsed(plan, there, plan_tasks(an_id(1), plan, Around(places=PLACES, seasons=changed), DAY, DAY), DAY)
+    assert [t.occurs_on for t in gone] == [DAY + timedelta(days=k) for k in (1, 2, 3)]
+
+
+# ------------------------------------------------------------------------------------------------ responses
+
+
+def a_response(repeats: str | None) -> Response:
+    steps = [{"id": "x", "command": "response.respond", "at": at(DAY), "source": "started", "to": "responding", "captured_at": at(DAY)}]
+    return msgspec.convert({"unit": "610902", "title": "应急", "state": "responding", "repeats": repeats, "steps": steps}, Response)
+
+
+def checks(response: Response, since: date, today: date) -> list[date | None]:
+    sites = {an_id(1): (VILLAGE_A, Site(name="企业", unit=VILLAGE_A, subjects=[]))}
+    return days(list(response_tasks(an_id(2), response, sites, since, at(today))))
+
+
+def test_a_check_is_for_the_day_of_the_last_look_and_later() -> None:
+    later = DAY + timedelta(days=3)
+    assert checks(a_response("FREQ=DAILY"), date.min, later) == [DAY + timedelta(days=k) for k in range(4)], "after downtime: all of them"
+    assert checks(a_response("FREQ=DAILY"), later, later) == [later], "what comes on the list today has no yesterday"
+    assert checks(a_response(None), date.min, later) == [DAY]
+    assert checks(a_response(None), later, later) == [later]
+    assert checks(a_response(None), later + timedelta(days=9), later) == [later], "a clock that was set back"
 
 
 # ------------------------------------------------------------------------------------------------ coverage

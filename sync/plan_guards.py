@@ -1,0 +1,72 @@
+"""What must hold of plans, responses and campaigns; named in the tables of sync/machines.py, carried out by sync/carrying_out.py."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from contracts.kinds.plan import Terms
+from contracts.people import Level
+from contracts.visits import SECRET_MODES, SENDING
+from sync.places import unit_of
+from sync.recurrence import is_readable
+
+if TYPE_CHECKING:
+    from sync.carrying_out import Situation
+
+FROM_ON_MIN: Final = date(2000, 1, 1)  # a plan begins in our time
+
+
+def _terms(values: dict[str, Any]) -> Terms | None:
+    try:
+        return msgspec.convert(values.get("terms"), Terms)
+    except msgspec.ValidationError:
+        return None
+
+
+def terms_read(_situation: Situation, values: dict[str, Any]) -> bool:
+    """The terms of a plan have the shape and the words of terms; a rule that is none of RFC 5545 has not."""
+    return _terms(values) is not None
+
+
+def terms_recur(_situation: Situation, values: dict[str, Any]) -> bool:
+    """Every rule can be expanded into days."""
+    terms = _terms(values)
+    return terms is None or all(is_readable(rule) for rule in terms.rules())
+
+
+def terms_in_order(_situation: Situation, values: dict[str, Any]) -> bool:
+    """They begin in our time, and do not end before they begin."""
+    terms = _terms(values)
+    return terms is None or FROM_ON_MIN <= terms.from_on <= (terms.until_on or date.max)
+
+
+def units_below(situation: Situation, values: dict[str, Any]) -> bool:
+    """A plan gives work only to units at or below its own."""
+    terms, places, unit = _terms(values), situation.tally.view.places, unit_of(situation.state.stream)
+    return terms is None or all(places.covers(unit, one) for one in terms.units)
+
+
+def visits_open(situation: Situation, values: dict[str, Any]) -> bool:
+    """A plan's tasks go to the units themselves: an unannounced visit is sent one by one (sync/secrecy.py). A township's own is none."""
+    terms, unit = _terms(values), situation.tally.view.places.units.get(unit_of(situation.state.stream))
+    sends = unit is None or unit.level in SENDING
+    return terms is None or not (sends and terms.visit_mode in SECRET_MODES)
+
+
+def checks_recur(_situation: Situation, values: dict[str, Any]) -> bool:
+    """How often the checks of a response come back can be expanded into days."""
+    return not values.get("repeats") or is_readable(str(values["repeats"]))
+
+
+def of_city_or_county(situation: Situation, _values: dict[str, Any]) -> bool:
+    """市、县两级 (domain.md 4.15)."""
+    unit = situation.tally.view.places.units.get(unit_of(situation.state.stream))
+    return unit is not None and unit.level in (Level.CITY, Level.COUNTY, Level.ZONE)
+
+
+def days_in_order(situation: Situation, values: dict[str, Any]) -> bool:
+    del situation
+    return str(values.get("starts_on")) <= str(values.get("ends_on"))
