@@ -9,13 +9,14 @@ import uuid
 from datetime import datetime
 from typing import Annotated, Final
 
+import msgspec
 from litestar import Router, get, post
 from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import Meta
-from uuid_utils.compat import uuid7
 
 from api.auth import LIMITED
 from api.dependencies import GivenCaller, GivenNow, GivenOrigin, GivenPlaces, GivenResources
+from api.resources import Resources
 from contracts.access import Action
 from contracts.caller import Caller
 from contracts.desk import (
@@ -28,13 +29,14 @@ from contracts.desk import (
     OfficeMutations,
     Settle,
 )
-from contracts.ids import County, DeviceId, RecordId, UnitCode
+from contracts.ids import County, DeviceId, RecordId, UnitCode, derived_mutation_id
+from contracts.kinds.conflict import Conflict
 from contracts.mutation import Mutation
-from contracts.outcomes import Outcome
+from contracts.outcomes import MutationOutcome, Outcome, Reason
 from contracts.people import Audience
 from contracts.problems import Problem, ProblemCode
 from storage import conflicts, desk
-from storage.audit_log import Note, insert_note
+from storage.audit_log import Note, Origin, insert_note
 from storage.office_push import draft, office_device, office_push
 from storage.pool import transaction
 from sync.decision import Sender
@@ -122,7 +124,10 @@ async def decide_held(
     duties = tuple(held_duties(caller.duties, now))
     outcomes = await desk.decide(resources.pool, reference, county, device, n, action, caller.person, now, data.note, duties)
     if not outcomes:
-        raise Problem(ProblemCode.CONFLICTING_STATE, "settled")
+        outcomes = await desk.fetch_decided(resources.pool, county, device, n, action, caller.person)
+        if not outcomes:
+            raise Problem(ProblemCode.CONFLICTING_STATE, "settled")
+        return Decided(outcomes=outcomes)  # decided so by this person already: the answer was lost
     async with transaction(resources.pool) as conn:
         note = Note(
             action=Action.HELD_SETTLED,
@@ -182,7 +187,7 @@ async def settle_conflict(
     conflict: FromPath[uuid.UUID],
     data: JSONBody[Settle],
 ) -> Decided:
-    """The choice becomes a mutation like any other, and syncs back to both phones."""
+    """The choice becomes a mutation like any other, and syncs back to both phones. Repeated, it has the outcome that it had."""
     units = desk_units(caller, places, county, now)
     found = await conflicts.fetch_conflict(resources.pool, county, conflict)
     if found is None or found[2].unit not in units:
@@ -190,20 +195,36 @@ async def settle_conflict(
     args = {"choice": data.choice, "record": str(found[2].record)}
     if data.choice == "other":
         args["value"] = data.value
-    mutation = draft(kind="conflict", record=conflict, op="conflict.settle", now=now, mutation=uuid7(), base=found[0], args=args)
+    tap = data.id or derived_mutation_id("settle", conflict, caller.person, data.choice, msgspec.json.encode(data.value).decode())
+    mutation = draft(kind="conflict", record=conflict, op="conflict.settle", now=now, mutation=tap, base=found[0], args=args)
     pushed = await office_push(resources.pool, await resources.units.reference(), county, sender_of(caller), [mutation], now)
+    if pushed.outcomes[0].reason is not Reason.ALREADY_SO:
+        await note_settled(resources, caller, county, found[2], conflict, data, pushed.outcomes[0], origin, now)
+    resources.live.moved((county, stream) for stream in pushed.streams)
+    return Decided(outcomes=pushed.outcomes)
+
+
+async def note_settled(
+    resources: Resources,
+    caller: Caller,
+    county: County,
+    conflict: Conflict,
+    record: RecordId,
+    data: Settle,
+    outcome: MutationOutcome,
+    origin: Origin,
+    now: datetime,
+) -> None:
     async with transaction(resources.pool) as conn:
         note = Note(
             action=Action.CONFLICT_SETTLED,
             person=caller.person,
             device=caller.device,
-            subject=f"{county}/{conflict}",
-            unit=found[2].unit,
-            detail={"choice": data.choice, "outcome": pushed.outcomes[0].outcome.value},
+            subject=f"{county}/{record}",
+            unit=conflict.unit,
+            detail={"choice": data.choice, "outcome": outcome.outcome.value},
         )
         await insert_note(conn, note, origin, now)
-    resources.live.moved((county, stream) for stream in pushed.streams)
-    return Decided(outcomes=pushed.outcomes)
 
 
 # -------------------------------------------------------------------------------------------------- console writes

@@ -302,8 +302,13 @@ async def grant_duty(
         raise Problem(ProblemCode.NOT_FOUND)
     if person.disabled_at is not None:
         raise Problem(ProblemCode.CONFLICTING_STATE)
-    duty, duty_id = _new_duty(data.person, data.duty, caller, places, now), uuid7()
+    duty, duty_id = _new_duty(data.person, data.duty, caller, places, now), data.id or uuid7()
     async with transaction(resources.pool) as conn:
+        known = await lock_duty(conn, duty_id)
+        if known is not None:
+            if (known.person, known.role, known.unit) != (duty.person, duty.role, duty.unit):
+                raise Problem(ProblemCode.CONFLICTING_STATE, field="id")
+            return await _visible(data.person, caller, resources.pool, places, now)
         await insert_duty(conn, duty_id, duty)
         await insert_note(conn, _granted(caller, duty_id, duty), origin, now)
     return await _visible(data.person, caller, resources.pool, places, now)

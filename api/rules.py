@@ -21,7 +21,7 @@ from contracts.problems import Problem, ProblemCode
 from contracts.rules import RULE_BODIES, PublishRule, RuleName, RuleVersion
 from storage.audit_log import Note, insert_note
 from storage.pool import transaction
-from storage.rules import insert_rule, load_rules
+from storage.rules import fetch_repeated, insert_rule, load_rules
 from sync.permission import OFFICE
 from sync.places import Places
 from sync.scope import held_duties
@@ -51,12 +51,15 @@ async def publish_rule(
     now: GivenNow,
     origin: GivenOrigin,
 ) -> RuleVersion:
-    """By the county's admin or supervisor. It holds from `starts`, which may not lie in the past."""
+    """By the county's admin or supervisor. It holds from `starts`, which may not lie in the past. The same again is the same version."""
     unit = whole_county(caller, places, data.county, now)
     if unit is None:
         raise Problem(ProblemCode.NOT_ALLOWED)
     check_body(data.name, data.body)
     async with transaction(resources.pool) as conn:
+        repeated = await fetch_repeated(conn, data, caller.person)
+        if repeated is not None:
+            return repeated
         version = await insert_rule(conn, data, caller.person, now)
         if version is None:
             raise Problem(ProblemCode.INVALID_VALUE, "生效时间不能早于现在", path="$.starts", fault="starts_in_the_past")

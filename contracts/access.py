@@ -94,6 +94,9 @@ class DutyIn(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GrantDuty(msgspec.Struct, frozen=True, kw_only=True):
+    """`id`: made by the client, so that the same again grants nothing twice."""
+
+    id: UUID | None = None
     person: PersonId
     duty: DutyIn
 

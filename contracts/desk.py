@@ -82,8 +82,12 @@ class ConflictPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Settle(msgspec.Struct, frozen=True, kw_only=True):
-    """One tap: the value in the record stays, the losing value takes its place, or `value` does."""
+    """One tap: the value in the record stays, the losing value takes its place, or `value` does.
 
+    id   the same again has the same outcome; without one, the same choice of the same person is the same tap
+    """
+
+    id: MutationId | None = None
     choice: Literal["kept", "lost", "other"]
     value: Any = None
 

@@ -219,6 +219,27 @@ def _nothing(county: County, incarnation: int) -> Pushed:
     return Pushed(county=county, incarnation=incarnation, outcomes=[], n_high=0, n_safe=None, holes=[])
 
 
+# The newest decision on it: what it is about comes with the consequences of the same entry, which are none of its outcome.
+SQL_FETCH_DECIDED: Final[LiteralString] = """
+    SELECT j.n, j.mutation, j.outcome, j.reason, j.detail, j.incarnation, j.version
+    FROM held h JOIN journal j ON j.county = h.county AND j.device = h.device AND j.n = h.n AND j.what = 'decision'
+    WHERE h.county = $1 AND h.device = $2 AND h.n = $3 AND h.settled_by = $4 AND h.settled_how = $5 ORDER BY j.entry DESC LIMIT 1
+"""
+
+
+async def fetch_decided(
+    executor: Executor, county: County, device: DeviceId, n: int, action: DeskAction, by: PersonId
+) -> list[MutationOutcome]:
+    """What this person's same decision came to, if it was taken already; else nothing."""
+    row = await executor.fetchrow(SQL_FETCH_DECIDED, county, device, n, by, action.value)
+    if row is None:
+        return []
+    version = (row["incarnation"], row["version"]) if row["version"] is not None else None
+    detail = msgspec.json.decode(row["detail"]) if row["detail"] else None
+    outcome, reason = Outcome(row["outcome"]), Reason(row["reason"])
+    return [MutationOutcome(n=row["n"], id=row["mutation"], outcome=outcome, reason=reason, version=version, detail=detail)]
+
+
 RETRY_PAUSE: Final = timedelta(minutes=1)
 # The k-th try comes when the mutation has waited 2^k pauses.
 SQL_FETCH_DEFERRED: Final[LiteralString] = """

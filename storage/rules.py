@@ -62,6 +62,23 @@ SQL_LOCK_COUNTY: Final[LiteralString] = "SELECT county FROM county WHERE county 
 SQL_TELL: Final[LiteralString] = "UPDATE unit_version SET version = version + 1"
 
 
+SQL_FETCH_NEWEST: Final[LiteralString] = """
+    SELECT version, starts, body, made_by, made_at, note FROM rule_version WHERE county = $1 AND name = $2 ORDER BY version DESC LIMIT 1
+"""
+
+
+async def fetch_repeated(conn: Connection, rule: PublishRule, by: PersonId) -> RuleVersion | None:
+    """The newest version, if this person published this very one and its answer was lost. Keeps other publishers out meanwhile."""
+    await conn.execute(SQL_LOCK_COUNTY, rule.county)
+    row = await conn.fetchrow(SQL_FETCH_NEWEST, rule.county, rule.name.value)
+    if row is None or (row["starts"], row["made_by"], row["note"]) != (rule.starts, by, rule.note):
+        return None
+    if msgspec.json.decode(row["body"]) != rule.body:
+        return None
+    return RuleVersion(county=rule.county, name=rule.name, version=row["version"], starts=row["starts"], body=rule.body,
+                       made_by=by, made_at=row["made_at"], note=rule.note)  # fmt: skip
+
+
 async def insert_rule(conn: Connection, rule: PublishRule, by: PersonId | None, now: datetime) -> RuleVersion | None:
     """Publish a new version; None where it would start in the past. Its body has been checked by the caller."""
     if rule.starts < now:

@@ -37,6 +37,7 @@ BELONGS: Final = {"inspection": "task", "problem": "inspection"}
 NAMING: Final = {
     "inspection": ("task",),
     "problem": ("inspection", "related"),
+    "activity": ("subject_record",),
     "notice": ("subject_record",),
     "supervision": ("subject_record",),
     "transfer": ("problem",),
