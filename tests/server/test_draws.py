@@ -1,6 +1,11 @@
 """`xunling draw verify`: whatever was changed in a file, left out of it or added to it is found."""
 
+import contextlib
+import importlib.util
+import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +17,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from api.signing import Signer
-from contracts.draw import DrawFile, Exclusion, Statement, canonical
+from contracts.draw import DrawFile, DrawPlan, DrawRules, Exclusion, Statement, canonical, digests_of, ordered
 from server.draws import report, verify_file
-from tests.sync.test_draw import a_file, a_plan, changed, leaves
+from sync.draw import draw
+from tests.house.tree import ROOT
+from tests.sync.test_draw import SECRET, a_file, a_plan, changed, leaves, plans, seeds
 
 AT_COMMITMENT = Signer(Ed25519PrivateKey.from_private_bytes(bytes([1]) * 32))
 AT_DISCLOSURE = Signer(Ed25519PrivateKey.from_private_bytes(bytes([2]) * 32))
@@ -36,10 +43,29 @@ PLAIN = msgspec.to_builtins(a_signed_file())
 LEAVES = leaves(PLAIN)
 
 
+def second_program() -> Any:
+    spec = importlib.util.spec_from_file_location("verify_draw", SECOND)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+SECOND = ROOT / "docs" / "verify_draw.py"
+second = second_program()
+
+
 def found(folder: Path, content: Any, **published: Any) -> list[str]:
+    """What differs; the second program must come to the same verdict."""
     path = folder / "draw.json"
     path.write_bytes(content if isinstance(content, bytes) else json.dumps(content, ensure_ascii=False).encode())
-    return [difference.part for difference in verify_file(path, **published)[1]]
+    parts = [difference.part for difference in verify_file(path, **published)[1]]
+    options = [option for key in published.get("keys", ()) for option in ("--key", key)]
+    options += ["--commitment", published["commitment"]] if "commitment" in published else []
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert second.main([str(path), *options]) == (1 if parts else 0)
+    return parts
 
 
 def copy_and(path: tuple[Any, ...]) -> tuple[Any, Any]:
@@ -97,6 +123,33 @@ def test_a_forger_with_a_key_of_his_own_is_found_by_the_published_one(tmp_path: 
     forged = msgspec.to_builtins(a_signed_file(forger))
     assert found(tmp_path, forged) == [], "alone, a file says only what it says"
     assert found(tmp_path, forged, keys=[s.public_keys[0].public for s in (AT_COMMITMENT, AT_DISCLOSURE)]) == ["key"]
+
+
+@given(plans(), seeds)
+@settings(max_examples=400, deadline=None)
+def test_the_second_program_draws_the_same_from_any_pool(plan: DrawPlan, seed: bytes) -> None:
+    """It was written from docs/draws.md and shares no line with the first; failures are the same, too."""
+    plan = ordered(plan)
+    assert second.draw(msgspec.to_builtins(plan), seed) == msgspec.to_builtins(draw(plan, seed))
+    assert second.digests_of(msgspec.to_builtins(plan), SECRET.hex()) == digests_of(plan, SECRET)
+
+
+def test_the_second_program_draws_the_same_from_a_large_and_tight_pool() -> None:
+    """Every inspector is needed at every visit they may make, so that nearly each choice moves others."""
+    plan = ordered(
+        a_plan(sites=60, inspectors=24, exclusions=[Exclusion(reason="x", site=f"s{k:03}", inspector=f"p{k % 24:03}") for k in range(60)])
+    )
+    plan = replace(plan, rules=DrawRules(sites=36, team_size=4, visits_max=6, departments=["env", "water"]))
+    result = draw(plan, SECRET)
+    assert result.failure is None
+    assert second.draw(msgspec.to_builtins(plan), SECRET) == msgspec.to_builtins(result)
+
+
+def test_the_second_program_needs_nothing_but_python(tmp_path: Path) -> None:
+    (tmp_path / "draw.json").write_bytes(canonical(PLAIN))
+    command = [sys.executable, "-I", "-S", SECOND, "draw.json", "--commitment", PLAIN["statement"]["commitment"]]
+    told = subprocess.run(command, cwd=tmp_path, env={"PYTHONUTF8": "1"}, capture_output=True, encoding="utf-8", check=False)
+    assert (told.returncode, told.stdout.strip()) == (0, "一致 · VERIFIED"), told.stderr
 
 
 def test_the_verdict_says_what_is_left_to_compare() -> None:
