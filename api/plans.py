@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Final
 
 from litestar import Router, get
@@ -17,9 +17,8 @@ from contracts.people import Audience
 from contracts.planning import Coverage, RoadCheckMonth, SiteStanding
 from contracts.problems import Problem, ProblemCode
 from storage.campaigns import fetch_campaigns, first_of
-from storage.coverage import fetch_standing
+from storage.coverage import FIRST, Standing, fetch_periods, fetch_standing, fetch_totals
 from sync.campaigns import SOURCE, month_of
-from sync.coverage import Standing
 from sync.places import Places, stream_name, unit_of
 from sync.plans import day_of
 from sync.scope import held_duties, streams_of
@@ -54,29 +53,29 @@ async def coverage(
     Unannounced visits are in no figure before they are disclosed, whoever asks.
     """
     streams = field_streams(caller, places, county, now, unit)
-    today = day_of(now)
-    found = await fetch_standing(resources.pool, county, streams, places, today)
-    judged = [s for s in found if s.is_covered is not None]
-    listed = [s for s in found if (covered is None or s.is_covered is covered) and (after is None or s.site.id > after)]
+    today, pool = day_of(now), resources.pool
+    periods = await fetch_periods(pool, await resources.units.reference(), county, streams, today)
+    found = await fetch_standing(pool, county, streams, periods, today, covered=covered, after=after or FIRST, limit=limit + 1)
+    totals = await fetch_totals(pool, county, streams, periods, today) if after is None else None
     return Coverage(
         county=county,
         on=today,
-        with_period=len(judged),
-        covered=sum(1 for s in judged if s.is_covered),
-        without_period=len(found) - len(judged),
-        rows=[row_of(s) for s in listed[:limit]],
-        next=listed[limit - 1].site.id if len(listed) > limit else None,
+        with_period=totals and totals.with_period,
+        covered=totals and totals.covered,
+        without_period=totals and totals.without_period,
+        rows=[row_of(s, today) for s in found[:limit]],
+        next=found[limit - 1].site if len(found) > limit else None,
     )
 
 
-def row_of(s: Standing) -> SiteStanding:
+def row_of(s: Standing, today: date) -> SiteStanding:
     return SiteStanding(
-        site=s.site.id,
-        name=s.site.name,
-        unit=s.site.unit,
+        site=s.site,
+        name=s.name,
+        unit=unit_of(s.stream),
         period_days=s.period_days,
-        seen_at=s.site.seen_at,
-        unseen_days=s.unseen_days,
+        seen_at=s.seen_at,
+        unseen_days=(today - day_of(s.seen_at)).days if s.seen_at else None,
         covered=s.is_covered,
     )
 

@@ -27,13 +27,13 @@ class SiteStanding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Coverage(msgspec.Struct, frozen=True, kw_only=True):
-    """Of the sites in the caller's units: `with_period` are judged, `covered` of them were seen in time."""
+    """Of the sites in the caller's units: `with_period` are judged, `covered` of them were seen in time. Counted on the first page only."""
 
     county: County
     on: date
-    with_period: int
-    covered: int
-    without_period: int
+    with_period: int | None
+    covered: int | None
+    without_period: int | None
     rows: list[SiteStanding]
     next: RecordId | None = None
 

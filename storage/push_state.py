@@ -11,6 +11,7 @@ import msgspec
 
 from contracts.ids import County, DeviceId, MutationId, RecordId, StreamName
 from contracts.outcomes import Outcome
+from storage.coverage import write_coverage
 from storage.ledger_rows import ledger_arguments
 from storage.pool import Connection
 from storage.push_rows import write_arguments
@@ -240,5 +241,6 @@ async def write_plan(conn: Connection, county: County, sender: Sender, plan: Pla
         msgspec.json.encode(device.holes).decode(),
         *ledger_arguments(plan.records),
     )
+    await write_coverage(conn, county, plan.records)
     if plan.transfers:
         await write_transfers(conn, county, plan.transfers)

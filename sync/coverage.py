@@ -1,66 +1,61 @@
 """Coverage: which sites were not seen (a submitted inspection) within their period. Pure.
 
-Unannounced visits count from their disclosure on: before, even a figure would tell of them (sync/secrecy.py).
+How often a site must be seen is said by the site itself, else by the shortest of the plans that concern it today. Unannounced
+visits count from their disclosure on: before, even a figure would tell of them (sync/secrecy.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import date, datetime
+from collections.abc import Collection, Iterable
+from datetime import date
 
 import msgspec
 
-from contracts.ids import RecordId, UnitCode
+from contracts.ids import RecordId, StreamName, UnitCode
 from contracts.kinds.plan import Plan, Terms
-from sync.places import Places
-from sync.plans import day_of, span_of
+from contracts.people import Audience
+from sync.places import Places, stream_name
+from sync.plans import span_of
+from sync.recurrence import Seasons, is_in_force
+
+ANY_SUBJECT = ""
 
 
-class Watched(msgspec.Struct, frozen=True, kw_only=True):
-    """A site as the query gives it. `seen_at`: the newest submitted inspection, by its capture."""
+class Periods(msgspec.Struct, frozen=True):
+    """The shortest period that plans ask for: stream -> subject (or any) -> days, and of sites that are named one by one."""
 
-    id: RecordId
-    unit: UnitCode
-    name: str
-    subjects: Sequence[str] = ()
-    period_days: int | None = None
-    seen_at: datetime | None = None
+    streams: dict[StreamName, dict[str, int]] = {}
+    sites: dict[RecordId, int] = {}
 
 
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """How a site stands. `period_days` None: nobody has set how often it must be seen, and nothing is judged."""
-
-    site: Watched
-    period_days: int | None
-    unseen_days: int | None  # since it was last seen; None: never
-    is_covered: bool | None
-
-
-def terms_in_force(plans: Iterable[Plan], today: date) -> list[tuple[Plan, Terms]]:
-    """What active plans ask for today and that says how long a site may go unseen."""
-    found: list[tuple[Plan, Terms]] = []
+def terms_in_force(plans: Iterable[Plan], seasons: Seasons, today: date) -> list[tuple[UnitCode, Terms]]:
+    """What active plans ask for today, within their days and seasons, and that says how long a site may go unseen."""
+    found: list[tuple[UnitCode, Terms]] = []
     for plan in plans:
         for revision in plan.revisions:
             first, last = span_of(revision)
-            ended = revision.terms.until_on is not None and revision.terms.until_on < today
-            if revision.terms.period_days is not None and first <= today <= last and not ended:
-                found.append((plan, revision.terms))
+            terms = revision.terms
+            if terms.period_days is not None and first <= today <= last and is_in_force(terms, today, seasons):
+                found.append((plan.unit, terms))
     return found
 
 
-def standing(site: Watched, asked: Iterable[tuple[Plan, Terms]], places: Places, today: date) -> Standing:
-    """The site's own period counts; without one, the shortest of the plans that concern it."""
-    period = site.period_days
-    if period is None:
-        periods = [t.period_days for plan, t in asked if t.period_days is not None and _concerns(plan, t, site, places)]
-        period = min(periods, default=None)
-    unseen = (today - day_of(site.seen_at)).days if site.seen_at else None
-    covered = None if period is None else unseen is not None and unseen <= period
-    return Standing(site=site, period_days=period, unseen_days=unseen, is_covered=covered)
-
-
-def _concerns(plan: Plan, terms: Terms, site: Watched, places: Places) -> bool:
-    if terms.sites:
-        return site.id in terms.sites
-    below = any(places.covers(unit, site.unit) for unit in terms.units or [plan.unit])
-    return below and (terms.subject is None or terms.subject in site.subjects)
+def periods_of(asked: Iterable[tuple[UnitCode, Terms]], streams: Collection[StreamName], places: Places) -> Periods:
+    """What these terms ask for in these streams."""
+    by_stream: dict[StreamName, dict[str, int]] = {}
+    by_site: dict[RecordId, int] = {}
+    for unit, terms in asked:
+        days = terms.period_days
+        if days is None:
+            continue
+        for site in terms.sites:
+            by_site[site] = min(days, by_site.get(site, days))
+        if terms.sites:
+            continue
+        subject = terms.subject or ANY_SUBJECT
+        for code in {below for upper in terms.units or [unit] for below in places.below(upper)}:
+            stream = stream_name(code, Audience.FIELD)
+            if stream in streams:
+                subjects = by_stream.setdefault(stream, {})
+                subjects[subject] = min(days, subjects.get(subject, days))
+    return Periods(by_stream, by_site)

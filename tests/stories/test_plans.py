@@ -1,8 +1,9 @@
 """Patrol plans over HTTP: tasks come by themselves, once, also after downtime; reassignment finds phones in the field; coverage."""
 
 import asyncio
+import time
 import uuid
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from contracts.outcomes import Outcome, Reason
 from contracts.people import Role
 from contracts.rules import PublishRule, RuleName, Season, SeasonsRule
 from phone.phone import Phone
-from storage.coverage import SQL_FETCH_WATCHED
+from storage.coverage import FIRST, SQL_FETCH_STANDING
 from storage.plans import run_plans
 from storage.reference import Reference, reference_of
 from storage.rules import insert_rule, load_rules
@@ -459,35 +460,80 @@ def _token(phone: Phone) -> str:
     return str(phone.store.db.execute("SELECT value FROM meta WHERE name = 'access'").fetchone()[0])
 
 
-async def test_coverage_reads_one_index_entry_per_site(day: Day) -> None:
-    """2,000 sites and 60,000 inspections, after ANALYZE with the default planner: no scan of all inspections."""
-    pool = day.world.pool
+async def test_a_citys_plan_counts_in_its_counties_and_a_season_only_in_its_days(day: Day) -> None:
+    lead, member = await day.lead(), await day.member()
+    shared_site(member)
+    await sync(member)
+    await started(day, lead, seasons=["autumn_harvest"], period_days=2)
+    path = f"/office/v1/coverage/{COUNTY}"
+    assert (await read(day.world, lead, path))["without_period"] == 1, "nobody has said when the harvest is"
+    city = await day.world.phone(await day.world.person("市督办", (Role.CITY_SUPERVISOR, "6109")))
+    plan = city.create("plan", CITY, {"unit": "6109", "title": "全市排查"})
+    city.command(plan, "plan.start", {"terms": DAILY | {"units": [TOWNSHIP], "period_days": 30}})
+    await sync(city)
+    shown = await read(day.world, lead, path)
+    assert [(row["period_days"], row["covered"]) for row in shown["rows"]] == [(30, False)]
+
+
+async def test_coverage_follows_whatever_happens_to_sites_and_inspections(day: Day) -> None:
+    """Submitted for one site, corrected to another, deleted; a site that is paused, and taken up again."""
+    lead, member = await day.lead(), await day.member()
+    a, b = sites = [shared_site(member, name=f"工地{k}", period_days=30) for k in range(2)]
+    await sync(member)
+    path = f"/office/v1/coverage/{COUNTY}"
+
+    async def covered() -> list[bool]:
+        await sync(member, lead)
+        rows = {row["site"]: row["covered"] for row in (await read(day.world, lead, path))["rows"]}
+        return [rows.get(str(site)) for site in sites]
+
+    inspection = shared_inspection(member, site=str(a))
+    member.command(inspection, "inspection.submit")
+    assert await covered() == [True, False]
+    member.edit(inspection, {"site": str(b)})
+    assert await covered() == [False, True]
+    member.edit(b, {"status": "paused"})
+    assert await covered() == [False, None]
+    member.edit(b, {"status": "active", "period_days": None})
+    assert await covered() == [False, None]
+    member.edit(b, {"period_days": 7})
+    assert await covered() == [False, True]
+    member.delete(inspection)
+    assert await covered() == [False, False]
+
+
+async def test_coverage_of_a_hundred_thousand_sites(day: Day) -> None:
+    """By default planner settings: pages by an index, in the time of what they show; the totals are one walk over narrow rows."""
+    pool, lead, villages = day.world.pool, await day.lead(), [VILLAGE_A, VILLAGE_B]
     await pool.execute(
         """INSERT INTO record (county, id, kind, stream, seq, incarnation, version, crc, fields, body)
-           SELECT $1, md5('s' || k)::uuid, 'site', $2, k, 1, 1, 0, '{}',
-                  json_build_object('name', 'x', 'unit', 'u', 'subjects', json_build_array('noise'), 'period_days', 30)
-           FROM generate_series(1, 2000) k""",
-        COUNTY,
-        f"{VILLAGE_A}.field",
-    )
+           SELECT $1, md5('s' || k)::uuid, 'site', CASE WHEN k % 2 = 0 THEN $2 ELSE $3 END, k, 1, 1, 0, '{}',
+                  json_build_object('name', 'x', 'unit', 'u', 'subjects', json_build_array('noise'), 'period_days',
+                                    CASE WHEN k % 4 < 2 THEN 30 END)
+           FROM generate_series(1, 100000) k""",
+        COUNTY, *(f"{village}.field" for village in villages),
+    )  # fmt: skip
+    await pool.execute("SELECT coverage_write($1, ARRAY(SELECT id FROM record WHERE kind = 'site'), '{}')", COUNTY)
     await pool.execute(
-        """INSERT INTO record (county, id, kind, stream, seq, incarnation, version, crc, fields, body)
-           SELECT $1, md5('i' || k)::uuid, 'inspection', $2, k, 1, 1, 0, '{}',
-                  json_build_object('site', md5('s' || (k % 2000 + 1))::uuid, 'submitted_at', '2026-10-' || to_char(k % 28 + 1, 'FM00'))
-           FROM generate_series(1, 60000) k""",
-        COUNTY,
-        f"{VILLAGE_B}.field",
-    )
-    await pool.execute("ANALYZE record")
-    rows = await pool.fetch(f"EXPLAIN (ANALYZE, COSTS OFF) {SQL_FETCH_WATCHED}", COUNTY, [f"{VILLAGE_A}.field"])
-    plan = "\n".join(row[0] for row in rows)
-    assert "record_seen" in plan, plan
-    assert "Seq Scan" not in plan, plan
-    took = next(float(line.split()[2]) for line in plan.splitlines() if line.startswith("Execution Time"))
-    assert took < 1000, plan
-    lead = await day.lead()
-    before = datetime.now()
-    shown = await read(day.world, lead, f"/office/v1/coverage/{COUNTY}")
-    assert shown["with_period"] == 2000
-    assert (datetime.now() - before).total_seconds() < 3
-    assert uuid.UUID(shown["next"])
+        """INSERT INTO site_last (county, site, seen_at)
+           SELECT county, site, $2::timestamptz - (row_number() OVER (ORDER BY site)) % 40 * interval '1 day' FROM site_watch
+           WHERE county = $1""",
+        COUNTY, MORNING,
+    )  # fmt: skip
+    await pool.execute("ANALYZE record; ANALYZE site_watch; ANALYZE site_last")
+    await started(day, lead, units=villages, subject="noise", period_days=7)
+    path, begins = f"/office/v1/coverage/{COUNTY}", time.perf_counter()
+    first = await read(day.world, lead, path, covered="false")
+    assert time.perf_counter() - begins < 5
+    assert (first["with_period"], first["without_period"], len(first["rows"])) == (100_000, 0, 100)
+    assert 40_000 < first["covered"] < 60_000
+    begins = time.perf_counter()
+    later = await read(day.world, lead, path, covered="false", after=first["next"])
+    assert time.perf_counter() - begins < 1
+    assert later["with_period"] is None, "counted once"
+    assert later["rows"][0]["site"] > first["rows"][-1]["site"] == first["next"]
+    streams = [f"{village}.field" for village in villages]
+    for after in (FIRST, uuid.UUID(int=2**127)):
+        rows = await pool.fetch(f"EXPLAIN {SQL_FETCH_STANDING}", COUNTY, streams, "{}", "{}", TODAY, after, False, 101)
+        plan = "\n".join(row[0] for row in rows)
+        assert "Seq Scan" not in plan and "Hash Join" not in plan, plan

@@ -18,7 +18,7 @@ from contracts.kinds.site import Site
 from contracts.people import Duty, Role
 from contracts.rules import RuleName, RuleVersion, Season
 from sync.campaigns import month_of
-from sync.coverage import Watched, standing, terms_in_force
+from sync.coverage import Periods, periods_of, terms_in_force
 from sync.plans import OFF_DUTY, Around, Made, Wanted, lapsed, not_taken_on, plan_tasks, response_tasks, seasons_of, shared_out
 from sync.recurrence import AUTUMN_WINTER, Seasons, days_of, in_season, is_readable, occurrences
 from sync.rules import RuleBook
@@ -364,35 +364,35 @@ def test_a_check_is_for_the_day_of_the_last_look_and_later() -> None:
 
 # ------------------------------------------------------------------------------------------------ coverage
 
-
-def seen(days_ago: int | None, **more: Any) -> Watched:
-    when = at(DAY - timedelta(days=days_ago)) if days_ago is not None else None
-    return Watched(id=an_id(1), unit=VILLAGE_A, name="工地", subjects=["noise"], seen_at=when, **more)
+STREAMS = {f"{VILLAGE_A}.field", f"{VILLAGE_B}.field"}
 
 
-@pytest.mark.parametrize(
-    ("site", "covered"),
-    [
-        (seen(30, period_days=30), True),
-        (seen(31, period_days=30), False),
-        (seen(None, period_days=30), False),
-        (seen(0), None),
-        (seen(None), None),
-    ],
-)
-def test_a_site_is_covered_within_its_period(site: Watched, covered: bool | None) -> None:
-    assert standing(site, [], PLACES, DAY).is_covered is covered
+def asked(*terms: Terms, today: date = DAY) -> Periods:
+    return periods_of(terms_in_force([a_plan((one, DAY, None)) for one in terms], KNOWN, today), STREAMS, PLACES)
 
 
-def test_the_sites_own_period_counts_before_any_plans_and_the_shortest_plan_before_the_others() -> None:
-    monthly = a_plan((Terms(rule="FREQ=MONTHLY", from_on=DAY, period_days=31), DAY, None))
-    weekly = a_plan((Terms(rule="FREQ=WEEKLY", from_on=DAY, period_days=7, subject="noise"), DAY, None))
-    other = a_plan((Terms(rule="FREQ=DAILY", from_on=DAY, period_days=1, subject="open_burning"), DAY, None))
-    elsewhere = a_plan((Terms(rule="FREQ=DAILY", from_on=DAY, period_days=1, units=[VILLAGE_B]), DAY, None))
-    asked = terms_in_force([monthly, weekly, other, elsewhere], DAY)
-    assert standing(seen(8), asked, PLACES, DAY).period_days == 7
-    assert standing(seen(8, period_days=90), asked, PLACES, DAY).is_covered is True
-    assert terms_in_force([a_plan((DAILY, DAY, DAY))], DAY + timedelta(days=1)) == []
+def test_of_the_plans_that_concern_a_place_or_a_site_the_shortest_period_counts() -> None:
+    monthly = Terms(rule="FREQ=MONTHLY", from_on=DAY, period_days=31)
+    weekly = Terms(rule="FREQ=WEEKLY", from_on=DAY, period_days=7, subject="noise", units=[VILLAGE_A])
+    longer = Terms(rule="FREQ=WEEKLY", from_on=DAY, period_days=9, subject="noise", units=[VILLAGE_A])
+    named = Terms(rule="FREQ=DAILY", from_on=DAY, period_days=1, sites=[an_id(1)])
+    found = asked(monthly, weekly, longer, named)
+    assert found.streams == {f"{VILLAGE_A}.field": {"": 31, "noise": 7}, f"{VILLAGE_B}.field": {"": 31}}
+    assert found.sites == {an_id(1): 1}
+
+
+def test_a_plan_asks_for_nothing_before_it_begins_after_it_ends_and_outside_its_season() -> None:
+    ended = Terms(rule="FREQ=DAILY", from_on=DAY, period_days=1, until_on=DAY)
+    seasonal = Terms(rule="FREQ=DAILY", from_on=DAY, period_days=1, seasons=["autumn_harvest"])
+    assert asked(ended).streams != {}
+    assert asked(ended, today=DAY + timedelta(days=1)).streams == {}
+    assert asked(ended, today=DAY - timedelta(days=1)).streams == {}
+    assert asked(seasonal).streams == {}, "the harvest is over"
+    whole = Terms(rule="FREQ=DAILY", from_on=date(2026, 9, 1), period_days=1, seasons=["autumn_harvest"])
+    assert terms_in_force([a_plan((whole, date(2026, 9, 1), None))], KNOWN, HARVEST.to_on) != []
+    without = Terms(rule="FREQ=DAILY", from_on=DAY)
+    assert asked(without) == Periods()
+    assert terms_in_force([a_plan((ended, DAY, DAY))], KNOWN, DAY + timedelta(days=1)) == []
 
 
 # ------------------------------------------------------------------------------------------------ campaigns
