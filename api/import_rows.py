@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from typing import Any, Final, TypeVar
@@ -24,6 +25,7 @@ from sync.permission import may
 from sync.places import Places
 from sync.rules import CHINA, end_of
 
+DAY: Final = re.compile(r"([0-9]{4})\s*[-/.年]\s*([0-9]{1,2})\s*[-/.月]\s*([0-9]{1,2})\s*日?")
 PHONE: Final = re.compile(r"1[3-9][0-9]{9}")
 UNIT_CODE: Final = re.compile(r"[0-9a-z_-]{3,64}")
 SUBJECT: Final = re.compile(r"[0-9A-Za-z_.:-]{1,80}")
@@ -31,12 +33,31 @@ SEPARATORS: Final = re.compile(r"[,，、;；\s]+")
 _T = TypeVar("_T")
 
 
+def day_written(text: str) -> date | None:
+    """2026-12-01, 2026/12/1, 2026.12.1 and 2026年12月1日 are one day; None for what is none."""
+    found = DAY.fullmatch(text)
+    try:
+        return date(*(int(part) for part in found.groups())) if found else None
+    except ValueError:
+        return None
+
+
+def phone_of(row: SheetRow) -> str:
+    """As it is stored: people write it in groups."""
+    return re.sub(r"[\s-]", "", row.text("phone"))
+
+
 class Staff(msgspec.Struct, frozen=True, kw_only=True):
-    """What an import of staff would make. `people`: phone -> (id, name)."""
+    """What an import of staff would make. `people`: phone -> (id, name); `unchanged`: sheet -> rows that are there already."""
 
     units: list[Unit]
     people: dict[str, tuple[UUID, str]]
     duties: dict[UUID, Duty]
+    unchanged: dict[str, int]
+
+    @property
+    def is_nothing(self) -> bool:
+        return not (self.units or self.people or self.duties)
 
 
 class Checking:
@@ -44,6 +65,7 @@ class Checking:
 
     def __init__(self) -> None:
         self.faults: list[ImportFault] = []
+        self.unchanged: Counter[str] = Counter()
 
     def say(self, sheet: Sheet, row: SheetRow, column: str, code: str, more: str = "") -> None:
         self.faults.append(fault(sheet, row.number, column, code, more))
@@ -63,12 +85,8 @@ class Checking:
         value = row.values.get(column)
         if not value:
             return None
-        try:
-            found = value if isinstance(value, date) else date.fromisoformat(value)
-        except ValueError:
-            self.say(sheet, row, column, "not_a_date")
-            return None
-        if not 2000 <= found.year <= 2200:
+        found = value if isinstance(value, date) else day_written(value)
+        if found is None or not 2000 <= found.year <= 2200:
             self.say(sheet, row, column, "not_a_date")
             return None
         return found
@@ -99,11 +117,11 @@ def check_staff(
     places = Places([*places.units.values(), *units])
     people = _people(checking, rows.get(PEOPLE.title, ()), known)
     duties = _duties(checking, rows.get(DUTIES.title, ()), admin, known, people, places, now)
-    with_duty = {row.text("phone") for row in rows.get(DUTIES.title, ())}
+    with_duty = {phone_of(row) for row in rows.get(DUTIES.title, ())}
     for row in rows.get(PEOPLE.title, ()):
-        if row.text("phone") in people and row.text("phone") not in with_duty:
+        if phone_of(row) in people and phone_of(row) not in with_duty:
             checking.say(PEOPLE, row, "phone", "person_without_duty")
-    return Staff(units=units, people=people, duties=duties), checking.faults
+    return Staff(units=units, people=people, duties=duties, unchanged=dict(checking.unchanged)), checking.faults
 
 
 def _units(checking: Checking, rows: Iterable[SheetRow], admin: Sequence[Duty], places: Places, now: datetime) -> list[Unit]:
@@ -115,8 +133,11 @@ def _units(checking: Checking, rows: Iterable[SheetRow], admin: Sequence[Duty], 
             checking.say(UNITS, row, "code", "not_a_code")
         elif code in made:
             checking.say(UNITS, row, "code", "duplicate")
-        elif code in places.units:
-            checking.say(UNITS, row, "code", "unit_exists")
+        elif (there := places.units.get(code)) is not None:
+            if (there.parent, there.level, there.name) == (parent, level, row.text("name")):
+                checking.unchanged[UNITS.title] += 1
+            else:
+                checking.say(UNITS, row, "code", "unit_exists")
         elif len(row.text("name")) > 50:
             checking.say(UNITS, row, "name", "too_long")
         elif level is not None:
@@ -130,18 +151,22 @@ def _units(checking: Checking, rows: Iterable[SheetRow], admin: Sequence[Duty], 
 
 def _people(checking: Checking, rows: Iterable[SheetRow], known: Mapping[str, KnownAccount]) -> dict[str, tuple[UUID, str]]:
     people: dict[str, tuple[UUID, str]] = {}
+    seen: set[str] = set()
     for row in rows:
-        phone, name = row.text("phone"), row.text("name")
+        phone, name, account = phone_of(row), row.text("name"), known.get(phone_of(row))
         if not PHONE.fullmatch(phone):
             checking.say(PEOPLE, row, "phone", "not_a_phone")
-        elif phone in people:
+        elif phone in seen:
             checking.say(PEOPLE, row, "phone", "duplicate")
-        elif phone in known:
+        elif account is not None and account.name == name and not account.is_disabled:
+            checking.unchanged[PEOPLE.title] += 1
+        elif account is not None:
             checking.say(PEOPLE, row, "phone", "account_exists")
         elif len(name) > 50:
             checking.say(PEOPLE, row, "name", "too_long")
         else:
             people[phone] = (uuid7(), name)
+        seen.add(phone)
     return people
 
 
@@ -157,7 +182,7 @@ def _duties(
     made: dict[UUID, Duty] = {}
     seen: set[tuple[str, Role, str]] = set()
     for row in rows:
-        phone, unit, role = row.text("phone"), row.text("unit"), checking.word(DUTIES, row, "role", ROLE_WORDS)
+        phone, unit, role = phone_of(row), row.text("unit"), checking.word(DUTIES, row, "role", ROLE_WORDS)
         first, last = checking.day(DUTIES, row, "starts"), checking.day(DUTIES, row, "ends")
         starts = datetime.combine(first, time.min, CHINA).astimezone(UTC) if first else now
         ends = end_of(last) if last else None
@@ -171,8 +196,12 @@ def _duties(
             checking.say(DUTIES, row, column, refusal.value)
         elif role is not None and (phone, role, unit) in seen:
             checking.say(DUTIES, row, "phone", "duplicate")
-        elif role is not None and account is not None and _has(account, role, unit, starts):
-            checking.say(DUTIES, row, "phone", "duty_exists")
+        elif role is not None and account is not None and (there := _held(account, role, unit, starts)) is not None:
+            seen.add((phone, role, unit))
+            if there.ends == ends and (first is None or there.starts == starts):
+                checking.unchanged[DUTIES.title] += 1
+            else:
+                checking.say(DUTIES, row, "phone", "duty_exists")
         elif role is not None:
             seen.add((phone, role, unit))
             person = account.person if account else people[phone][0]
@@ -180,8 +209,8 @@ def _duties(
     return made
 
 
-def _has(account: KnownAccount, role: Role, unit: str, starts: datetime) -> bool:
-    return any(d.role is role and d.unit == unit and (d.ends is None or d.ends > starts) for d in account.duties)
+def _held(account: KnownAccount, role: Role, unit: str, starts: datetime) -> Duty | None:
+    return next((d for d in account.duties if d.role is role and d.unit == unit and (d.ends is None or d.ends > starts)), None)
 
 
 # -------------------------------------------------------------------------------------------------- sites

@@ -16,7 +16,7 @@ from litestar.params import FromPath, FromQuery
 from api.auth import LIMITED
 from api.dependencies import GivenCaller, GivenNow, GivenOrigin, GivenPlaces, GivenResources
 from api.desk import sender_of
-from api.import_rows import Staff, check_sites, check_staff
+from api.import_rows import Staff, check_sites, check_staff, phone_of
 from api.passwords import generate_password
 from api.resources import Resources
 from api.workbooks import MEDIA_TYPE, SheetRow, fault, read_workbook, write_template
@@ -114,6 +114,7 @@ class Importing:
         self.sha256 = sha256
         self.rows = rows
         self.faults = list(faults)
+        self.unchanged: dict[str, int] = {}
         self.is_dry = is_dry
 
     def answer(self, accounts: Sequence[ImportedAccount] = ()) -> ImportAnswer:
@@ -125,6 +126,7 @@ class Importing:
             sha256=self.sha256,
             dry_run=self.is_dry,
             counts={title: len(rows) for title, rows in self.rows.items() if rows},
+            unchanged=self.unchanged,
             faults=shown,
             more_faults=len(self.faults) > FAULTS_MAX,
             accounts=list(accounts),
@@ -133,11 +135,12 @@ class Importing:
     # ---------------------------------------------------------------------------------------------- staff
 
     async def staff(self) -> ImportAnswer:
-        phones = {row.text("phone") for sheet in (PEOPLE, DUTIES) for row in self.rows.get(sheet.title, ())}
+        phones = {phone_of(row) for sheet in (PEOPLE, DUTIES) for row in self.rows.get(sheet.title, ())}
         known = await fetch_accounts(self.resources.pool, phones)
         staff, faults = check_staff(self.rows, self.caller.duties, known, self.places, self.now)
         self.faults += faults
-        if self.faults or self.is_dry:
+        self.unchanged = staff.unchanged
+        if self.faults or self.is_dry or staff.is_nothing:
             return self.answer()
         passwords = {phone: generate_password() for phone in staff.people}
         accounts = [

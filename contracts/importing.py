@@ -11,17 +11,22 @@ from contracts.people import Level, Role
 
 FILE_BYTES_MAX: Final = 4 * 1024 * 1024
 UNPACKED_BYTES_MAX: Final = 64 * 1024 * 1024
+TAGS_MAX: Final = 500_000  # of all parts together: 2000 full rows have some 300,000, and reading costs by the tag
 TEXT_CHARACTERS_MAX: Final = 4000
 FAULTS_MAX: Final = 200
 CODES_SHEET: Final = "代码"
 
 
 class Column(msgspec.Struct, frozen=True):
-    """`heading` as it stands in the first row; the order of columns does not matter."""
+    """`heading` as it stands in the first row; the order of columns does not matter.
+
+    is_text   words for people, kept as they are typed; of all else full-width forms are read as plain ones
+    """
 
     name: str
     heading: str
     is_required: bool = False
+    is_text: bool = False
 
 
 class Sheet(msgspec.Struct, frozen=True):
@@ -32,10 +37,15 @@ class Sheet(msgspec.Struct, frozen=True):
 
 UNITS: Final = Sheet(
     "单位",
-    (Column("code", "单位代码", True), Column("parent", "上级单位代码", True), Column("level", "级别", True), Column("name", "名称", True)),
+    (
+        Column("code", "单位代码", True),
+        Column("parent", "上级单位代码", True),
+        Column("level", "级别", True),
+        Column("name", "名称", True, is_text=True),
+    ),
     500,
 )
-PEOPLE: Final = Sheet("人员", (Column("phone", "手机号", True), Column("name", "姓名", True)), 300)
+PEOPLE: Final = Sheet("人员", (Column("phone", "手机号", True), Column("name", "姓名", True, is_text=True)), 300)
 DUTIES: Final = Sheet(
     "职责",
     (
@@ -50,20 +60,20 @@ DUTIES: Final = Sheet(
 SITES: Final = Sheet(
     "监管对象",
     (
-        Column("name", "名称", True),
+        Column("name", "名称", True, is_text=True),
         Column("unit", "单位代码", True),
         Column("subjects", "类别", True),
-        Column("address", "地址"),
+        Column("address", "地址", is_text=True),
         Column("lat", "纬度"),
         Column("lng", "经度"),
         Column("datum", "坐标系"),
         Column("accuracy_m", "精度(米)"),
         Column("protection_zone", "保护区分区"),
-        Column("contact", "责任人"),
+        Column("contact", "责任人", is_text=True),
         Column("contact_phone", "联系电话"),
         Column("period_days", "检查周期(天)"),
-        Column("tags", "标签"),
-        Column("note", "备注"),
+        Column("tags", "标签", is_text=True),
+        Column("note", "备注", is_text=True),
     ),
     2000,
 )
@@ -89,13 +99,18 @@ DATUM_WORDS: Final = {"WGS-84": "wgs84", "CGCS2000": "wgs84", "GCJ-02": "gcj02"}
 # What can be wrong with a cell, a row or a file.
 FAULT_TEXTS: Final[dict[str, str]] = {
     "not_a_workbook": "文件不是可识别的 xlsx 工作簿",
-    "too_large": "工作簿解压后过大",
+    "old_or_encrypted": "文件是旧版 .xls 或加了密码，请另存为不加密的 .xlsx",
+    "too_large": "工作簿解压后过大，请只保留要导入的内容",
     "sheet_missing": "缺少工作表",
+    "sheet_unknown": "不认识的工作表，请改成模板中的名称或删除",
     "column_missing": "缺少列",
+    "column_unknown": "不认识的列，请改成模板中的列名或删除",
+    "column_twice": "同名的列不止一个",
     "too_many_rows": "行数超过上限",
     "nothing_to_import": "没有可导入的内容",
     "required": "必填",
     "formula": "不允许填写公式",
+    "cell_error": "单元格是错误值",
     "looks_like_formula": "内容不能以 = + - @ 或制表符开头",
     "too_long": "内容过长",
     "not_a_phone": "不是有效的手机号",
@@ -104,12 +119,12 @@ FAULT_TEXTS: Final[dict[str, str]] = {
     "not_a_date": "不是有效的日期（如 2026-12-01）",
     "unknown_word": "不是可选的内容，请见“代码”表",
     "duplicate": "与本文件其他行重复",
-    "unit_exists": "该单位代码已存在",
-    "account_exists": "该手机号已有账号，请只在“职责”表中填写",
+    "unit_exists": "该单位代码已存在，且上级、级别或名称不同",
+    "account_exists": "该手机号已有账号，且姓名不同或已停用，请只在“职责”表中填写",
     "account_missing": "该手机号没有账号，也不在“人员”表中",
     "account_disabled": "该账号已停用",
     "person_without_duty": "该人员在“职责”表中没有职责",
-    "duty_exists": "该人员已有相同的职责",
+    "duty_exists": "该人员已有此职责，且起止日期不同",
     "site_exists": "该单位已有同名监管对象",
     "position_incomplete": "纬度、经度须同时填写",
     "one_county": "一个文件只能导入同一县区的监管对象",

@@ -172,13 +172,15 @@ class ImportedAccount(msgspec.Struct, frozen=True, kw_only=True):
 class ImportAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """Of a dry run or an import. With faults nothing was written; otherwise everything was, or would be.
 
-    sha256   of the file: give it as `confirm` to import exactly what was tried
-    counts   rows by sheet
+    sha256     of the file: give it as `confirm` to import exactly what was tried
+    counts     rows by sheet
+    unchanged  of these: rows that say what is here already; they are passed over
     """
 
     sha256: str
     dry_run: bool
     counts: dict[str, int]
+    unchanged: dict[str, int] = {}
     faults: list[ImportFault] = []
     more_faults: bool = False
     accounts: list[ImportedAccount] = []

@@ -23,6 +23,7 @@ class KnownAccount(msgspec.Struct, frozen=True, kw_only=True):
     """Who has a phone number already."""
 
     person: PersonId
+    name: str
     is_disabled: bool
     duties: tuple[Duty, ...]
 
@@ -35,7 +36,7 @@ class NewAccount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 SQL_FETCH_ACCOUNTS: Final[LiteralString] = """
-    SELECT p.id, p.phone, p.disabled_at IS NOT NULL AS is_disabled,
+    SELECT p.id, p.phone, p.name, p.disabled_at IS NOT NULL AS is_disabled,
            (SELECT json_agg(json_build_array(y.role, y.unit, y.starts, y.ends) ORDER BY y.starts) FROM duty y WHERE y.person = p.id) AS duties
     FROM person p WHERE p.phone = ANY ($1::text[])
 """
@@ -45,7 +46,9 @@ async def fetch_accounts(executor: Executor, phones: Collection[str]) -> dict[st
     """Phone -> account, of those that exist."""
     rows = await executor.fetch(SQL_FETCH_ACCOUNTS, list(phones))
     return {
-        row["phone"]: KnownAccount(person=row["id"], is_disabled=row["is_disabled"], duties=duties_from(row["id"], row["duties"]))
+        row["phone"]: KnownAccount(
+            person=row["id"], name=row["name"], is_disabled=row["is_disabled"], duties=duties_from(row["id"], row["duties"])
+        )
         for row in rows
     }
 

@@ -1,14 +1,17 @@
 """Spreadsheets: every fault with its row and column, nothing by halves, nothing that was not tried before."""
 
 import io
+import time
 import uuid
 import zipfile
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import xlsxwriter
 from openpyxl import Workbook, load_workbook
 
 from contracts.importing import FAULT_TEXTS, SHEETS, SITES
@@ -100,10 +103,30 @@ async def test_staff_is_tried_and_then_imported_whole(office: Office, admin: Pho
     assert (duty["starts"], duty["ends"]) == ("2026-11-30T16:00:00Z", "2026-12-31T16:00:00Z")
     log = await read(office.world, admin, "/audit/v1/entries")
     assert {entry["action"] for entry in log["entries"]} >= {"imported", "unit_created", "person_created", "duty_granted"}
+    # the answer may be lost, and the list grows: what is here already is passed over, what is new is made, passwords are not told again
     again = await send(office, admin, data, confirm=tried["sha256"])
-    assert again.status_code == 422
-    assert {f["code"] for f in again.json()["details"]["faults"]} == {"unit_exists", "account_exists", "duty_exists"}
+    assert again.status_code == 200, again.text
+    assert (again.json()["unchanged"], again.json()["accounts"]) == ({"单位": 2, "人员": 2, "职责": 2}, [])
     assert await stored(office) == [*after[:4], after[4] + 1]  # only the log-in was noted since
+    grown = workbook(
+        {**STAFF, "人员": [*STAFF["人员"], ["13900000003", "王五"]], "职责": [*STAFF["职责"], ["13900000003", "网格员", VILLAGE_A]]}
+    )
+    tried = (await send(office, admin, grown)).json()
+    done = (await send(office, admin, grown, confirm=tried["sha256"])).json()
+    assert (done["unchanged"], [a["name"] for a in done["accounts"]]) == ({"单位": 2, "人员": 2, "职责": 2}, ["王五"])
+
+
+async def test_what_is_here_otherwise_is_a_fault(office: Office, admin: Phone) -> None:
+    """A spreadsheet corrects nothing behind anybody's back: a name, a parent, the days of a duty."""
+    first = (await send(office, admin, workbook(STAFF))).json()
+    await send(office, admin, workbook(STAFF), confirm=first["sha256"])
+    other = {
+        "单位": [STAFF["单位"][0], ["wg2", "610902001001-g1", "team", "别队"]],
+        "人员": [STAFF["人员"][0], ["13900000001", "张三丰"]],
+        "职责": [STAFF["职责"][0], ["13900000002", "镇办工作人员", TOWNSHIP, "2026-12-01", "2027-12-31"]],
+    }
+    tried = (await send(office, admin, workbook(other))).json()
+    assert {f["code"] for f in tried["faults"]} == {"unit_exists", "account_exists", "duty_exists"}
 
 
 @pytest.mark.parametrize(
@@ -151,6 +174,120 @@ async def test_only_what_was_tried_is_imported(office: Office, admin: Phone) -> 
     assert (other.status_code, other.json()["details"]) == (422, {"field": "confirm"})
 
 
+async def test_what_people_type_is_read_as_they_mean_it(office: Office, admin: Phone) -> None:
+    """Full-width digits and brackets, numbers in groups, blanks around, days as they are written, a number that became a decimal."""
+    typed = {
+        "人员": [["手机号＊", " 姓名 "], ["１３９００００００１１", "　张 三　"], ["139 0000-0012", "李四"], [13900000013.0, "王\u200b五"]],
+        "职责": [
+            ["手机号", "职责", "单位代码", "开始日期", "结束日期"],
+            ["13900000011", "村（社区）负责人", f" {VILLAGE_A} ", "2026/12/1", "2027年1月31日"],
+            [13900000012, "网格员", VILLAGE_A, "2026.12.1", None],
+            ["139 0000 0013", "网格员", int(VILLAGE_A), datetime(2026, 12, 1, 9, 30), None],
+        ],
+    }
+    tried = (await send(office, admin, workbook(typed))).json()
+    assert tried["faults"] == []
+    assert (await send(office, admin, workbook(typed), confirm=tried["sha256"])).status_code == 200
+    rows = await office.world.pool.fetch(
+        "SELECT p.name, y.role, y.unit, y.starts, y.ends FROM person p JOIN duty y ON y.person = p.id WHERE p.phone LIKE '1390000001%' ORDER BY p.phone"
+    )
+    starts = datetime(2026, 11, 30, 16, tzinfo=UTC)
+    assert [tuple(row) for row in rows] == [
+        ("张 三", "village_lead", VILLAGE_A, starts, datetime(2027, 1, 31, 16, tzinfo=UTC)),
+        ("李四", "grid_member", VILLAGE_A, starts, None),
+        ("王五", "grid_member", VILLAGE_A, starts, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sheets", "where", "code"),
+    [
+        ({"人员名单": [["手机号", "姓名"], ["13900000001", "张三"]]}, ("人员名单", 0, ""), "sheet_unknown"),
+        ({"职责": [[*STAFF["职责"][0][:3], "开始时间"], ["13900000001", "网格员", VILLAGE_A, "2030-01-01"]]}, ("职责", 1, "开始时间"), "column_unknown"),
+        ({"人员": [["手机号", "姓名", "手机号"], ["13900000001", "张三", "13900000002"]]}, ("人员", 1, "手机号"), "column_twice"),
+        ({"人员": [["汉滨区人员表"], ["手机号", "姓名"]]}, ("人员", 1, "汉滨区人员表"), "column_unknown"),
+        ({"人员": [["手机号", "姓名"], ["13900000001", " =1+1"]]}, ("人员", 2, "姓名"), "looks_like_formula"),
+        ({"人员": [["手机号", "姓名"], ["13900000001", "＝cmd"]]}, ("人员", 2, "姓名"), "looks_like_formula"),
+        ({"人员": [["手机号", "姓名"], ["13900000001", "#N/A"]]}, ("人员", 2, "姓名"), "cell_error"),
+        ({"人员": [["手机号", "姓名"], ["13900000001", "\u200b"]]}, ("人员", 2, "姓名"), "required"),
+        ({"人员": [["手机号", "姓名"], [1.39e9, "张三"]]}, ("人员", 2, "手机号"), "not_a_phone"),
+        ({"职责": [STAFF["职责"][0], ["13900000001", "网格员", VILLAGE_A, 46357]]}, ("职责", 2, "开始日期"), "not_a_date"),
+        ({"职责": [STAFF["职责"][0], ["13900000001", "网格员", VILLAGE_A, "2026-02-30"]]}, ("职责", 2, "开始日期"), "not_a_date"),
+    ],
+)  # fmt: skip
+async def test_nothing_that_was_typed_is_passed_over_in_silence(
+    office: Office, admin: Phone, sheets: dict[str, list[list[Any]]], where: tuple[str, int, str], code: str
+) -> None:
+    tried = (await send(office, admin, workbook(sheets))).json()
+    assert (*where, code) in {(f["sheet"], f["row"], f["column"], f["code"]) for f in tried["faults"]}
+    refused = await send(office, admin, workbook(sheets), confirm=tried["sha256"])
+    assert refused.status_code == 422
+
+
+def as_excel(shared: str, cell: str = "0") -> bytes:
+    """A file as spreadsheet programs write it: texts stand in a part of their own, cells name them by number."""
+    buffer = io.BytesIO()
+    with xlsxwriter.Workbook(buffer, {"in_memory": True}) as book:
+        book.add_worksheet("人员").write_row(0, 0, ["手机号", "姓名"])
+    made = io.BytesIO()
+    with zipfile.ZipFile(buffer) as old, zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            text = old.read(name).decode()
+            new.writestr(name, shared if name == "xl/sharedStrings.xml" else text.replace("<v>0</v>", f"<v>{cell}</v>"))
+    return made.getvalue()
+
+
+SHARED = '<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main">{}</sst>'
+LAUGHS = '<!DOCTYPE l [<!ENTITY a "{}">]>'.format("x" * 100_000)
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (as_excel(SHARED.format("<si><t/></si>" * 600_000)), "too_large"),  # 25 KB that kept a processor busy for half a minute
+        (as_excel(SHARED.format("<si><t>x</t></si>"), cell="999999"), "not_a_workbook"),  # a text that there is not
+        (as_excel(LAUGHS + SHARED.format("<si><t>&a;</t></si>" * 2000)), "not_a_workbook"),
+        (as_excel('<!DOCTYPE s [<!ENTITY x SYSTEM "file:///etc/passwd">]>' + SHARED.format("<si><t>&x;</t></si>")), "not_a_workbook"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(4096), "old_or_encrypted"),
+    ],
+    ids=["many empty texts", "a text too far", "entities", "a file of the server", "old or encrypted"],
+)
+async def test_a_hostile_file_costs_nothing_and_says_why(office: Office, admin: Phone, data: bytes, code: str) -> None:
+    started = time.monotonic()
+    tried = await send(office, admin, data)
+    assert tried.status_code == 200, tried.text
+    assert [f["code"] for f in tried.json()["faults"]] == [code]
+    assert time.monotonic() - started < 5
+
+
+async def test_a_full_file_is_within_the_bounds(office: Office) -> None:
+    """2000 sites with every column filled, as a spreadsheet program writes them."""
+    buffer = io.BytesIO()
+    with xlsxwriter.Workbook(buffer, {"in_memory": True}) as book:
+        page = book.add_worksheet(SITES.title)
+        page.write_row(0, 0, [column.heading for column in SITES.columns])
+        for k in range(1, SITES.rows_max + 1):
+            values = [
+                f"工地{k}",
+                VILLAGE_A,
+                "construction_dust",
+                f"路{k}号",
+                32.7,
+                109.0,
+                "WGS-84",
+                5,
+                "一般保护区",
+                f"人{k}",
+                "0915",
+                30,
+                "甲、乙",
+                f"备注{k}",
+            ]
+            page.write_row(k, 0, values)
+    tried = (await send(office, office.lead, buffer.getvalue(), "sites")).json()
+    assert (tried["faults"], tried["counts"]) == ([], {SITES.title: SITES.rows_max})
+
+
 def bomb() -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as parts:
@@ -160,7 +297,7 @@ def bomb() -> bytes:
 
 async def test_files_that_are_none_are_refused_without_harm(office: Office, admin: Phone) -> None:
     cases = [(b"", "not_a_workbook"), (b"PK\x03\x04junk", "not_a_workbook"), (b"a,b\n1,2", "not_a_workbook"), (bomb(), "too_large")]
-    cases += [(workbook({"单位": [["单位代码"]]}), "column_missing"), (workbook({"别": [["x"]]}), "nothing_to_import")]
+    cases += [(workbook({"单位": [["单位代码"]]}), "column_missing"), (workbook({"人员": [["手机号", "姓名"]]}), "nothing_to_import")]
     cases += [(workbook({"人员": [["手机号", "姓名"], *[["13900000001", "张"]] * 301]}), "too_many_rows")]
     for data, code in cases:
         tried = await send(office, admin, data)
