@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, date, datetime, time
 from typing import Annotated, Any, Final, TypeAlias
 
 from litestar import Request
@@ -15,8 +15,10 @@ from api.problems import request_id_of
 from api.resources import Resources
 from contracts.access import PAGE_ROWS_MAX
 from contracts.caller import Caller
+from contracts.problems import Problem, ProblemCode
 from storage.audit_log import Origin
 from sync.places import Places
+from sync.rules import CHINA, end_of
 
 # Litestar would check these against their types at every request; they are ours and need no check.
 GivenResources: TypeAlias = NamedDependency[SkipValidation[Resources]]
@@ -27,6 +29,22 @@ GivenPlaces: TypeAlias = NamedDependency[SkipValidation[Places]]
 
 # Bounds must stand in QueryParameter: those of a msgspec Meta inside FromQuery are silently not checked.
 PageSize: TypeAlias = Annotated[int, QueryParameter(ge=1, le=PAGE_ROWS_MAX)]
+
+
+def start_of_day(day: date) -> datetime:
+    """When a day of a filter begins in China. Problem: none that a database holds."""
+    try:
+        return datetime.combine(day, time.min, CHINA).astimezone(UTC)
+    except OverflowError:
+        raise Problem(ProblemCode.INVALID_VALUE) from None
+
+
+def end_of_day(day: date) -> datetime:
+    """When it has passed."""
+    try:
+        return end_of(day)
+    except OverflowError:
+        raise Problem(ProblemCode.INVALID_VALUE) from None
 
 
 def provide_resources(state: State) -> Resources:

@@ -14,6 +14,7 @@ import prcoords
 from uuid_utils.compat import uuid7
 
 from api.workbooks import SheetRow, fault
+from contracts.access import UNIT_CODE_PATTERN
 from contracts.importing import DATUM_WORDS, DUTIES, LEVEL_WORDS, PEOPLE, ROLE_WORDS, SITES, UNITS, ZONE_WORDS, Sheet
 from contracts.kinds.site import Site
 from contracts.office import ImportFault
@@ -27,7 +28,7 @@ from sync.rules import CHINA, end_of
 
 DAY: Final = re.compile(r"([0-9]{4})\s*[-/.年]\s*([0-9]{1,2})\s*[-/.月]\s*([0-9]{1,2})\s*日?")
 PHONE: Final = re.compile(r"1[3-9][0-9]{9}")
-UNIT_CODE: Final = re.compile(r"[0-9a-z_-]{3,64}")
+UNIT_CODE: Final = re.compile(UNIT_CODE_PATTERN)
 SUBJECT: Final = re.compile(r"[0-9A-Za-z_.:-]{1,80}")
 SEPARATORS: Final = re.compile(r"[,，、;；\s]+")
 _T = TypeVar("_T")

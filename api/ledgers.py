@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from litestar import Router, get
 from litestar.params import FromPath, FromQuery, QueryParameter
 
 from api.auth import LIMITED
-from api.dependencies import GivenCaller, GivenNow, GivenPlaces, GivenResources
+from api.dependencies import GivenCaller, GivenNow, GivenPlaces, GivenResources, end_of_day, start_of_day
 from contracts.caller import Caller
 from contracts.ids import County, StreamName, UnitCode
 from contracts.ledger import ROWS_MAX, TOTAL_MAX, LedgerName, LedgerPage, LedgerRow, LedgerSort, Total
@@ -22,7 +22,6 @@ from storage.ledger_lists import Key, LedgerFilter, Listed, fetch_ledger
 from storage.ledger_rows import LISTED, NEVER, tag
 from storage.ledger_search import text_wanted
 from sync.places import Places, stream_name, unit_of
-from sync.rules import CHINA, end_of
 from sync.scope import AUDIENCES, held_duties, streams_of
 
 SEPARATOR: Final = "|"
@@ -116,8 +115,8 @@ async def list_ledger(
         states=[tag("state", word) for word in states or []],
         parties=parties_of(kind, department, colours),
         is_open=is_open if is_open is not None or not states else only_open(kind, states),
-        due_from=datetime.combine(due_from, time.min, CHINA).astimezone(UTC) + timedelta(microseconds=1) if due_from else None,
-        due_before=end_of(due_to) + timedelta(microseconds=1) if due_to else NEVER if due_from else None,
+        due_from=start_of_day(due_from) + timedelta(microseconds=1) if due_from else None,
+        due_before=end_of_day(due_to) + timedelta(microseconds=1) if due_to else NEVER if due_from else None,
         overdue_at=now if overdue else None,
         not_overdue_at=now if overdue is False else None,
         returns_min=returned,

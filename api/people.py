@@ -13,8 +13,10 @@ from uuid_utils.compat import uuid7
 
 from api.dependencies import GivenCaller, GivenNow, GivenOrigin, GivenPlaces, GivenResources, PageSize
 from api.passwords import check_new_password, generate_password
+from api.units import create_unit, list_units, refuse, rename_unit
 from contracts.access import (
     Action,
+    CorrectPerson,
     DeviceOut,
     DutyIn,
     EndDuty,
@@ -23,17 +25,16 @@ from contracts.access import (
     People,
     PersonIn,
     PersonOut,
-    UnitIn,
-    Units,
 )
 from contracts.caller import Caller
 from contracts.ids import PersonId
-from contracts.people import Duty, Unit
+from contracts.people import Duty, Role
 from contracts.problems import Problem, ProblemCode
 from storage.audit_log import Note, insert_note, insert_notes
 from storage.devices import fetch_devices
 from storage.people import (
     FIRST,
+    correct_person,
     disable_person,
     enable_person,
     end_duty,
@@ -43,37 +44,23 @@ from storage.people import (
     fetch_person,
     insert_duty,
     insert_person,
+    lock_admin_duties,
     lock_duty,
     update_password,
 )
 from storage.pool import Pool, transaction
 from storage.tokens import end_person_tokens
-from storage.units import insert_unit
 from sync.administration import (
     PEOPLE_READERS,
-    Refusal,
     end_refusal,
     grant_refusal,
+    last_admin_refusal,
     person_refusal,
-    unit_refusal,
     units_with,
 )
 from sync.places import Places
 
 Text = Annotated[str, QueryParameter(max_length=50)]
-
-
-def refuse(refusal: Refusal | None) -> None:
-    """Problem for a refusal; what lies outside the caller's units is not said to exist."""
-    match refusal:
-        case None:
-            return
-        case Refusal.OUTSIDE_YOUR_UNITS:
-            raise Problem(ProblemCode.NOT_ALLOWED, reason=refusal.value)
-        case Refusal.ENDED_ALREADY:
-            raise Problem(ProblemCode.CONFLICTING_STATE, reason=refusal.value)
-        case _:
-            raise Problem(ProblemCode.INVALID_VALUE, reason=refusal.value)
 
 
 @get("/me", summary="我是谁 · Who am I")
@@ -86,42 +73,6 @@ async def me(caller: GivenCaller, resources: GivenResources, places: GivenPlaces
     return Me(person=person, device=next(d for d in devices if d.current), counties=counties)
 
 
-@get("/units", summary="单位 · Units")
-async def list_units(caller: GivenCaller, places: GivenPlaces, now: GivenNow) -> Units:
-    """The units of the caller's duties, all below them, and the line above each for its name."""
-    below = {code for d in caller.duties if d.ends is None or now < d.ends for code in places.below(d.unit)}
-    above = {code for d in caller.duties for code in places.line(d.unit)}
-    return Units(units=[places.units[code] for code in sorted(below | above)])
-
-
-@post("/units", status_code=201, summary="新增网格、队伍或部门 · Add a grid, team or department")
-async def create_unit(
-    data: JSONBody[UnitIn],
-    caller: GivenCaller,
-    resources: GivenResources,
-    places: GivenPlaces,
-    now: GivenNow,
-    origin: GivenOrigin,
-) -> Unit:
-    """Under a unit of the admin. Townships and villages have national codes and are not made here."""
-    refuse(unit_refusal(caller.duties, data.parent, data.level, places, now))
-    unit = Unit(code=data.code, county=places.units[data.parent].county, parent=data.parent, level=data.level, name=data.name)
-    async with transaction(resources.pool) as conn:
-        if not await insert_unit(conn, unit):
-            raise Problem(ProblemCode.CONFLICTING_STATE, field="code")
-        note = Note(
-            action=Action.UNIT_CREATED,
-            person=caller.person,
-            device=caller.device,
-            subject=unit.code,
-            unit=unit.code,
-            detail={"name": unit.name, "level": unit.level.value, "parent": data.parent},
-        )
-        await insert_note(conn, note, origin, now)
-    await resources.units.find(unit.code)  # this process knows it at once, the others within seconds
-    return unit
-
-
 @get("/persons", summary="人员名单 · People in my units")
 async def list_people(
     caller: GivenCaller,
@@ -130,13 +81,19 @@ async def list_people(
     now: GivenNow,
     after: FromQuery[UUID | None] = None,
     text: Text = "",
+    unit: Annotated[str | None, QueryParameter(max_length=64)] = None,
+    role: FromQuery[Role | None] = None,
     limit: PageSize = 50,
 ) -> People:
-    """Who has or had a duty in the caller's units, with those duties. `text`: part of the name, or the number's beginning."""
+    """Who has or had a duty in the caller's units, with those duties.
+
+    text   part of the name, or the number's beginning      unit   a duty at or below it      role   a duty of this kind
+    """
     units = units_with(PEOPLE_READERS, caller.duties, places, now)
     if not units:
         raise Problem(ProblemCode.NOT_ALLOWED)
-    found = await fetch_people(resources.pool, units, after=after or FIRST, text=text, limit=limit)
+    units = units if unit is None else units & set(places.below(unit))
+    found = await fetch_people(resources.pool, units, after=after or FIRST, text=text, role=role, limit=limit)
     return People(people=found, next=str(found[-1].id) if len(found) == limit else None)
 
 
@@ -170,6 +127,10 @@ async def _administered(person: PersonId, caller: Caller, pool: Pool, places: Pl
     theirs = await fetch_duties(pool, person)
     refuse(person_refusal(caller.duties, theirs, places, now))
     return theirs
+
+
+def _open(duties: tuple[Duty, ...], now: datetime) -> list[Duty]:
+    return [d for d in duties if d.ends is None or now < d.ends]
 
 
 def _new_duty(person: PersonId, wanted: DutyIn, caller: Caller, places: Places, now: datetime) -> Duty:
@@ -219,6 +180,31 @@ async def create_person(
     return msgspec.structs.replace(made, password=password)
 
 
+@post("/persons/{person_id:uuid}/correct", status_code=200, summary="更正姓名或手机号 · Correct a name or a number")
+async def correct(
+    person_id: FromPath[UUID],
+    data: JSONBody[CorrectPerson],
+    caller: GivenCaller,
+    resources: GivenResources,
+    places: GivenPlaces,
+    now: GivenNow,
+    origin: GivenOrigin,
+) -> PersonOut:
+    """Duties, devices and password stay; from now on the person logs in with the new number."""
+    await _administered(person_id, caller, resources.pool, places, now)
+    async with transaction(resources.pool) as conn:
+        before = await fetch_person(conn, person_id)
+        assert before is not None  # people are never deleted
+        name, phone = data.name or before.name, data.phone or before.phone
+        if not await correct_person(conn, person_id, name, phone):
+            raise Problem(ProblemCode.CONFLICTING_STATE, "该手机号已有账号", field="phone")
+        detail = {"old": [before.name, before.phone], "new": [name, phone]}
+        note = Note(action=Action.PERSON_CORRECTED, person=caller.person, device=caller.device, about=person_id,
+                    subject=str(person_id), detail=detail)  # fmt: skip
+        await insert_note(conn, note, origin, now)
+    return await _visible(person_id, caller, resources.pool, places, now)
+
+
 @post("/persons/{person_id:uuid}/disable", status_code=204, summary="停用账号 · Disable a person")
 async def disable(
     person_id: FromPath[UUID],
@@ -229,8 +215,10 @@ async def disable(
     origin: GivenOrigin,
 ) -> None:
     """All duties end now; consoles are logged out; phones hand in what they hold, into quarantine, and wipe themselves."""
-    await _administered(person_id, caller, resources.pool, places, now)
+    theirs = await _administered(person_id, caller, resources.pool, places, now)
     async with transaction(resources.pool) as conn:
+        admins = await lock_admin_duties(conn, now)
+        refuse(last_admin_refusal(_open(theirs, now), [d for d in admins.values() if d.person != person_id], now, places))
         ended = await disable_person(conn, person_id, now)
         if ended is None:
             raise Problem(ProblemCode.CONFLICTING_STATE)
@@ -324,13 +312,15 @@ async def end_one_duty(
     now: GivenNow,
     origin: GivenOrigin,
 ) -> PersonOut:
-    """Never in the past: what was permitted when it was captured stays permitted."""
+    """Never in the past: what was permitted when it was captured stays permitted. Nor the last admin's who has this unit."""
     ends = data.ends or now
     async with transaction(resources.pool) as conn:
+        admins = await lock_admin_duties(conn, now)
         duty = await lock_duty(conn, duty_id)
         if duty is None:
             raise Problem(ProblemCode.NOT_FOUND)
         refuse(end_refusal(caller.duties, duty, ends, places, now))
+        refuse(last_admin_refusal([duty], [d for one, d in admins.items() if one != duty_id], ends, places))
         await end_duty(conn, duty_id, ends)
         note = Note(
             action=Action.DUTY_ENDED,
@@ -351,10 +341,12 @@ PEOPLE: Final = Router(
         me,
         list_units,
         create_unit,
+        rename_unit,
         list_people,
         show_person,
         list_devices_of,
         create_person,
+        correct,
         disable,
         enable,
         reset_password,

@@ -21,7 +21,7 @@ COLUMNS_MAX: Final = 60
 PARTS_MAX: Final = 500
 PIECE_BYTES: Final = 1024 * 1024
 OLE_MAGIC: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # .xls, and any workbook with a password
-NO_WIDTH: Final = dict.fromkeys((0, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF))  # copied along and never seen
+NO_WIDTH: Final[dict[int, None]] = dict.fromkeys((0, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF))  # copied along and never seen
 FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 MEDIA_TYPE: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 

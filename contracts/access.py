@@ -17,6 +17,9 @@ from contracts.people import Level, Role, Unit
 PASSWORD_CHARACTERS_MIN: Final = 8
 PAGE_ROWS_MAX: Final = 200
 
+# Not the shape of a national code: the county, township or village of that code may be loaded one day.
+UNIT_CODE_PATTERN: Final = r"^(?!([0-9]{6}|[0-9]{9}|[0-9]{12})$)[0-9a-z_-]{3,64}$"
+
 Phone = Annotated[str, Meta(title="手机号", pattern=r"^1[3-9][0-9]{9}$", examples=["13800000001"])]
 Password = Annotated[str, Meta(title="密码", min_length=1, max_length=128)]
 NewPassword = Annotated[str, Meta(title="新密码", min_length=PASSWORD_CHARACTERS_MIN, max_length=128)]
@@ -116,6 +119,13 @@ class PersonIn(msgspec.Struct, frozen=True, kw_only=True):
     password: NewPassword | None = None
 
 
+class CorrectPerson(msgspec.Struct, frozen=True, kw_only=True):
+    """A name that was mistyped or changed, a new number. What is not given stays."""
+
+    name: Name | None = None
+    phone: Phone | None = None
+
+
 class PersonOut(msgspec.Struct, frozen=True, kw_only=True):
     """`password`: only in the answer that made it, and never again."""
 
@@ -148,9 +158,13 @@ class Units(msgspec.Struct, frozen=True, kw_only=True):
 class UnitIn(msgspec.Struct, frozen=True, kw_only=True):
     """A grid, team or department under a unit of the caller. Areas come from the national codes."""
 
-    code: Annotated[str, Meta(title="单位代码", pattern=r"^[0-9a-z_-]{3,64}$")]
+    code: Annotated[str, Meta(title="单位代码", pattern=UNIT_CODE_PATTERN)]
     parent: Code
     level: Level
+    name: Name
+
+
+class RenameUnit(msgspec.Struct, frozen=True, kw_only=True):
     name: Name
 
 
@@ -167,11 +181,13 @@ class Action(str, Enum):
     DEVICE_REVOKED = "device_revoked"
     DEVICE_WIPED = "device_wiped"
     PERSON_CREATED = "person_created"
+    PERSON_CORRECTED = "person_corrected"
     PERSON_DISABLED = "person_disabled"
     PERSON_ENABLED = "person_enabled"
     DUTY_GRANTED = "duty_granted"
     DUTY_ENDED = "duty_ended"
     UNIT_CREATED = "unit_created"
+    UNIT_RENAMED = "unit_renamed"
     HELD_SETTLED = "held_settled"
     CONFLICT_SETTLED = "conflict_settled"
     RULE_PUBLISHED = "rule_published"

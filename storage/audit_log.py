@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 
 from contracts.access import Action, AuditEntry
 from contracts.ids import County, DeviceId, PersonId, UnitCode
-from storage.pool import Connection, Executor
+from storage.pool import SQL_PLAN_EACH, Connection, Pool, snapshot
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +64,7 @@ async def insert_notes(conn: Connection, notes: Iterable[Note], origin: Origin, 
         await insert_note(conn, note, origin, now)
 
 
-# One walk down each county's key; a county's page costs the same however long its log is.
+# Each county by itself: a walk down its key, or the index of the filter that leaves least.
 SQL_FETCH_AUDIT: Final[LiteralString] = """
     SELECT a.id, a.at, a.county, a.unit, a.action, a.person, p.name AS person_name, a.device, a.subject, a.detail, a.source,
            a.request
@@ -73,27 +73,46 @@ SQL_FETCH_AUDIT: Final[LiteralString] = """
         SELECT * FROM audit_log l
         WHERE l.county = c.county AND l.id < $3 AND (l.unit = ANY ($2::text[]) OR (l.county = 0 AND l.unit IS NULL))
           AND ($4::text IS NULL OR l.action = $4) AND ($5::uuid IS NULL OR l.person = $5)
+          AND ($6::text IS NULL OR l.subject = $6)
+          AND ($7::timestamptz IS NULL OR l.at >= $7) AND ($8::timestamptz IS NULL OR l.at < $8)
         ORDER BY l.id DESC
-        LIMIT $6) a
+        LIMIT $9) a
     LEFT JOIN person p ON p.id = a.person
     ORDER BY a.id DESC
-    LIMIT $6
+    LIMIT $9
 """
 NEWEST: Final = UUID(int=2**128 - 1)
 
 
-async def fetch_entries(
-    executor: Executor,
-    counties: Collection[County],
-    units: Collection[UnitCode],
-    *,
-    before: UUID = NEWEST,
-    action: str | None = None,
-    person: PersonId | None = None,
-    limit: int,
-) -> list[AuditEntry]:
-    """Newest first, of the given counties and units. County 0 stands for what concerns nobody known."""
-    rows = await executor.fetch(SQL_FETCH_AUDIT, list(counties), list(units), before, action, person, limit)
+class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """What is wanted of the log. None: no matter.
+
+    units      of what it was done to; county 0 stands for what concerns nobody known
+    before     entries older than this one
+    since      inclusive; until exclusive
+    """
+
+    counties: Collection[County]
+    units: Collection[UnitCode]
+    before: UUID = NEWEST
+    action: str | None = None
+    person: PersonId | None = None
+    subject: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def arguments(self, limit: int) -> tuple[Any, ...]:
+        """$1 to $9."""
+        return (
+            list(self.counties), list(self.units), self.before, self.action, self.person, self.subject, self.since, self.until, limit,
+        )  # fmt: skip
+
+
+async def fetch_entries(pool: Pool, wanted: AuditFilter, limit: int) -> list[AuditEntry]:
+    """Newest first."""
+    async with snapshot(pool) as conn:
+        await conn.fetchval(SQL_PLAN_EACH)
+        rows = await conn.fetch(SQL_FETCH_AUDIT, *wanted.arguments(limit))
     return [_entry_from(row) for row in rows]
 
 

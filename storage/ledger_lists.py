@@ -14,7 +14,7 @@ from contracts.ledger import TOTAL_MAX, LedgerSort
 from contracts.rules import Colour
 from storage.ledger_rows import NEVER
 from storage.ledger_search import TextWanted, find_colour, find_text
-from storage.pool import Connection, Pool, snapshot
+from storage.pool import SQL_PLAN_EACH, Connection, Pool, snapshot
 
 LONG_AGO: Final = datetime(1, 1, 2, tzinfo=UTC)
 FIRST: Final = (LONG_AGO, UUID(int=0))
@@ -123,8 +123,6 @@ STATEMENTS: Final[dict[LedgerSort, LiteralString]] = {
     LedgerSort.CHANGED: SQL_LIST_BY_CHANGED,
 }
 BEGINS: Final[dict[LedgerSort, Key]] = {LedgerSort.DUE: FIRST, LedgerSort.FOUND: LAST, LedgerSort.CHANGED: LAST}
-# A filter that is not asked for must not cost anything, so each call is planned with its own values.
-SQL_PLAN_EACH: Final[LiteralString] = "SELECT set_config('plan_cache_mode', 'force_custom_plan', true)"
 
 
 async def fetch_ledger(

@@ -123,6 +123,33 @@ async def end_duty(conn: Connection, duty_id: UUID, ends: datetime) -> None:
     await conn.execute(SQL_END_DUTY, duty_id, ends)
 
 
+# Whoever ends an admin's duty holds all of them meanwhile: two admins who end each other's leave one.
+SQL_LOCK_ADMINS: Final[LiteralString] = """
+    SELECT y.id, y.person, y.role, y.unit, y.starts, y.ends FROM duty y JOIN person p ON p.id = y.person
+    WHERE y.role = 'admin' AND (y.ends IS NULL OR y.ends > $1) AND p.disabled_at IS NULL
+    ORDER BY y.id FOR UPDATE OF y
+"""
+
+
+async def lock_admin_duties(conn: Connection, now: datetime) -> dict[UUID, Duty]:
+    """Every admin duty that has not ended, of people who are not disabled: a few dozen."""
+    rows = await conn.fetch(SQL_LOCK_ADMINS, now)
+    return {r["id"]: Duty(person=r["person"], role=Role(r["role"]), unit=r["unit"], starts=r["starts"], ends=r["ends"]) for r in rows}
+
+
+SQL_CORRECT_PERSON: Final[LiteralString] = "UPDATE person SET name = $2, phone = $3 WHERE id = $1"
+
+
+async def correct_person(conn: Connection, person: PersonId, name: str, phone: str) -> bool:
+    """False when the number is somebody else's; the transaction goes on."""
+    try:
+        async with conn.transaction():
+            await conn.execute(SQL_CORRECT_PERSON, person, name, phone)
+    except asyncpg.UniqueViolationError:
+        return False
+    return True
+
+
 SQL_FETCH_DUTIES: Final[LiteralString] = """
     SELECT json_agg(json_build_array(role, unit, starts, ends) ORDER BY starts) FROM duty WHERE person = $1
 """
@@ -156,6 +183,7 @@ SQL_FETCH_PEOPLE: Final[LiteralString] = """
                                       'starts', y.starts, 'ends', y.ends) ORDER BY y.starts) AS duties
     FROM person p JOIN duty y ON y.person = p.id JOIN unit u ON u.code = y.unit
     WHERE y.unit = ANY ($1::text[]) AND p.id > $2 AND ($3 = '' OR p.name LIKE '%' || $3 || '%' OR p.phone LIKE $3 || '%')
+      AND ($5::text IS NULL OR y.role = $5)
     GROUP BY p.id
     ORDER BY p.id
     LIMIT $4
@@ -164,11 +192,12 @@ FIRST: Final = UUID(int=0)
 
 
 async def fetch_people(
-    executor: Executor, units: Collection[UnitCode], *, after: UUID = FIRST, text: str = "", limit: int
+    executor: Executor, units: Collection[UnitCode], *, after: UUID = FIRST, text: str = "", role: Role | None = None, limit: int
 ) -> list[PersonOut]:
-    """People with a duty in these units, with those duties; in the order of their ids. `text`: of the name or the number."""
+    """People with a duty (of this role) in these units, with those duties; in the order of their ids. `text`: of the name or the number."""
     pattern = text.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
-    return [_person_from(row) for row in await executor.fetch(SQL_FETCH_PEOPLE, list(units), after, pattern, limit)]
+    wanted = role.value if role else None
+    return [_person_from(row) for row in await executor.fetch(SQL_FETCH_PEOPLE, list(units), after, pattern, limit, wanted)]
 
 
 _DUTIES: Final = msgspec.json.Decoder(list[DutyOut])

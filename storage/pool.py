@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Literal, LiteralString, TypeAlias, TypeVar
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -25,6 +25,8 @@ T = TypeVar("T")
 
 # 08 connection, 40 rollback (deadlock, serialization), 53 out of resources, 55 not in a usable state, 57 operator
 # intervention (restart, cancel), 58 system error. Everything else is a fault of the statement or of the data.
+# U+0000 as itself, and as an escape inside a JSON body that an index looks into.
+UNSTORABLE: Final = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)
 BUSY_CLASSES: Final = frozenset({"40", "53", "55"})
 DOWN_CLASSES: Final = frozenset({"08", "57", "58"})
 QUERY_CANCELED: Final = "57014"
@@ -133,6 +135,10 @@ async def snapshot(pool: Pool) -> AsyncIterator[Connection]:
         yield conn
 
 
+# A filter that is not asked for must not cost anything, so each call of a list is planned with its own values.
+SQL_PLAN_EACH: Final[LiteralString] = "SELECT set_config('plan_cache_mode', 'force_custom_plan', true)"
+
+
 async def retrying(call: Callable[[], Awaitable[T]]) -> T:
     """Run an idempotent call again while PostgreSQL restarts or rolls it back; bounded, then the last error."""
     for pause_s in RETRY_PAUSES_S:
@@ -154,7 +160,7 @@ def is_passing(error: BaseException) -> bool:
 
 def is_unstorable(error: Exception) -> bool:
     """A value that was asked with and PostgreSQL cannot hold: U+0000, a number out of range. Nothing was read or written."""
-    return type(error) is asyncpg.DataError or isinstance(error, asyncpg.CharacterNotInRepertoireError)
+    return type(error) is asyncpg.DataError or isinstance(error, UNSTORABLE)
 
 
 def infrastructure_problem(error: BaseException) -> Problem | None:

@@ -118,6 +118,12 @@ CREATE TABLE audit_log (
     request text NOT NULL DEFAULT '',
     PRIMARY KEY (county, id)
 );
+-- One for each filter of the audit view: what matches little must not be looked for through years of log-ins.
+CREATE INDEX audit_log_person ON audit_log (county, person, id);
+CREATE INDEX audit_log_subject ON audit_log (county, subject, id);
+CREATE INDEX audit_log_unit ON audit_log (county, unit, id);
+CREATE INDEX audit_log_action ON audit_log (county, action, id);
+CREATE INDEX audit_log_at ON audit_log (county, at);
 
 -- ---------------------------------------------------------------------------------------------- records and streams
 
@@ -244,6 +250,7 @@ CREATE TABLE held (
     settled_how text,
     PRIMARY KEY (county, device, n)
 );
+CREATE INDEX held_oldest ON held (county, opened_at, device, n) WHERE settled_at IS NULL; -- the desk's order
 CREATE INDEX held_open ON held (county, outcome, opened_at) WHERE settled_at IS NULL;
 
 -- ---------------------------------------------------------------------------------------------- transfers

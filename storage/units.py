@@ -122,11 +122,16 @@ class UnitsCache:
             self._checked = asked
 
 
-SQL_FETCH_UNIT: Final[LiteralString] = "SELECT code FROM unit WHERE code = $1"
+# Never an upsert: of two who add one code at once, the second must not move what the first made.
+SQL_INSERT_UNIT: Final[LiteralString] = """
+    INSERT INTO unit (code, county, parent, level, name) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (code) DO NOTHING
+"""
 
 
 async def insert_unit(conn: Connection, unit: Unit) -> bool:
-    """A new unit; False when the code is taken."""
-    if await conn.fetchval(SQL_FETCH_UNIT, unit.code) is not None:
+    """A new unit, told to all processes; False when the code is taken."""
+    status = await conn.execute(SQL_INSERT_UNIT, unit.code, unit.county, unit.parent, unit.level.value, unit.name)
+    if status.endswith(" 0"):
         return False
-    return await upsert_units(conn, [unit]) == 1
+    await conn.execute(SQL_RAISE_VERSION)
+    return True

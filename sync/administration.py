@@ -56,6 +56,7 @@ class Refusal(Enum):
     ENDS_BEFORE_IT_STARTS = "ends_before_it_starts"
     ENDS_IN_THE_PAST = "ends_in_the_past"
     ENDED_ALREADY = "ended_already"
+    LAST_ADMIN = "last_admin"
 
 
 def units_with(roles: frozenset[Role], duties: Iterable[Duty], places: Places, now: datetime) -> set[UnitCode]:
@@ -97,6 +98,20 @@ def person_refusal(admin: Iterable[Duty], theirs: Iterable[Duty], places: Places
     if not open_or_last or any(d.unit not in mine for d in open_or_last):
         return Refusal.OUTSIDE_YOUR_UNITS
     return None
+
+
+def last_admin_refusal(ending: Iterable[Duty], others: Iterable[Duty], ends: datetime, places: Places) -> Refusal | None:
+    """Why these duties may not end then: nobody would administer their unit any more. `others`: of people whose accounts are good."""
+    left = [d.unit for d in others if d.role in ADMINS and d.starts <= ends and (d.ends is None or ends < d.ends)]
+    alone = any(d.role in ADMINS and not any(places.covers(unit, d.unit) for unit in left) for d in ending)
+    return Refusal.LAST_ADMIN if alone else None
+
+
+def rename_refusal(admin: Iterable[Duty], unit: UnitCode, places: Places, now: datetime) -> Refusal | None:
+    """Why a unit may not be called otherwise: names of areas come with the national codes."""
+    if unit not in units_with(ADMINS, admin, places, now):
+        return Refusal.OUTSIDE_YOUR_UNITS
+    return None if places.units[unit].level in ADDED_LEVELS else Refusal.LEVEL_IS_NOT_ADDED
 
 
 def unit_refusal(admin: Iterable[Duty], parent: UnitCode, level: Level, places: Places, now: datetime) -> Refusal | None:

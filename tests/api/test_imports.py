@@ -133,6 +133,7 @@ async def test_what_is_here_otherwise_is_a_fault(office: Office, admin: Phone) -
     ("title", "row", "column", "code"),
     [
         ("单位", ["X Y", VILLAGE_A, "网格", "名"], "单位代码", "not_a_code"),
+        ("单位", ["610999", VILLAGE_A, "网格", "名"], "单位代码", "not_a_code"),  # of some county, perhaps
         ("单位", ["wg9", "610921100001", "网格", "名"], "上级单位代码", "outside_your_units"),
         ("单位", ["wg9", "nowhere", "网格", "名"], "上级单位代码", "unknown_unit"),
         ("单位", ["wg9", VILLAGE_A, "乡镇", "名"], "级别", "unknown_word"),

@@ -240,7 +240,16 @@ async def test_what_is_rebuilt_is_what_was_written_with_each_push(office: Office
 
 
 async def test_faults_of_a_query_are_said(office: Office) -> None:
-    for params in ({"after": "x"}, {"limit": 0}, {"limit": 201}, {"sort": "x"}, {"due_from": "gestern"}, {"text": "字" * 101}):
+    for params in (
+        {"after": "x"},
+        {"limit": 0},
+        {"limit": 201},
+        {"sort": "x"},
+        {"due_from": "gestern"},
+        {"text": "字" * 101},
+        {"due_from": "0001-01-01"},
+        {"due_to": "9999-12-31"},
+    ):
         answer = await call(office.world, office.lead, "GET", PROBLEMS, params=params)
         assert (answer.status_code, answer.json()["code"]) == (422, "invalid_value"), params
     unknown = await call(office.world, office.lead, "GET", "/office/v1/ledgers/secrets")

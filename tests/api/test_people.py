@@ -337,6 +337,19 @@ async def test_the_audit_log_pages_and_filters(world: World) -> None:
     assert len(set(ids)) == 8
     assert len(await entries(world, auditor, person=str(auditor.id))) == 1
     assert (await get(world, auditor, "/audit/v1/entries", action="nonsense")).status_code == 422
+    admin, victim = await world.person((Role.ADMIN, TOWNSHIP)), await world.person((Role.GRID_MEMBER, VILLAGE))
+    world.clock.forward(days=2)
+    await world.log_in(admin)
+    await post(world, admin, f"/people/v1/persons/{victim.id}/correct", {"name": "改名"})
+    await world.log_in(auditor)
+    day, before = f"{world.clock():%Y-%m-%d}", f"{world.clock() - timedelta(days=1):%Y-%m-%d}"
+    (corrected,) = await entries(world, auditor, subject=str(victim.id), action="person_corrected")
+    assert (corrected["person"], corrected["detail"]["new"][0]) == (str(admin.id), "改名")
+    assert corrected in await entries(world, auditor, since=day, until=day)
+    assert corrected not in await entries(world, auditor, until=before)
+    assert await entries(world, auditor, since="2030-01-01") == []
+    assert {e["unit"] for e in await entries(world, auditor, unit=VILLAGE)} == {VILLAGE}
+    assert await entries(world, auditor, unit=OTHER_COUNTY) == []
 
 
 async def test_every_entry_says_who_did_it_where_from_and_by_which_request(world: World) -> None:
@@ -353,3 +366,90 @@ async def test_every_entry_says_who_did_it_where_from_and_by_which_request(world
     assert entry["request"] == answer.headers["x-request-id"]
     assert entry["at"] == "2026-06-01T08:00:00Z"
     assert entry["detail"]["phones"] == [str(someone.device)]
+
+
+# ------------------------------------------------------------------------------------------------ the last admin, corrections
+
+
+async def end_own(world: World, admin: Someone) -> httpx.Response:
+    duty = await world.pool.fetchval("SELECT id FROM duty WHERE person = $1", admin.id)
+    return await post(world, admin, f"/people/v1/duties/{duty}/end", {})
+
+
+async def test_the_last_admin_of_a_unit_cannot_be_ended_or_disabled(world: World) -> None:
+    admin = await world.person((Role.ADMIN, HANBIN))
+    below = await world.person((Role.ADMIN, TOWNSHIP))
+    assert problem_of(await end_own(world, admin), 409)["details"]["reason"] == "last_admin"
+    refused = await post(world, admin, f"/people/v1/persons/{admin.id}/disable")
+    assert problem_of(refused, 409)["details"]["reason"] == "last_admin"
+    assert (await whoami(world, admin.access)).status_code == 200
+    assert (await end_own(world, below)).status_code == 200  # the county's admin still has the township
+    other = await world.person((Role.ADMIN, HANBIN))
+    assert (await post(world, other, f"/people/v1/persons/{admin.id}/disable")).status_code == 204
+    assert problem_of(await end_own(world, other), 409)["details"]["reason"] == "last_admin"
+
+
+async def test_two_admins_who_end_each_others_duty_at_once_leave_one(world: World) -> None:
+    a, b = await world.person((Role.ADMIN, HANBIN)), await world.person((Role.ADMIN, HANBIN))
+    duties = {row["person"]: row["id"] for row in await world.pool.fetch("SELECT person, id FROM duty")}
+    answers = await asyncio.gather(
+        post(world, a, f"/people/v1/duties/{duties[b.id]}/end", {}), post(world, b, f"/people/v1/duties/{duties[a.id]}/end", {})
+    )
+    assert sorted(answer.status_code for answer in answers) in ([200, 403], [200, 409])
+    assert await world.pool.fetchval("SELECT count(*) FROM duty WHERE ends IS NULL") == 1
+
+
+async def test_a_name_and_a_number_are_corrected_and_noted(world: World) -> None:
+    admin, victim = await world.person((Role.ADMIN, TOWNSHIP)), await world.person((Role.GRID_MEMBER, VILLAGE))
+    taken = await world.person((Role.GRID_MEMBER, VILLAGE))
+    path = f"/people/v1/persons/{victim.id}/correct"
+    assert problem_of(await post(world, admin, path, {"phone": taken.phone}), 409)["details"]["field"] == "phone"
+    assert (await post(world, admin, path, {"phone": "139"})).status_code in (400, 422)
+    done = (await post(world, admin, path, {"phone": "13677778888"})).json()
+    assert (done["phone"], (await post(world, admin, path, {"name": "改名"})).json()["name"]) == ("13677778888", "改名")
+    assert (await world.enrol("13677778888", victim.password, victim.device)).status_code == 200
+    assert (await world.enrol(victim.phone, victim.password, victim.device)).status_code == 401
+    assert (await actions(world, victim.id)).count("person_corrected") == 2
+    above = await world.person((Role.COUNTY_SUPERVISOR, HANBIN), (Role.GRID_MEMBER, VILLAGE))
+    for someone, target in ((taken, victim), (admin, above)):  # not an admin; an admin of a part of their duties
+        assert (await post(world, someone, f"/people/v1/persons/{target.id}/correct", {"name": "x"})).status_code in (403, 404)
+
+
+async def test_a_unit_that_was_made_is_renamed_and_no_area_is(world: World) -> None:
+    admin = await world.person((Role.ADMIN, TOWNSHIP))
+    made = {"code": "610902-g1", "parent": VILLAGE, "level": "grid", "name": "一网格"}
+    assert (await post(world, admin, "/people/v1/units", made)).status_code == 201
+    renamed = await post(world, admin, "/people/v1/units/610902-g1/name", {"name": "河东网格"})
+    assert (renamed.status_code, renamed.json()["name"], renamed.json()["parent"]) == (200, "河东网格", VILLAGE)
+    assert await actions(world, "610902-g1") == ["unit_created", "unit_renamed"]
+    county = {"code": "610999", "parent": VILLAGE, "level": "grid", "name": "像县的网格"}
+    assert (await post(world, admin, "/people/v1/units", county)).status_code in (400, 422)
+    for unit, status in ((VILLAGE, 422), (HANBIN, 403), ("nowhere", 403)):
+        assert (await post(world, admin, f"/people/v1/units/{unit}/name", {"name": "x"})).status_code == status
+
+
+async def test_people_are_listed_by_unit_and_role(world: World) -> None:
+    admin = await world.person((Role.ADMIN, HANBIN))
+    member = await world.person((Role.GRID_MEMBER, VILLAGE))
+    lead = await world.person((Role.TOWNSHIP_LEAD, TOWNSHIP))
+
+    async def listed(**query: Any) -> set[str]:
+        return {p["id"] for p in (await get(world, admin, "/people/v1/persons", **query)).json()["people"]}
+
+    assert await listed(unit=TOWNSHIP) == {str(member.id), str(lead.id)}
+    assert await listed(unit=TOWNSHIP, role="township_lead") == {str(lead.id)}
+    assert await listed(role="admin") == {str(admin.id)}
+    assert await listed(unit=OTHER_COUNTY) == await listed(unit="nowhere") == set()
+
+
+async def test_two_who_add_one_code_at_once_do_not_move_it(world: World) -> None:
+    here, there = await world.person((Role.ADMIN, HANBIN)), await world.person((Role.ADMIN, OTHER_COUNTY))
+    answers = await asyncio.gather(
+        *(
+            post(world, someone, "/people/v1/units", {"code": "wg-1", "parent": unit, "level": "team", "name": "队"})
+            for someone, unit in ((here, HANBIN), (there, OTHER_COUNTY))
+        )
+    )
+    assert sorted(answer.status_code for answer in answers) == [201, 409]
+    unit = await world.pool.fetchrow("SELECT county, parent FROM unit WHERE code = 'wg-1'")
+    assert str(unit["county"]) == unit["parent"]

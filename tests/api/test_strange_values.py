@@ -30,6 +30,14 @@ async def test_a_value_that_no_database_holds_is_a_coded_refusal(world: World, r
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_value"), path
 
 
+async def test_nul_in_a_letter_is_refused(world: World) -> None:
+    """It is a legal escape in JSON, and breaks an index that looks into the body."""
+    someone = await world.person((Role.TOWNSHIP_LEAD, TOWNSHIP))
+    letter = {"letter": str(uuid.uuid4()), "from_unit": TOWNSHIP, "units": [VILLAGE], "title": "a\0b"}
+    answer = await world.client.post("/office/v1/letters", json=letter, headers=someone.headers)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_value"), answer.text
+
+
 async def test_nul_in_the_name_of_a_device_is_refused(world: World) -> None:
     someone = await world.person((Role.GRID_MEMBER, VILLAGE))
     device = {"id": str(uuid.UUID(int=9)), "name": "a\0", "kind": "phone"}

@@ -21,7 +21,7 @@ from storage.ledger_lists import LedgerFilter, fetch_ledger, list_arguments
 from storage.ledger_rows import tag
 from storage.ledger_search import HITS_MAX, text_wanted
 from storage.ledger_words import words_of
-from storage.pool import Pool, open_pool
+from storage.pool import SQL_PLAN_EACH, Pool, open_pool
 
 COUNTY = 610902
 ROWS = 1_000_000
@@ -133,7 +133,7 @@ FILTERS: dict[str, LedgerFilter] = {
 
 async def explained(conn: asyncpg.Connection, sql: str, *arguments: Any) -> list[dict[str, Any]]:
     """All nodes of the plan that these arguments get."""
-    await conn.fetchval(ledger_lists.SQL_PLAN_EACH)
+    await conn.fetchval(SQL_PLAN_EACH)
     found = await conn.fetchval(f"EXPLAIN (FORMAT JSON) {sql}", *arguments)
     nodes, todo = [], [json.loads(found)[0]["Plan"]]
     while todo:

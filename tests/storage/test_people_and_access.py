@@ -14,7 +14,7 @@ from contracts.caller import Caller
 from contracts.people import Duty, Level, Role, Unit
 from contracts.problems import ProblemCode
 from storage.access import SQL_FETCH_CALLER, fetch_caller
-from storage.audit_log import SQL_FETCH_AUDIT, Note, Origin, fetch_entries, insert_note
+from storage.audit_log import SQL_FETCH_AUDIT, AuditFilter, Note, Origin, fetch_entries, insert_note
 from storage.devices import enrol, spend_allowance
 from storage.people import insert_duty, insert_person
 from storage.pool import transaction
@@ -96,7 +96,7 @@ async def test_the_page_of_an_audit_log_does_not_depend_on_its_length(pool: asyn
         "SELECT 610902 + n % 3, gen_random_uuid(), now(), '610902101001', 'enrolled' FROM generate_series(1, 60000) n"
     )
     await pool.execute("ANALYZE audit_log")
-    arguments = ([610902, 610903], ["610902101001"], uuid.UUID(int=2**128 - 1), None, None, 50)
+    arguments = AuditFilter(counties=[610902, 610903], units=["610902101001"]).arguments(50)
     plan = "\n".join(row[0] for row in await pool.fetch(f"EXPLAIN {SQL_FETCH_AUDIT}", *arguments))
     assert "Seq Scan on audit_log" not in plan, plan
     assert "audit_log_pkey" in plan, plan
@@ -229,7 +229,7 @@ async def test_an_entry_belongs_to_the_person_it_is_about(pool: asyncpg.Pool) ->
         ("enrolled", 0, None),
         ("held_settled", 610902, "610902101002"),
     ]
-    [settled] = await fetch_entries(pool, [610902], ["610902101002"], action="held_settled", limit=5)
+    [settled] = await fetch_entries(pool, AuditFilter(counties=[610902], units=["610902101002"], action="held_settled"), 5)
     assert bytes(settled.detail) == b'{"n":7}'
 
 

@@ -13,6 +13,7 @@ from sync.administration import (
     Refusal,
     end_refusal,
     grant_refusal,
+    last_admin_refusal,
     person_refusal,
     unit_refusal,
     units_with,
@@ -103,3 +104,17 @@ def test_an_unknown_unit_is_said_to_be_unknown(admin: list[Duty], unit: str) -> 
 
 def test_every_role_has_its_levels() -> None:
     assert set(ROLE_LEVELS) == set(Role)
+
+
+@given(duty(), duties)
+def test_nobody_is_left_without_an_admin(ending: Duty, others: list[Duty]) -> None:
+    """A unit that had an admin still has one when the last of a chain of ends is through."""
+    refused = last_admin_refusal([ending], others, NOW, PLACES)
+    left = [d for d in others if d.role is Role.ADMIN and d.starts <= NOW and (d.ends is None or d.ends > NOW)]
+    if ending.role is not Role.ADMIN:
+        assert refused is None
+    elif refused is None:
+        assert any(PLACES.covers(d.unit, ending.unit) for d in left)
+    else:
+        assert refused is Refusal.LAST_ADMIN
+        assert not any(PLACES.covers(d.unit, ending.unit) for d in left)
