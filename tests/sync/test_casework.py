@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
 from contracts.ids import projection_id
@@ -122,9 +122,10 @@ class Played:
 
 def test_the_ways_that_are_walked_reach_the_end() -> None:
     """The properties below would be empty if random people never closed a case."""
+    wanted = {"assigned", "submitted", "accepted", "closed_out", "look_back_passed", "suspended", "not_true"}
     reached: set[str] = set()
 
-    @settings(max_examples=300, deadline=None, database=None, derandomize=True)
+    @settings(max_examples=150, deadline=None, database=None)
     @given(deeds())
     def walk(day: list[Deed]) -> None:
         played = Played()
@@ -132,8 +133,10 @@ def test_the_ways_that_are_walked_reach_the_end() -> None:
             played.does(deed)
         reached.update(step["to"] for step in played.problem.get("steps", []) if "to" in step)
 
-    walk()
-    assert {"assigned", "submitted", "accepted", "closed_out", "look_back_passed", "suspended", "not_true"} <= reached
+    for k in range(20):  # which ways a seed takes changes with every word in the code
+        if not wanted <= reached:
+            seed(k)(walk)()
+    assert wanted <= reached
 
 
 def changes(problem: dict[str, Any]) -> Iterator[dict[str, Any]]:
