@@ -57,7 +57,7 @@ async def tell_story(
         if found is None:
             raise Problem(ProblemCode.NOT_FOUND)
         near = await story.fetch_near(conn, county, found, streams)
-        photos = await story.fetch_photos(conn, county, record, streams)
+        photos = await story.fetch_photos(conn, county, found, streams)
         entries, more = await story.fetch_entries(conn, county, record, projections_of(found, near), desks)
         people = await story.fetch_names(conn, story.people_in(entries, [found, *near, *photos]))
     lists: dict[str, Any] = {name: [one for one in near if one.kind == kind] for name, kind in BESIDE.items()}

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+import asyncpg
 import msgspec
 import structlog
 from msgspec.structs import replace
@@ -19,7 +20,7 @@ from contracts.ids import County, DeviceId, MutationId, RecordId, Version
 from contracts.mutation import CONTRACT_MAX, Capture, Mutation
 from contracts.outcomes import MutationOutcome, Outcome
 from contracts.people import Duty, Role
-from contracts.problems import Problem
+from contracts.problems import Problem, ProblemCode
 from storage.pool import Connection, Pool, infrastructure_problem
 from storage.push import Pushed, to_ms, until_planned
 from storage.push_state import Reach, fetch_view, lock_state, reach_of, write_plan
@@ -132,7 +133,10 @@ async def office_push(
             streams=frozenset(head.stream for head in plan.heads),
         )
 
-    return await until_planned(pool, reach_of(guess, reference, county), attempt)
+    try:
+        return await until_planned(pool, reach_of(guess, reference, county), attempt)
+    except asyncpg.UniqueViolationError:  # sqlstate 23505: what follows from a mutation has ids that derive from its own
+        raise Problem(ProblemCode.CONFLICTING_STATE, "a mutation of another device has this id", field="id") from None
 
 
 async def system_push(pool: Pool, reference: Reference, county: County, drafts: Sequence[Mutation], now: datetime) -> Pushed:

@@ -12,19 +12,24 @@ from contracts.ids import County, PersonId, RecordId, StreamName, UnitCode
 from contracts.office import StoryEntry, StoryRecord
 from contracts.outcomes import Outcome, Reason
 from storage.pool import Connection, Executor
+from sync.machines import PROJECTED
 
 ENTRIES_MAX: Final = 500
 NEAR_MAX: Final = 500
+PHOTOS_MAX: Final = 500
+
+# What the server put beside a problem for another unit: deleted, it was taken away again, and is no longer theirs to read.
+SHOWN_TO_OTHERS: Final = [*PROJECTED, "photo"]
 
 SQL_FETCH_RECORD: Final[LiteralString] = """
     SELECT id, kind, stream, incarnation, version, changed_at, deleted, body FROM record
-    WHERE county = $1 AND id = $2 AND stream = ANY ($3::text[])
+    WHERE county = $1 AND id = $2 AND stream = ANY ($3::text[]) AND NOT (deleted AND kind = ANY ($4::text[]))
 """
 
 
 async def fetch_record(executor: Executor, county: County, record: RecordId, streams: Sequence[StreamName]) -> StoryRecord | None:
     """One record, also a deleted one, if it is in one of these streams."""
-    row = await executor.fetchrow(SQL_FETCH_RECORD, county, record, streams)
+    row = await executor.fetchrow(SQL_FETCH_RECORD, county, record, streams, SHOWN_TO_OTHERS)
     return _record_from(row) if row else None
 
 
@@ -75,14 +80,23 @@ async def fetch_near(executor: Executor, county: County, record: StoryRecord, st
     return [_record_from(row) for row in rows]
 
 
+# A problem that an inspection opened is proved by the pictures of its item there.
 SQL_FETCH_PHOTOS: Final[LiteralString] = """
     SELECT id, kind, stream, incarnation, version, changed_at, deleted, body FROM record
-    WHERE county = $1 AND parent = $2 AND kind = 'photo' AND NOT deleted AND stream = ANY ($3::text[]) ORDER BY changed_at, id
+    WHERE county = $1 AND parent = ANY ($2::uuid[]) AND (parent = $3 OR (body ->> 'item') = $4)
+      AND kind = 'photo' AND NOT deleted AND stream = ANY ($5::text[])
+    ORDER BY changed_at DESC, id LIMIT $6
 """
 
 
-async def fetch_photos(executor: Executor, county: County, record: RecordId, streams: Sequence[StreamName]) -> list[StoryRecord]:
-    return [_record_from(row) for row in await executor.fetch(SQL_FETCH_PHOTOS, county, record, streams)]
+async def fetch_photos(executor: Executor, county: County, record: StoryRecord, streams: Sequence[StreamName]) -> list[StoryRecord]:
+    """The newest pictures of a record, and of the check item that opened it; oldest first."""
+    body: dict[str, Any] = msgspec.json.decode(record.body)
+    inspection, item = _id(body.get("inspection")), body.get("item")
+    parents = [record.id, *([inspection] if inspection and isinstance(item, str) else [])]
+    wanted = item if isinstance(item, str) else None
+    rows = await executor.fetch(SQL_FETCH_PHOTOS, county, parents, record.id, wanted, streams, PHOTOS_MAX)
+    return [_record_from(row) for row in reversed(rows)]
 
 
 # Of a mutation that waits on a desk, or was discarded there, only that desk sees anything. What a problem's projection only

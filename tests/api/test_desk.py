@@ -118,6 +118,24 @@ async def test_the_console_writes_the_same_way_and_a_repeated_id_changes_nothing
     assert await world.pool.fetchval("SELECT version FROM record WHERE id = $1::uuid", mutation["record"]) == 1
 
 
+async def test_an_id_that_another_device_used_is_a_coded_refusal(world: World) -> None:
+    """The conflict that follows from a mutation derives its id from it: two of one id cannot both be kept."""
+    one, two = await lead_of(world), await lead_of(world)
+    sites = [str(uuid4()) for _ in range(2)]
+    made = [{"id": str(uuid4()), "kind": "site", "record": site, "op": "create", "body": SITE} for site in sites]
+    await call(world, one, "POST", "/office/v1/mutations", json={"county": COUNTY, "mutations": made})
+    for phone, site in zip((two, one), sites, strict=True):
+        edit = {"id": str(uuid4()), "kind": "site", "record": site, "op": "edit", "base": [1, 1], "fields": {"name": ["工地一", "新"]}}
+        await call(world, phone, "POST", "/office/v1/mutations", json={"county": COUNTY, "mutations": [edit]})
+    used = str(uuid4())
+    answers = []
+    for phone, site in zip((one, two), sites, strict=True):
+        edit = {"id": used, "kind": "site", "record": site, "op": "edit", "base": [1, 1], "fields": {"name": ["工地一", "改"]}}
+        answers.append(await call(world, phone, "POST", "/office/v1/mutations", json={"county": COUNTY, "mutations": [edit]}))
+    assert answers[0].json()["outcomes"][0]["outcome"] == "conflict", answers[0].text
+    assert (answers[1].status_code, answers[1].json()["code"]) == (409, "conflicting_state")
+
+
 async def test_a_duty_that_ended_before_the_capture_holds_only_what_came_after(world: World) -> None:
     person = await world.person("甲")
     await world.duty(person, Role.GRID_MEMBER, VILLAGE_A, MORNING - timedelta(days=9), MORNING + timedelta(hours=3))

@@ -182,3 +182,25 @@ async def test_a_whistle_and_a_site_are_told_the_same_way(office: Office) -> Non
     told = [e["op"] for e in whistle["entries"]]
     assert told[:2] == ["create", "whistle.blow"]
     assert "summons.told" in told
+
+
+async def test_the_pictures_of_the_check_item_prove_the_problem_it_opened(office: Office) -> None:
+    inspection, problem = uuid.uuid4(), uuid.uuid4()
+    dust = {"slug": "construction_dust", "jurisdiction": "ankang", "version": 1}
+    body = {"unit": VILLAGE_A, "subject": "construction_dust", "checklist": dust}
+    await office.done(office.lead, create("inspection", inspection, body))
+    opened = {"title": "裸土", "unit": VILLAGE_A, "subject": "construction_dust", "inspection": str(inspection), "item": "cover"}
+    await office.done(office.lead, create("problem", problem, opened))
+    pictures = {}
+    for item in ("cover", "wash"):
+        picture = {
+            "parent": str(inspection),
+            "sha256": item.encode().hex().ljust(64, "0"),
+            "bytes": 9,
+            "media_type": "image/jpeg",
+            "item": item,
+        }
+        pictures[item] = uuid.uuid4()
+        await office.done(office.lead, create("photo", pictures[item], picture))
+    assert [p["id"] for p in (await story(office, office.lead, problem))["photos"]] == [str(pictures["cover"])]
+    assert {p["id"] for p in (await story(office, office.lead, inspection))["photos"]} == {str(p) for p in pictures.values()}
