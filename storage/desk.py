@@ -35,15 +35,21 @@ from sync.intake import decode_raw
 from sync.plan import plan_push
 from sync.planned import Plan
 
+# The page first: what a mutation said is looked up for those alone that are shown.
 SQL_FETCH_HELD: Final[LiteralString] = """
+    WITH page AS MATERIALIZED (
+        SELECT h.* FROM held h
+        WHERE h.county = $1 AND h.settled_at IS NULL AND h.unit = ANY ($2::text[])
+          AND ($3::text IS NULL OR h.outcome = $3) AND (h.opened_at, h.device, h.n) > ($4, $5, $6)
+        ORDER BY h.opened_at, h.device, h.n LIMIT $7)
     SELECT h.county, h.device, h.n, h.outcome, h.reason, h.opened_at, h.mutation, h.record, h.kind, j.op, h.unit, h.person,
            p.name AS person_name, h.detail, h.waits_for, h.tries, j.captured_from, j.captured_to, j.raw
-    FROM held h
-    JOIN journal j ON j.county = h.county AND j.device = h.device AND j.n = h.n AND j.entry = 0
+    FROM page h
+    CROSS JOIN LATERAL (
+        SELECT j.op, j.captured_from, j.captured_to, j.raw FROM journal j
+        WHERE j.county = $1 AND j.device = h.device AND j.n = h.n AND j.entry = 0 OFFSET 0) j
     LEFT JOIN person p ON p.id = h.person
-    WHERE h.county = $1 AND h.settled_at IS NULL AND h.unit = ANY ($2::text[])
-      AND ($3::text IS NULL OR h.outcome = $3) AND (h.opened_at, h.device, h.n) > ($4, $5, $6)
-    ORDER BY h.opened_at, h.device, h.n LIMIT $7
+    ORDER BY h.opened_at, h.device, h.n
 """
 BEGINNING: Final = (datetime.fromisoformat("1970-01-01T00:00:00+00:00"), uuid.UUID(int=0), 0)
 
