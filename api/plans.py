@@ -89,12 +89,12 @@ async def road_checks(
     unit: FromPath[UnitCode],
     month: Month,
 ) -> RoadCheckMonth:
-    """At least 2 campaigns of at least 2 days; one over the month's end counts where it starts."""
+    """At least 2 campaigns of at least 2 days, of the unit and its departments; one over the month's end counts where it starts."""
     county = places.county_of(unit)
     scope = streams_of(caller.duties, caller.device, places, now)
     if county is None or stream_name(unit, Audience.OFFICE) not in scope:
         raise Problem(ProblemCode.NOT_FOUND)
-    found = month_of(await fetch_campaigns(resources.pool, county, unit), first_of(month), day_of(now))
+    found = month_of(await fetch_campaigns(resources.pool, places, county, unit), first_of(month), day_of(now))
     return RoadCheckMonth(
         unit=unit,
         month=found.month,

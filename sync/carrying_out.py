@@ -26,6 +26,7 @@ from sync.places import is_secret, unit_of
 from sync.plan_guards import (
     checks_recur,
     days_in_order,
+    days_over,
     of_city_or_county,
     terms_in_order,
     terms_read,
@@ -277,6 +278,7 @@ GUARDS: dict[str, Callable[[Situation, dict[str, Any]], bool]] = {
     "of_city_or_county": of_city_or_county,
     "answered_if_it_says_so": answered_if_it_says_so,
     "days_in_order": days_in_order,
+    "days_over": days_over,
 }
 
 # ------------------------------------------------------------------------------------------------ stamps

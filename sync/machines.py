@@ -198,7 +198,7 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
         _t("response.evaluate", "forecast tracking", "evaluated", needs="note"),
     ),
     "campaign": (
-        _t("campaign.finish", "planned", "held", sets="result", guards="days_in_order"),
+        _t("campaign.finish", "planned", "held", sets="result", guards="days_in_order days_over"),
         _t("campaign.cancel", "planned", "cancelled", needs="reason"),
     ),
     "conflict": (_t("conflict.settle", "open", "settled", sets="choice settled_by", effects="settle_conflict"),),

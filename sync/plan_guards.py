@@ -12,6 +12,7 @@ from contracts.people import Level
 from contracts.visits import SECRET_MODES, SENDING
 from sync.places import unit_of
 from sync.recurrence import is_readable
+from sync.rules import CHINA
 
 if TYPE_CHECKING:
     from sync.carrying_out import Situation
@@ -70,3 +71,8 @@ def of_city_or_county(situation: Situation, _values: dict[str, Any]) -> bool:
 def days_in_order(situation: Situation, values: dict[str, Any]) -> bool:
     del situation
     return str(values.get("starts_on")) <= str(values.get("ends_on"))
+
+
+def days_over(situation: Situation, values: dict[str, Any]) -> bool:
+    """A campaign has been held when its last day has come."""
+    return str(values.get("ends_on")) <= situation.tally.view.now.astimezone(CHINA).date().isoformat()

@@ -17,7 +17,7 @@ from contracts.kinds.response import Response
 from contracts.kinds.site import Site
 from contracts.people import Duty, Role
 from contracts.rules import RuleName, RuleVersion, Season
-from sync.campaigns import month_of
+from sync.campaigns import month_of, months_to_judge
 from sync.coverage import Periods, periods_of, terms_in_force
 from sync.plans import OFF_DUTY, Around, Made, Wanted, lapsed, not_taken_on, plan_tasks, response_tasks, seasons_of, shared_out
 from sync.recurrence import AUTUMN_WINTER, Seasons, days_of, in_season, is_readable, occurrences
@@ -410,6 +410,23 @@ def test_campaigns_and_their_days_are_counted_not_vehicles() -> None:
 def test_a_campaign_of_one_day_is_too_short_and_a_cancelled_one_is_none() -> None:
     month = month_of([held(DAY, DAY), held(DAY, DAY + timedelta(days=1), "cancelled")], DAY, DAY)
     assert (month.held, month.short, month.is_met) == (0, 1, False)
+
+
+def test_what_two_bureaus_entered_of_one_joint_action_is_one_campaign() -> None:
+    """Campaigns that share a day; those that follow each other are two."""
+    third = date(2026, 11, 3)
+    both = [held(third, third + timedelta(days=1)), held(third, third + timedelta(days=1)), held(third, third)]
+    month = month_of(both, DAY, DAY)
+    assert (month.held, month.days, month.short) == (1, 2, 0)
+    month = month_of([*both, held(third + timedelta(days=2), third + timedelta(days=3))], DAY, DAY)
+    assert (month.held, month.days, month.is_met) == (2, 4, True)
+
+
+def test_months_are_judged_from_the_first_campaign_on_a_year_back_at_most() -> None:
+    assert months_to_judge([], DAY) == [date(2026, 11, 1)]
+    assert months_to_judge([held(date(2026, 9, 30), DAY)], DAY) == [date(2026, 9, 1), date(2026, 10, 1), date(2026, 11, 1)]
+    assert months_to_judge([held(date(2027, 3, 1), date(2027, 3, 2))], DAY) == [date(2026, 11, 1)]
+    assert len(months_to_judge([held(date(2020, 1, 1), DAY)], DAY)) == 13
 
 
 def test_over_the_months_end_it_counts_where_it_starts() -> None:
