@@ -21,6 +21,7 @@ from storage.units import load_units
 from sync.places import Places
 from tests.api.casework import read
 from tests.stories.day import Day, body, found, hidden, result, shared_inspection, shared_site, sync
+from tests.stories.test_secret_visits import carried
 from tests.world import COUNTY, MORNING, TOWNSHIP, VILLAGE_A, VILLAGE_B
 
 CITY = 610900
@@ -289,6 +290,29 @@ async def test_a_task_given_to_another_village_leaves_the_old_phones_after_their
         assert (body(phone, task)["state"], body(phone, task)["result"]) == ("finished", "已覆盖")
 
 
+async def test_a_task_given_to_another_county_takes_the_late_work_of_its_old_holder_along(day: Day) -> None:
+    """The old holder has no signal: accepts, starts, takes a photo and finishes what lies in another county by then."""
+    a, lead = await day.member(), await day.lead()
+    other = await day.world.phone(await day.world.person("外县镇办", (Role.TOWNSHIP_LEAD, "610921100")))
+    task = lead.create("task", COUNTY, {"title": "查扬尘", "unit": VILLAGE_A})
+    await sync(lead, a)
+    lead.command(task, "task.reassign", {"unit": "610921100"}, args={"reason": "属外县"})
+    await sync(lead)
+    a.command(task, "task.start")
+    a.add_photo(task, b"\xff\xd8 seen there")
+    by_a = a.command(task, "task.finish", {"result": "已覆盖"})
+    await sync(a)
+    await carried(day)
+    await sync(other, a)
+    assert result(a, by_a) == (Outcome.APPLIED, Reason.FORWARDED.value)
+    assert hidden(a, task)
+    shown = body(other, task)
+    assert (shown["state"], shown["result"], shown["unit"]) == ("finished", "已覆盖", "610921100")
+    assert [step["by"] for step in shown["steps"]] == [str(p.account.person) for p in (lead, a, a)]
+    assert len(other.children(task)) == 1
+    assert await day.held() == []
+
+
 async def test_a_reassignment_names_somebody_else_and_why(day: Day) -> None:
     lead = await day.lead()
     task = lead.create("task", COUNTY, {"title": "查扬尘", "unit": VILLAGE_A})
@@ -500,6 +524,22 @@ async def test_coverage_follows_whatever_happens_to_sites_and_inspections(day: D
     assert await covered() == [False, True]
     member.delete(inspection)
     assert await covered() == [False, False]
+
+
+async def test_two_who_see_one_site_at_the_same_time_are_both_counted(day: Day) -> None:
+    """From two villages' streams, so that no lock of a stream orders them; the newest counts, whoever commits last."""
+    a, b = await day.member(), await day.member("乙", VILLAGE_B)
+    sites = [shared_site(a, period_days=30) for _ in range(5)]
+    await sync(a)
+    for phone, village in ((a, VILLAGE_A), (b, VILLAGE_B)):
+        for site in sites if phone is a else reversed(sites):
+            inspection = shared_inspection(phone, unit=village, site=str(site))
+            phone.command(inspection, "inspection.submit")
+    await asyncio.gather(sync(a), sync(b))
+    seen = await day.world.pool.fetch("SELECT site, count(*) AS n, max(seen_at) AS newest FROM site_seen GROUP BY site")
+    last = {row["site"]: row["seen_at"] for row in await day.world.pool.fetch("SELECT site, seen_at FROM site_last")}
+    assert [row["n"] for row in seen] == [2] * 5
+    assert {row["site"]: row["newest"] for row in seen} == last
 
 
 async def test_coverage_of_a_hundred_thousand_sites(day: Day) -> None:

@@ -140,7 +140,7 @@ def _known_anew(day: Day) -> None:
 WAYS = pytest.mark.parametrize("sent_by", [_city, _county], ids=["city", "county"])
 
 
-async def _carried(day: Day) -> None:
+async def carried(day: Day) -> None:
     """The worker's job: what left one county arrives in the other."""
     reference = await day.world.app.state.resources.units.reference()
     for row in await day.world.pool.fetch("SELECT DISTINCT county, family FROM transfer WHERE done_at IS NULL"):
@@ -223,7 +223,7 @@ async def test_disclosure_makes_problems_of_the_inspected_unit(day: Day, sent_by
     disclosed = visit.sender.command(visit.task, "task.disclose", args={"note": "已反馈"})
     await sync(visit.sender)
     assert result(visit.sender, disclosed) == APPLIED
-    await _carried(day)
+    await carried(day)
     await sync(*visit.inspected, visit.visitor, visit.sender)
     for phone in visit.inspected[:3]:
         problem = body(phone, visit.problem)
