@@ -20,6 +20,7 @@ from storage.rules import insert_rule, load_rules
 from storage.units import load_units
 from sync.places import Places
 from tests.api.casework import read
+from tests.house.tree import ROOT
 from tests.stories.day import Day, body, found, hidden, result, shared_inspection, shared_site, sync
 from tests.stories.test_secret_visits import carried
 from tests.world import COUNTY, MORNING, TOWNSHIP, VILLAGE_A, VILLAGE_B
@@ -540,6 +541,26 @@ async def test_two_who_see_one_site_at_the_same_time_are_both_counted(day: Day) 
     last = {row["site"]: row["seen_at"] for row in await day.world.pool.fetch("SELECT site, seen_at FROM site_last")}
     assert [row["n"] for row in seen] == [2] * 5
     assert {row["site"]: row["newest"] for row in seen} == last
+
+
+async def test_an_upgrade_finds_what_was_seen_before_it(day: Day) -> None:
+    """The migration fills its tables with what pushes would have written."""
+    member, pool = await day.member(), day.world.pool
+    sites = [shared_site(member, period_days=30, status=status) for status in ("active", "active", "closed")]
+    await sync(member)
+    for site in (sites[0], sites[0], sites[2]):
+        await inspected(member, site)
+    tables = ("site_watch", "site_seen", "site_last")
+
+    async def held() -> list[list[tuple[Any, ...]]]:
+        return [sorted(tuple(row) for row in await pool.fetch(f"SELECT * FROM {table}")) for table in tables]
+
+    written = await held()
+    assert [len(rows) for rows in written] == [2, 3, 2]
+    await pool.execute("TRUNCATE site_watch, site_seen, site_last")
+    migration = (ROOT / "storage" / "migrations" / "20261122000071_coverage.sql").read_text(encoding="utf-8")
+    await pool.execute(migration[migration.index("END $$;") + len("END $$;") : migration.index("-- migrate:down")])
+    assert await held() == written
 
 
 async def test_coverage_of_a_hundred_thousand_sites(day: Day) -> None:
