@@ -17,8 +17,10 @@ from contracts.outcomes import MutationOutcome
 from contracts.responsibility import load_responsibility
 from sync.decision import HeldMutation, Home, Incoming, Lack, Seen, Sender, View
 from sync.intake import wanted_of
+from sync.places import Places
 from sync.plan import plan_push
 from sync.planned import Entry, HeldRow, Plan
+from sync.rules import RuleBook
 from sync.state import Head, RecordState
 from tests.builders import NOW_MS, PLACES, utc
 from tests.county import COUNTY
@@ -27,7 +29,9 @@ TRIES_MAX = 8
 
 
 class PretendCounty:
-    def __init__(self) -> None:
+    def __init__(self, places: Places = PLACES, rules: RuleBook | None = None) -> None:
+        self.places = places
+        self.rules = rules or RuleBook()
         self.incarnation = 1
         self.records: dict[RecordId, RecordState] = {}
         self.heads: dict[StreamName, Head] = {}
@@ -81,7 +85,8 @@ class PretendCounty:
             county=COUNTY,
             incarnation=self.incarnation,
             now=utc(NOW_MS),
-            places=PLACES,
+            places=self.places,
+            rules=self.rules,
             checklists=load_checklists(),
             responsibility=load_responsibility(),
             heads={s: self.heads.get(s) or Head(stream=s, incarnation=self.incarnation, seq=0, count=0, digest=0) for s in locked},
