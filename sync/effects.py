@@ -13,7 +13,7 @@ from sync.consequences import settle
 from sync.decision import Change, Refuse
 from sync.disclosure import disclose_problem, disclose_visit
 from sync.merge import Merge
-from sync.whistles import act_on_summons, dismiss, reroute, summon, tell_whistle
+from sync.whistles import act_on_summons, call_more, dismiss, reroute, summon, tell_whistle
 
 Effect: TypeAlias = Callable[[Situation, Merge], tuple[Change, ...] | Refuse]
 
@@ -27,6 +27,7 @@ EFFECTS: dict[str, Effect] = {
     "summon": summon,
     "tell_whistle": tell_whistle,
     "act_on_summons": act_on_summons,
+    "call_more": call_more,
     "reroute": reroute,
     "dismiss": dismiss,
     "disclose_visit": disclose_visit,

@@ -211,6 +211,8 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
         _t("whistle.send_back", "blown answered closed", None, needs="unit reason", effects="act_on_summons"),
         _t("whistle.insist", "blown answered", None, needs="unit reason", effects="act_on_summons"),
         _t("whistle.release", "blown answered", None, needs="unit reason", effects="act_on_summons"),
+        # one more department, which the place turned out to need
+        _t("whistle.call", "blown answered", None, needs="unit reason", effects="call_more"),
         _t("whistle.reroute", "blown answered", None, needs="unit to reason", effects="reroute"),
         # 信息反馈 is obligatory: a whistle is not closed before whoever raised it has been told.
         _t("whistle.feed_back", "answered withdrawn declined", None, needs="to note", stamps="fed_back"),
@@ -340,6 +342,7 @@ MOVED: dict[str, tuple[Moved, ...]] = {
         Moved("refused", "cancelled", "whistle.release"),
         Moved("refused", "cancelled", "whistle.reroute"),
         Moved("cancelled", "called", "whistle.reroute"),
+        Moved("cancelled", "called", "whistle.call"),
         *(Moved(state, "cancelled", end) for end in ("whistle.withdraw", "whistle.close") for state in _UNANSWERED),
     ),
 }

@@ -86,6 +86,7 @@ PERMITTED: dict[tuple[str, str], frozenset[Role]] = {
     ("whistle", "whistle.send_back"): TOWNSHIP,
     ("whistle", "whistle.insist"): TOWNSHIP,
     ("whistle", "whistle.release"): TOWNSHIP,
+    ("whistle", "whistle.call"): TOWNSHIP,
     ("whistle", "whistle.reroute"): TOWNSHIP,
     ("whistle", "whistle.feed_back"): TOWNSHIP,
     ("whistle", "whistle.close"): TOWNSHIP,

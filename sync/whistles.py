@@ -260,6 +260,23 @@ def _of_unit(s: Situation, unit: UnitCode) -> RecordState | tuple[Change, ...] |
     return s.tally.records.get(record) or ()
 
 
+def call_more(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
+    """One more department: new, called before, or so far only assisting. `args.optional`: it only assists."""
+    unit, required = str(s.mutation.args.get("unit", "")), s.mutation.args.get("optional") is not True
+    called = _called_too(s, merge, unit, required=required)
+    if not isinstance(called, Change):
+        return called
+    _enter(merge, "called" if required else "optional", unit)
+    _show(merge, [called])
+    return (called,)
+
+
+def _enter(merge: Merge, field: str, unit: UnitCode) -> None:
+    units = merge.values.get(field) or []
+    if unit not in units:
+        set_in(merge, field, [*units, unit])
+
+
 def reroute(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
     """A justified refusal: another department is called in the place of `args.unit`, also one that was called before."""
     unit, to = str(s.mutation.args.get("unit", "")), str(s.mutation.args.get("to", ""))
@@ -268,31 +285,31 @@ def reroute(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
         return refuser
     if refuser.values.get("state") != "refused":
         return _not_now(merge, unit, str(refuser.values.get("state")))
-    called = _called_instead(s, merge, unit, to, required=bool(refuser.values.get("required", True)))
+    required = bool(refuser.values.get("required", True))
+    called = _not_now(merge, to, "refused") if to == unit else _called_too(s, merge, to, required=required)
     if not isinstance(called, Change):
         return called
     gone = with_step(s, refuser, s.mutation.op, "cancelled", {})
-    if to not in merge.values.get("called", []):
-        set_in(merge, "called", [*merge.values.get("called", []), to])
+    _enter(merge, "called" if required else "optional", to)
     _show(merge, [gone, called])
     return (gone, called)
 
 
-def _called_instead(s: Situation, merge: Merge, unit: UnitCode, to: UnitCode, *, required: bool) -> Change | tuple[Change, ...] | Refuse:
-    refused = uncallable(s.tally.view.places, s.tally.view.county, [to])
+def _called_too(s: Situation, merge: Merge, unit: UnitCode, *, required: bool) -> Change | tuple[Change, ...] | Refuse:
+    refused = uncallable(s.tally.view.places, s.tally.view.county, [unit])
     if refused is not None:
         return refused
-    if to not in (merge.values.get("summons") or {}):
-        return _summons(s, merge, to, required=required)
-    known = _of_unit(s, to)
+    if unit not in (merge.values.get("summons") or {}):
+        return _summons(s, merge, unit, required=required)
+    known = _of_unit(s, unit)
     if not isinstance(known, RecordState):
         return known
     state = str(known.values.get("state"))
-    if to != unit and state == "cancelled":
+    if state == "cancelled":
         return recalled(s, known, required=required)
-    if to != unit and required and not known.values.get("required", True):
+    if required and not known.values.get("required", True):
         return with_step(s, known, s.mutation.op, state, {"required": True} | _anew(s, known, RUNNING.get(state, ())))
-    return _not_now(merge, to, state)
+    return _not_now(merge, unit, state)
 
 
 def _not_now(merge: Merge, unit: UnitCode, state: str) -> Refuse:

@@ -228,6 +228,20 @@ async def test_a_department_that_assists_can_become_the_one_that_must_come(day: 
     assert called.shown["state"] == "answered"
 
 
+async def test_one_more_department_is_called_when_the_place_needs_it(day: Day) -> None:
+    called = await proposed(day)
+    await called.does(called.lead, called.whistle, "whistle.blow", {"called": [DEPARTMENT]})
+    await answered_by(called, called.housing, called.of_housing)
+    await called.does(called.lead, called.whistle, "whistle.feed_back", to="甲", note="已清运")
+    assert await called.does(called.lead, called.whistle, "whistle.call", unit=WATER, reason="渣土入河") == APPLIED
+    assert (called.shown["state"], called.shown["feedback_owed"], called.shown["called"]) == ("blown", True, [DEPARTMENT, WATER])
+    assert body(called.water, called.of_water)["state"] == "called"
+    again = await called.does(called.lead, called.whistle, "whistle.call", unit=WATER, reason="再催")
+    assert again == (Outcome.REJECTED, Reason.NOT_ALLOWED_NOW.value)
+    await answered_by(called, called.water, called.of_water)
+    assert called.shown["state"] == "answered"
+
+
 async def test_a_refusal_names_what_would_be_allowed(day: Day) -> None:
     called = await blown(day)
     made = called.lead.command(called.whistle, "whistle.reroute", args={"unit": WATER, "to": DEPARTMENT, "reason": "x"})
