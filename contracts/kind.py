@@ -55,6 +55,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     source: str = ""
     to: str = ""
     args: dict[str, Any] = {}
+    sets: dict[str, Any] = {}  # deadline, leads, end of a suspension: what later judgement asks for as it was then
 
 
 class Kind(msgspec.Struct, frozen=True, kw_only=True):

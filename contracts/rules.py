@@ -64,10 +64,11 @@ class Colour(str, Enum):
 class ColourTrigger(msgspec.Struct, frozen=True, kw_only=True):
     """Issue `colour` when `fact` has lasted for `after` (None: at once).
 
-    fact   overdue: the problem's deadline has passed; returned: it was returned `count` times as bad rectification;
-           rebounded: it came back `count` times; summons_overdue: a summoned department's clock has run out;
-           unanswered: the colour before has not been answered by its own deadline
-    subjects, sources   only these; empty: all
+    fact   overdue: the problem's deadline has passed and it is neither fixed nor suspended; returned: it was returned `count` times
+           as bad rectification; rebounded: it came back `count` times; summons_overdue: a summoned department's clock has run out;
+           unanswered: the colour before has not been answered by its own deadline, and what it is about is still to be done
+    addressee   leads: the units that must fix it, or the summoned department; county: the county itself, for rules of the city
+    subjects, sources   of a problem: only these; empty: all
     """
 
     key: Annotated[str, Meta(pattern=r"^[a-z0-9_]+$", max_length=40)]
@@ -75,6 +76,7 @@ class ColourTrigger(msgspec.Struct, frozen=True, kw_only=True):
     fact: Literal["overdue", "returned", "rebounded", "summons_overdue", "unanswered"]
     after: Duration | None = None
     count: Annotated[int, Meta(ge=1, le=100)] = 1
+    addressee: Literal["leads", "county"] = "leads"
     subjects: list[str] = []
     sources: list[str] = []
     answer_within: Duration | None = None
@@ -91,9 +93,9 @@ class RemindersRule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LookBackRule(msgspec.Struct, frozen=True, kw_only=True):
-    """回头看: so long after close-out."""
+    """回头看: so long after close-out; null: not by itself."""
 
-    after: Duration
+    after: Duration | None
 
 
 class Season(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ import msgspec
 
 from contracts.ids import PersonId
 from contracts.rules import PublishRule, RuleName, RuleVersion
-from storage.pool import Connection, Executor
+from storage.pool import Connection, Executor, Pool, transaction
 from sync.rules import RuleBook
 
 HOLIDAY_YEARS: Final = range(2020, 2041)  # years the library has not published yet fall back to Monday to Friday
@@ -40,6 +40,16 @@ async def load_rules(executor: Executor) -> RuleBook:
     return RuleBook(versions, public_holidays())
 
 
+SQL_AWAIT_PUBLISHING: Final[LiteralString] = "SELECT version FROM unit_version FOR SHARE"
+
+
+async def fetch_settled_rules(pool: Pool) -> RuleBook:
+    """As `load_rules`, after whoever is publishing has done so: what is read here holds for every moment until now."""
+    async with transaction(pool) as conn:
+        await conn.execute(SQL_AWAIT_PUBLISHING)
+        return await load_rules(conn)
+
+
 @cache
 def public_holidays() -> dict[date, bool]:
     """Days off and weekends worked, as published by the State Council and kept by the library `holidays`."""
@@ -62,6 +72,7 @@ SQL_LOCK_COUNTY: Final[LiteralString] = "SELECT county FROM county WHERE county 
 SQL_TELL: Final[LiteralString] = "UPDATE unit_version SET version = version + 1"
 
 
+
 SQL_FETCH_NEWEST: Final[LiteralString] = """
     SELECT version, starts, body, made_by, made_at, note FROM rule_version WHERE county = $1 AND name = $2 ORDER BY version DESC LIMIT 1
 """
@@ -78,10 +89,20 @@ async def fetch_repeated(conn: Connection, rule: PublishRule, by: PersonId) -> R
     return RuleVersion(county=rule.county, name=rule.name, version=row["version"], starts=row["starts"], body=rule.body,
                        made_by=by, made_at=row["made_at"], note=rule.note)  # fmt: skip
 
+SQL_FETCH_LOOKED: Final[LiteralString] = "SELECT max(looked_until) FROM timer_run"
+
+
 
 async def insert_rule(conn: Connection, rule: PublishRule, by: PersonId | None, now: datetime) -> RuleVersion | None:
-    """Publish a new version; None where it would start in the past. Its body has been checked by the caller."""
+    """Publish a new version; None where it would start in the past, or at a moment that timers have already judged by the version before.
+
+    Its body has been checked by the caller.
+    """
     if rule.starts < now:
+        return None
+    await conn.execute(SQL_TELL)  # first: timers wait for it before they read the rules
+    looked_until = await conn.fetchval(SQL_FETCH_LOOKED)
+    if looked_until is not None and rule.starts <= looked_until:
         return None
     await conn.execute(SQL_LOCK_COUNTY, rule.county)
     row = await conn.fetchrow(
@@ -94,7 +115,6 @@ async def insert_rule(conn: Connection, rule: PublishRule, by: PersonId | None, 
         rule.note,
     )
     assert row is not None  # INSERT ... RETURNING gives its row
-    await conn.execute(SQL_TELL)
     return RuleVersion(
         county=rule.county,
         name=rule.name,

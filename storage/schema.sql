@@ -633,12 +633,16 @@ CREATE TABLE rule_version (
 -- How far the timers of a county have run (storage/timers.py): after downtime they go on from here.
 CREATE TABLE timer_run (
     county integer PRIMARY KEY,
-    done_until timestamptz NOT NULL
+    done_until timestamptz NOT NULL,
+    looked_until timestamptz,     -- set before the rules are read: a version that starts earlier comes too late (storage/rules.py)
+    read_at timestamptz           -- when the last run that did everything began, by PostgreSQL's clock, which also says when a record changed
 );
 CREATE INDEX record_problem_due ON record (county, (body ->> 'due_on')) WHERE kind = 'problem' AND NOT deleted;
 CREATE INDEX record_problem_changed ON record (county, changed_at) WHERE kind = 'problem' AND NOT deleted;
 CREATE INDEX record_problem_closed ON record (county, changed_at) WHERE kind = 'problem' AND NOT deleted AND (body ->> 'state') = 'closed_out';
 CREATE INDEX record_problem_look_back ON record (county, (body ->> 'look_back_on')) WHERE kind = 'problem' AND NOT deleted AND (body ->> 'state') = 'closed_out';
+CREATE INDEX record_problem_suspended ON record (county, (body ->> 'suspended_until')) WHERE kind = 'problem' AND NOT deleted AND (body ->> 'state') = 'suspended';
+CREATE INDEX record_letter_previous ON record (county, (body ->> 'previous')) WHERE kind = 'supervision' AND NOT deleted;
 CREATE INDEX record_letter ON record (county, kind, changed_at) WHERE kind IN ('supervision', 'summons') AND NOT deleted;
 
 -- ---------------------------------------------------------------------------------------------- ledgers

@@ -43,6 +43,7 @@ RATINGS = range(1, 6)
 NONCE = re.compile(NONCE_PATTERN)
 WITH_SEALED_PART = "with_sealed_part"
 STORIED = "steps"  # the field of a kind that tells its story
+TOLD = ("due_on", "leads", "suspended_until")  # of what a command sets, what its step tells: timers judge by it (sync/facts.py)
 
 
 class Situation(msgspec.Struct, frozen=True):
@@ -66,7 +67,8 @@ def carried_out(situation: Situation, merge: Merge, to: str) -> Refuse | None:
     if to and before != to:
         _set(merge, {"state": to})
     if _has_story(situation):
-        step = step_of(situation, situation.mutation.op, before, to or before)
+        sets = {name: merge.changed[name] for name in TOLD if name in merge.changed}
+        step = msgspec.structs.replace(step_of(situation, situation.mutation.op, before, to or before), sets=sets)
         _set(merge, {STORIED: [*merge.values.get(STORIED, []), msgspec.to_builtins(step)]})
     return None
 

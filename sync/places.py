@@ -8,6 +8,7 @@ from contracts.ids import County, DeviceId, StreamName, UnitCode
 from contracts.people import Audience, Level, Unit
 
 _DESK_LEVELS = (Level.TOWNSHIP, Level.COUNTY, Level.ZONE, Level.CITY, Level.DEPARTMENT)
+_WHOLE_LEVELS = (Level.COUNTY, Level.ZONE, Level.CITY)
 
 
 class Places:
@@ -48,6 +49,10 @@ class Places:
     def county_of(self, code: UnitCode) -> County | None:
         unit = self.units.get(code)
         return unit.county if unit else None
+
+    def whole(self, county: County) -> UnitCode:
+        """The unit that is all of a county, zone or city."""
+        return next((u.code for u in self.units.values() if u.county == county and u.level in _WHOLE_LEVELS), str(county))
 
     def desk_of(self, code: UnitCode) -> UnitCode:
         """Who settles what goes wrong with a unit's records: its township, or the unit itself from there up."""

@@ -12,6 +12,8 @@ from contracts.ids import County
 from contracts.rules import RULE_BODIES, CalendarRule, Duration, RuleName, RuleVersion
 
 CHINA: Final = timezone(timedelta(hours=8))  # one civil time for all of China, without daylight saving
+NEVER: Final = datetime.max.replace(tzinfo=UTC)
+EVER: Final = datetime.min.replace(tzinfo=UTC)
 _T = TypeVar("_T", bound=msgspec.Struct)
 
 
@@ -24,6 +26,8 @@ class RuleBook:
         for version in sorted(versions, key=lambda v: (v.starts, v.version)):
             self._versions.setdefault((version.county, version.name), []).append(version)
         self._holidays = dict(holidays or {})
+        self._decoded: dict[tuple[County, RuleName, int], msgspec.Struct] = {}
+        self._calendars: dict[tuple[County, int], Calendar] = {}
 
     def versions(self, county: County, name: RuleName) -> list[RuleVersion]:
         """All versions of one rule, oldest first."""
@@ -34,21 +38,37 @@ class RuleBook:
         in_force = [v for v in self.versions(county, name) if v.starts <= moment]
         return in_force[-1] if in_force else None
 
+    def before(self, version: RuleVersion) -> RuleVersion | None:
+        """The version that was in force until this one began."""
+        earlier = [v for v in self.versions(version.county, version.name) if v.starts < version.starts]
+        return earlier[-1] if earlier else None
+
+    def decoded(self, version: RuleVersion, shape: type[_T]) -> _T:
+        """The body of a version, decoded once."""
+        key = (version.county, version.name, version.version)
+        if key not in self._decoded:
+            self._decoded[key] = msgspec.convert(version.body, shape)
+        return cast("_T", self._decoded[key])
+
     def body(self, county: County, shape: type[_T], moment: datetime) -> _T | None:
         """The body of the version in force, decoded."""
         name = next(name for name, body in RULE_BODIES.items() if body is shape)
         version = self.at(county, name, moment)
-        return None if version is None else cast("_T", msgspec.convert(version.body, shape))
+        return None if version is None else self.decoded(version, shape)
 
     def calendar(self, county: County, moment: datetime) -> Calendar:
         """The working days as known at a moment."""
-        rule = self.body(county, CalendarRule, moment) or CalendarRule()
-        differs = self._holidays | dict.fromkeys(rule.days_off, False) | dict.fromkeys(rule.days_worked, True)
-        return Calendar(differs)
+        version = self.at(county, RuleName.CALENDAR, moment)
+        key = (county, version.version if version else 0)
+        if key not in self._calendars:
+            rule = self.decoded(version, CalendarRule) if version else CalendarRule()
+            differs = self._holidays | dict.fromkeys(rule.days_off, False) | dict.fromkeys(rule.days_worked, True)
+            self._calendars[key] = Calendar(differs)
+        return self._calendars[key]
 
 
 class Calendar:
-    """Working days: Monday to Friday, but for the days that differ."""
+    """Working days: Monday to Friday, but for the days that differ. Total: before or after all time is at its end."""
 
     def __init__(self, differs: Mapping[date, bool]) -> None:
         self._differs = differs
@@ -58,6 +78,12 @@ class Calendar:
 
     def add(self, start: datetime, duration: Duration) -> datetime:
         """When a term that begins at `start` ends. Working days end at midnight after the last, China time."""
+        try:
+            return self._add(start, duration)
+        except OverflowError:
+            return NEVER
+
+    def _add(self, start: datetime, duration: Duration) -> datetime:
         if duration.hours is not None:
             return start + timedelta(hours=duration.hours)
         day, left = start.astimezone(CHINA).date(), duration.working_days or 0
@@ -68,6 +94,12 @@ class Calendar:
 
     def subtract(self, end: datetime, duration: Duration) -> datetime:
         """When to remind: so long before `end`. Working days begin at midnight."""
+        try:
+            return self._subtract(end, duration)
+        except OverflowError:
+            return EVER
+
+    def _subtract(self, end: datetime, duration: Duration) -> datetime:
         if duration.hours is not None:
             return end - timedelta(hours=duration.hours)
         day, left = end.astimezone(CHINA).date(), duration.working_days or 0
@@ -78,5 +110,5 @@ class Calendar:
 
 
 def end_of(day: date) -> datetime:
-    """The moment a deadline on a day has passed: midnight after it, China time."""
-    return datetime.combine(day + timedelta(days=1), time.min, CHINA).astimezone(UTC)
+    """The moment a deadline on a day has passed: midnight after it, China time. Also of the first and the last day there is."""
+    return datetime.combine(day, time(16), UTC)

@@ -73,6 +73,7 @@ async def test_an_overdue_problem_turns_white_at_the_exact_moment_and_once(day: 
     (letter,) = await letters(day)
     assert (letter["colour"], letter["unit"], letter["state"]) == ("white", DEPARTMENT, "issued")
     assert letter["grounds"] == {
+        "county": COUNTY,
         "rule": "colours",
         "version": 1,
         "trigger": "overdue",
