@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -27,9 +27,11 @@ SMOOTHING: Final = 0.1  # weight of the newest service time in the average
 
 
 class Admission:
-    """One gate. `async with gate.slot():` or Problem(busy)."""
+    """One gate. `async with gate.slot():` or Problem(busy). `watch` is told how many run and wait, whenever that changes."""
 
-    def __init__(self, *, running_max: int, waiting_max: int, wait_seconds_max: float = 20.0) -> None:
+    def __init__(
+        self, *, running_max: int, waiting_max: int, wait_seconds_max: float = 20.0, watch: Callable[[int, int], None] | None = None
+    ) -> None:
         self.running = 0
         self.waiting = 0
         self.refused = 0
@@ -37,6 +39,7 @@ class Admission:
         self._running_max = running_max
         self._waiting_max = waiting_max
         self._wait_seconds_max = wait_seconds_max
+        self._watch = watch
         self._free = asyncio.Semaphore(running_max)
         self._promised = 0.0  # until this moment (monotonic clock) turns have been given away
 
@@ -50,11 +53,11 @@ class Admission:
         """Wait for a place and hold it."""
         await self._enter()
         started = time.monotonic()
-        self.running += 1
+        self._count(running=1)
         try:
             yield
         finally:
-            self.running -= 1
+            self._count(running=-1)
             self._free.release()
             self.service_seconds += SMOOTHING * (time.monotonic() - started - self.service_seconds)
 
@@ -64,14 +67,20 @@ class Admission:
             return
         if self.waiting >= self._waiting_max or self.queue_seconds > QUEUE_SECONDS_MAX:
             raise self._refusal()
-        self.waiting += 1
+        self._count(waiting=1)
         try:
             async with asyncio.timeout(self._wait_seconds_max):
                 await self._free.acquire()
         except TimeoutError:
             raise self._refusal() from None
         finally:
-            self.waiting -= 1
+            self._count(waiting=-1)
+
+    def _count(self, *, running: int = 0, waiting: int = 0) -> None:
+        self.running += running
+        self.waiting += waiting
+        if self._watch is not None:
+            self._watch(self.running, self.waiting)
 
     def _refusal(self) -> Problem:
         """Come again when it is your turn: after the queue, and after those who were sent away before you."""

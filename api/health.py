@@ -81,16 +81,10 @@ async def _photos(resources: Resources) -> str:
 
 @get("/metrics", opt=PUBLIC, tags=["health"], summary="Prometheus", media_type=CONTENT_TYPE)
 async def metrics(request: Request[Any, Any, Any], resources: GivenResources) -> Response[bytes]:
-    """The counters; from loopback, or with the configured token."""
+    """What all server processes counted, and what stands in the database; from loopback, or with the configured token."""
     _check_may_scrape(request, resources.access.metrics_token)
-    gauges = await fetch_gauges(resources.pool)
-    for outcome in ("quarantined", "deferred"):
-        resources.metrics.held.labels(outcome).set(gauges.held.get(outcome, 0))
-    resources.metrics.photos_wanted.set(gauges.photos_wanted)
-    resources.metrics.show_backlog(await fetch_backlog(resources.pool))
-    resources.metrics.exchanges_running.set(resources.exchanges.running)
-    resources.metrics.exchanges_waiting.set(resources.exchanges.waiting)
-    return Response(resources.metrics.exposition(), media_type=CONTENT_TYPE)
+    exposition = resources.metrics.exposition(await fetch_gauges(resources.pool), await fetch_backlog(resources.pool))
+    return Response(exposition, media_type=CONTENT_TYPE)
 
 
 def _check_may_scrape(request: Request[Any, Any, Any], token: str) -> None:

@@ -60,7 +60,11 @@ async def open_resources(settings: Settings, metrics: Metrics, now: Callable[[],
                     waiting_max=auth.password_checks_waiting_max,
                 ),
                 access=access_rules(auth, settings.observe.metrics_token.get_secret_value()),
-                exchanges=Admission(running_max=limits.exchanges_at_once_max, waiting_max=limits.exchanges_waiting_max),
+                exchanges=Admission(
+                    running_max=limits.exchanges_at_once_max,
+                    waiting_max=limits.exchanges_waiting_max,
+                    watch=metrics.show_exchanges,
+                ),
                 device_limit=DeviceLimit(limits.device_requests_per_minute),
                 sync=SyncRules(
                     mutations_max=limits.mutations_per_exchange_max,

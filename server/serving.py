@@ -1,13 +1,17 @@
 """Serving HTTP: in this process for `run`, in several for `serve`."""
 
 import contextlib
+import os
 import socket
+import tempfile
+from collections.abc import Iterator
 
 import uvicorn
 from litestar import Litestar
 from uvicorn.server import STARTUP_FAILURE  # pyright: ignore[reportPrivateImportUsage]
 from uvicorn.supervisors.multiprocess import Multiprocess
 
+from api.metrics import FOLDER_VARIABLE
 from server.app import create_app
 from server.installation import bound
 from server.logs import configure_logs
@@ -34,10 +38,22 @@ def serve(settings: Settings) -> None:
 
 def serve_in_processes(listener: socket.socket, settings: Settings) -> None:
     """Several processes on one socket. One that dies is replaced; SIGHUP replaces them one by one."""
-    supervisor = Multiprocess(configuration(settings, "server.serving:application"), [listener])
-    supervisor.run()
+    with counted_together():
+        supervisor = Multiprocess(configuration(settings, "server.serving:application"), [listener])
+        supervisor.run()
     if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
         raise failed_start()
+
+
+@contextlib.contextmanager
+def counted_together() -> Iterator[None]:
+    """Processes that start within count into one folder, so that whichever is asked for metrics tells those of all."""
+    with tempfile.TemporaryDirectory(prefix="xunling-metrics-") as folder:
+        os.environ[FOLDER_VARIABLE] = folder
+        try:
+            yield
+        finally:
+            del os.environ[FOLDER_VARIABLE]
 
 
 def serve_on(listener: socket.socket, settings: Settings) -> None:
