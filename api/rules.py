@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final
 
-import msgspec
 from litestar import Router, get, post
 from litestar.params import FromQuery, JSONBody
 
@@ -18,12 +16,13 @@ from contracts.ids import County, UnitCode
 from contracts.office import RuleVersions
 from contracts.people import Level, Role
 from contracts.problems import Problem, ProblemCode
-from contracts.rules import RULE_BODIES, PublishRule, RuleName, RuleVersion
+from contracts.rules import PublishRule, RuleName, RuleVersion
 from storage.audit_log import Note, insert_note
 from storage.pool import transaction
 from storage.rules import fetch_repeated, insert_rule, load_rules
 from sync.permission import OFFICE
 from sync.places import Places
+from sync.rule_faults import first_fault
 from sync.scope import held_duties
 
 PUBLISHERS: Final = frozenset({Role.ADMIN, Role.COUNTY_SUPERVISOR, Role.CITY_SUPERVISOR})
@@ -55,14 +54,19 @@ async def publish_rule(
     unit = whole_county(caller, places, data.county, now)
     if unit is None:
         raise Problem(ProblemCode.NOT_ALLOWED)
-    check_body(data.name, data.body)
+    check_body(data.name, data.body, places.units[unit].level)
     async with transaction(resources.pool) as conn:
         repeated = await fetch_repeated(conn, data, caller.person)
         if repeated is not None:
             return repeated
         version = await insert_rule(conn, data, caller.person, now)
         if version is None:
-            raise Problem(ProblemCode.INVALID_VALUE, "生效时间不能早于现在", path="$.starts", fault="starts_in_the_past")
+            raise Problem(
+                ProblemCode.INVALID_VALUE,
+                "生效时间不能早于现在，也不能早于到期事项已经处理到的时刻",
+                path="$.starts",
+                fault="starts_in_the_past",
+            )
         note = Note(
             action=Action.RULE_PUBLISHED,
             person=caller.person,
@@ -94,31 +98,11 @@ async def list_rules(
     return RuleVersions(versions=[version for one in names for version in book.versions(county, one)], in_force=current)
 
 
-def check_body(name: RuleName, body: dict[str, Any]) -> None:
-    """Problem with the path of the first fault; a word that the rule does not know is one, for it would do nothing."""
-    try:
-        known = msgspec.convert(body, RULE_BODIES[name])
-    except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at `")
-        raise Problem(ProblemCode.INVALID_VALUE, message, path=f"$.body{path.rstrip('`').removeprefix('$')}") from None
-    for path in unknown_words(body, msgspec.to_builtins(known), "$.body"):
-        raise Problem(ProblemCode.INVALID_VALUE, "unknown field", path=path)
-    keys = [trigger.get("key") for trigger in body.get("triggers", [])]
-    if len(keys) != len(set(keys)):  # a letter's id derives from its trigger's key
-        raise Problem(ProblemCode.INVALID_VALUE, "two triggers have the same key", path="$.body.triggers")
-
-
-def unknown_words(given: Any, known: Any, path: str) -> Iterable[str]:
-    """Paths of members that decoding dropped."""
-    if isinstance(given, dict) and isinstance(known, dict):
-        for name, value in given.items():
-            if name not in known:
-                yield f"{path}.{name}"
-            else:
-                yield from unknown_words(value, known[name], f"{path}.{name}")
-    elif isinstance(given, list) and isinstance(known, list):
-        for k, (one, other) in enumerate(zip(given, known, strict=False)):
-            yield from unknown_words(one, other, f"{path}[{k}]")
+def check_body(name: RuleName, body: dict[str, Any], level: Level) -> None:
+    """Problem with code, path and Chinese text of the first fault; what a rule does not know or would not do is one, too."""
+    fault = first_fault(name, body, by_city=level is Level.CITY)
+    if fault is not None:
+        raise Problem(ProblemCode.INVALID_VALUE, f"{fault.text}（{fault.path}）", path=fault.path, fault=fault.code)
 
 
 RULES: Final = Router("/office/v1", route_handlers=[publish_rule, list_rules], tags=["office"])

@@ -144,6 +144,6 @@ class PublishRule(msgspec.Struct, frozen=True, kw_only=True):
 
     county: County
     name: RuleName
-    starts: datetime
+    starts: Annotated[datetime, Meta(tz=True)]
     body: dict[str, Any]
     note: Annotated[str, Meta(max_length=1000)] = ""
