@@ -33,7 +33,7 @@ from storage.plans import run_plans
 from storage.pool import Pool, infrastructure_problem, is_passing
 from storage.rate_limit import purge_buckets
 from storage.retention import archive_county
-from storage.timers import run_timers
+from storage.timers import fetch_moment, run_timers
 from storage.tokens import purge_tokens
 from storage.transfers import CARRY_BLOB_JOB, CARRY_JOB, BlobTransferRef, TransferRef, enqueue_open
 from storage.units import UnitsCache
@@ -41,6 +41,7 @@ from storage.units import UnitsCache
 DEFERRED_TRIES_MAX: Final = 12  # the last after a day and a half; then only a person tries again
 DEFERRED_BATCH: Final = 200
 JOB_LOG_DAYS: Final = 30
+CLOCKS_DIFFER: Final = timedelta(minutes=1)  # between this machine and PostgreSQL: worth a line in the log
 
 log = structlog.get_logger("xunling.jobs")
 
@@ -56,7 +57,10 @@ class RetentionRules:
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What jobs may use. `attempt` counts from 0 and grows with every failure that was not a passing one."""
+    """What jobs may use. `attempt` counts from 0 and grows with every failure that was not a passing one.
+
+    given_time   somebody else says what time it is (a demonstration, a test): PostgreSQL's clock is not asked
+    """
 
     pool: Pool
     photos: PhotoWork
@@ -65,6 +69,7 @@ class Work:
     cleaning: CleaningRules
     retention: RetentionRules
     now: Callable[[], datetime]
+    given_time: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,12 +183,22 @@ async def purge_markers(work: Work) -> None:
     await each_county(work, purge)
 
 
+async def moment_of(work: Work) -> datetime:
+    """What time it is for whatever falls due. There is one clock for all workers, PostgreSQL's: one that is wrong issues nothing early."""
+    if work.given_time:
+        return work.now()
+    moment = await fetch_moment(work.pool)
+    if abs(moment - work.now()) > CLOCKS_DIFFER:
+        log.warning("clock_differs", seconds=(work.now() - moment).total_seconds())
+    return moment
+
+
 async def run_casework_timers(work: Work) -> None:
     """Colours, reminders and look-backs that have fallen due, also while nobody was running (storage/timers.py)."""
     reference = await work.units.reference()
 
     async def run(county: County) -> None:
-        if count := await run_timers(work.pool, reference, county, work.now()):
+        if count := await run_timers(work.pool, reference, county, await moment_of(work)):
             log.info("casework_due", county=county, issued=count)
 
     await each_county(work, run)
@@ -194,11 +209,11 @@ async def run_patrol_plans(work: Work) -> None:
     reference = await work.units.reference()
 
     async def run(county: County) -> None:
-        if count := await run_plans(work.pool, reference, county, work.now()):
+        if count := await run_plans(work.pool, reference, county, await moment_of(work)):
             log.info("plans_due", county=county, tasks=count)
 
     async def warn(county: County) -> None:
-        await warn_of_campaigns(work.pool, reference, county, work.now())
+        await warn_of_campaigns(work.pool, reference, county, await moment_of(work))
 
     await each_county(work, run)
     await each_county(work, warn)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
+from api.resources import utc_now
 from contracts.retention import RETENTION_DAYS
 from server.jobs import RetentionRules, Work
 from server.keys import load_secret
@@ -52,6 +53,7 @@ async def open_work(settings: Settings, now: Callable[[], datetime]) -> AsyncIte
                 cleaning=cleaning_rules(settings.photos),
                 retention=retention_rules(settings.retention),
                 now=now,
+                given_time=now is not utc_now,
             )
         finally:
             images.close()

@@ -42,6 +42,14 @@ SQL_LOOK: Final[LiteralString] = """
 SQL_SET_RUN: Final[LiteralString] = "UPDATE timer_run SET done_until = $2, read_at = $3 WHERE county = $1"
 
 
+SQL_FETCH_MOMENT: Final[LiteralString] = "SELECT clock_timestamp()"
+
+
+async def fetch_moment(executor: Executor) -> datetime:
+    """What time it is by PostgreSQL's clock."""
+    return await executor.fetchval(SQL_FETCH_MOMENT)
+
+
 async def run_timers(pool: Pool, reference: Reference, county: County, now: datetime) -> int:
     """Issue everything that fell due up to `now`; returns how much. Safe to run twice, by two workers, and late."""
     last = await pool.fetchrow(SQL_LOOK, county, now, now - FIRST_LOOK)

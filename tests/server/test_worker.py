@@ -17,10 +17,11 @@ import pytest
 from pgqueuer.qm import QueueManager
 from pydantic import SecretStr
 
+import server.work
 import server.worker
 from api.resources import utc_now
 from server.embedded.postgres import EmbeddedPostgres
-from server.jobs import JOBS, TIMERS, Job, Timer, Work, sweep_photos
+from server.jobs import JOBS, TIMERS, Job, Timer, Work, run_casework_timers, sweep_photos
 from server.parts import environment_of
 from server.settings import PgSettings, Settings
 from server.work import open_work
@@ -243,6 +244,19 @@ async def test_every_timer_of_the_product_runs_on_an_empty_installation(settings
     async with open_work(settings, utc_now) as work:
         for timer in TIMERS:
             await timer.run(work)
+
+
+@pytest.mark.parametrize("wrong", [timedelta(days=400), timedelta(days=-400)])
+async def test_timers_go_by_the_one_clock_that_all_workers_have(settings, pool, monkeypatch, wrong: timedelta) -> None:
+    """A worker whose own clock is a year off judges nothing early, and nothing late."""
+    await pool.execute("INSERT INTO county (county, name) VALUES ($1, '汉滨区')", COUNTY)
+    monkeypatch.setattr(server.work, "utc_now", lambda: utc_now() + wrong)
+    async with open_work(settings, server.work.utc_now) as work:
+        assert abs(work.now() - utc_now()) > timedelta(days=399)
+        await run_casework_timers(work)
+    looked, done = await pool.fetchrow("SELECT looked_until, done_until FROM timer_run WHERE county = $1", COUNTY)
+    assert looked == done
+    assert abs(done - utc_now()) < timedelta(minutes=5)
 
 
 def test_every_job_and_timer_has_a_name_of_its_own() -> None:
