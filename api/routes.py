@@ -24,6 +24,7 @@ from api.photos import PHOTOS, list_keys
 from api.plans import PLANS
 from api.rules import RULES
 from api.story import STORIES
+from api.why import WHY
 
 ROUTES: Final[tuple[ControllerRouterHandler, ...]] = (
     ACCOUNTS,
@@ -40,6 +41,7 @@ ROUTES: Final[tuple[ControllerRouterHandler, ...]] = (
     PLANS,
     NOTICES,
     STORIES,
+    WHY,
     BULK,
     IMPORTS,
     RULES,

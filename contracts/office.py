@@ -12,7 +12,7 @@ from msgspec import Meta
 from contracts.ids import County, DeviceId, MutationId, PersonId, RecordId, StreamName, UnitCode, Version
 from contracts.kind import Code, Position
 from contracts.outcomes import MutationOutcome, Outcome, Reason
-from contracts.rules import RuleVersion
+from contracts.rules import Colour, RuleVersion
 
 ASSIGNED_AT_ONCE_MAX = 200
 
@@ -194,3 +194,23 @@ class RuleVersions(msgspec.Struct, frozen=True, kw_only=True):
 
     versions: list[RuleVersion]
     in_force: dict[str, int]
+
+
+class WhyLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """One supervision letter explained. `sentences`: for people, in the order of what happened; `rule`: the version it was issued under,
+    none for a letter by hand.
+    """
+
+    id: RecordId
+    colour: Colour
+    state: str
+    grounds: dict[str, Any]
+    rule: RuleVersion | None
+    sentences: list[str]
+
+
+class Why(msgspec.Struct, frozen=True, kw_only=True):
+    """The letter that was asked for, last, and those it followed."""
+
+    county: County
+    letters: list[WhyLetter]

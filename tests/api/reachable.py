@@ -31,6 +31,7 @@ REACHABLE: Final[dict[str, list[str]]] = {
     "/office/v1/records/{county:int}/{record:uuid}": [""],
     "/office/v1/road-checks/{unit:str}": [""],
     "/office/v1/rules": ["?county={county}"],
+    "/office/v1/supervisions/{county:int}/{record:uuid}/why": [""],
     "/people/v1/me": [""],
     "/people/v1/persons": ["", "?text=秘", "?unit={unit}&limit=3"],
     "/people/v1/persons/{person_id:uuid}": [""],
