@@ -11,6 +11,7 @@ import msgspec
 
 from contracts.ids import PersonId
 from contracts.rules import PublishRule, RuleName, RuleVersion
+from storage.cleaning import fetch_counties
 from storage.pool import Connection, Executor, Pool, transaction
 from sync.rules import RuleBook
 
@@ -72,7 +73,6 @@ SQL_LOCK_COUNTY: Final[LiteralString] = "SELECT county FROM county WHERE county 
 SQL_TELL: Final[LiteralString] = "UPDATE unit_version SET version = version + 1"
 
 
-
 SQL_FETCH_NEWEST: Final[LiteralString] = """
     SELECT version, starts, body, made_by, made_at, note FROM rule_version WHERE county = $1 AND name = $2 ORDER BY version DESC LIMIT 1
 """
@@ -89,8 +89,8 @@ async def fetch_repeated(conn: Connection, rule: PublishRule, by: PersonId) -> R
     return RuleVersion(county=rule.county, name=rule.name, version=row["version"], starts=row["starts"], body=rule.body,
                        made_by=by, made_at=row["made_at"], note=rule.note)  # fmt: skip
 
-SQL_FETCH_LOOKED: Final[LiteralString] = "SELECT max(looked_until) FROM timer_run"
 
+SQL_FETCH_LOOKED: Final[LiteralString] = "SELECT looked_until FROM timer_run WHERE county = $1"
 
 
 async def insert_rule(conn: Connection, rule: PublishRule, by: PersonId | None, now: datetime) -> RuleVersion | None:
@@ -101,9 +101,10 @@ async def insert_rule(conn: Connection, rule: PublishRule, by: PersonId | None, 
     if rule.starts < now:
         return None
     await conn.execute(SQL_TELL)  # first: timers wait for it before they read the rules
-    looked_until = await conn.fetchval(SQL_FETCH_LOOKED)
-    if looked_until is not None and rule.starts <= looked_until:
-        return None
+    for county in await fetch_counties(conn):  # a city's rule is judged in all its counties
+        looked_until = await conn.fetchval(SQL_FETCH_LOOKED, county)
+        if looked_until is not None and rule.starts <= looked_until:
+            return None
     await conn.execute(SQL_LOCK_COUNTY, rule.county)
     row = await conn.fetchrow(
         SQL_INSERT_RULE,
