@@ -1,9 +1,11 @@
 """Colours through bad times: clocks that jump, writes that fail, workers and databases that die; and the history replayed."""
 
 import asyncio
+import contextlib
 from datetime import timedelta
 from typing import Any
 
+import asyncpg
 import msgspec
 import pytest
 
@@ -76,6 +78,34 @@ async def test_a_run_that_dies_between_two_letters_is_taken_up_where_it_stood(da
     assert len(await letters(day)) == 6
     versions = await day.world.pool.fetch("SELECT version FROM record WHERE kind = 'supervision'")
     assert {row["version"] for row in versions} == {1}
+
+
+async def test_a_run_whose_connections_are_cut_after_the_first_letter_is_made_up_for(day: Day, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when PostgreSQL dies under it: whatever the run says of it, the next one leaves nothing out and issues nothing twice."""
+    await overdue_case(day)
+    await assigned(day)
+    known, moment = await reference(day), DEADLINE + timedelta(days=9)
+    monkeypatch.setattr(timers, "BATCH", 1)
+    push, cut = timers.system_push_each, asyncio.Event()
+
+    async def severed(pool: Any, *given: Any) -> int:
+        written = await push(pool, *given)
+        if not cut.is_set():
+            cut.set()
+            await pool.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                await pool.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+            raise ConnectionResetError
+        return written
+
+    monkeypatch.setattr(timers, "system_push_each", severed)
+    with pytest.raises(ConnectionResetError):
+        await run_timers(day.world.pool, known, COUNTY, moment)
+    assert len(await letters(day)) == 1
+    await asyncio.gather(*(run_timers(day.world.pool, known, COUNTY, moment) for _ in range(2)))
+    assert len(await letters(day)) == 6
 
 
 async def test_a_rule_is_not_published_for_a_moment_that_was_judged_already(day: Day) -> None:
