@@ -161,8 +161,7 @@ CREATE TABLE record (
 );
 CREATE UNIQUE INDEX record_stream ON record (county, stream, seq) WHERE NOT deleted;
 CREATE INDEX record_parent ON record (county, parent) WHERE parent IS NOT NULL;
--- Lists of what is rare in streams full of problems: coverage reads the sites, the office its draws.
-CREATE INDEX record_site ON record (county, stream, id) WHERE kind = 'site' AND NOT deleted;
+-- The office's list of its draws, which are rare.
 CREATE INDEX record_draw ON record (county, changed_at, id) WHERE kind = 'draw' AND NOT deleted;
 -- Suspected duplicates of a new problem: of the same site, or recent ones of the subject in the same stream.
 CREATE INDEX record_problem_site ON record (county, (body ->> 'site')) WHERE kind = 'problem' AND NOT deleted;

@@ -1,7 +1,8 @@
 """Every list at a million problems, after ANALYZE and with the planner's default settings: by an index, and quickly.
 
 The rows are made by SQL, with the skew of real life: 97 of 100 are closed and old, a handful of words and places are frequent, most
-are rare; beside them what the other lists of the office read: sites and visits, conflicts, desks, letters, draws, people, the audit log.
+are rare; beside them what the other lists of the office read: conflicts, desks, letters, draws, people, the audit log. Coverage has a
+table and a test of its own (tests/stories/test_plans.py).
 """
 
 import json
@@ -252,8 +253,6 @@ OFFICE_LISTS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "draws": (draws.SQL_FETCH_DRAWS, (COUNTY, SECRET, 200)),
     "draws of a department": (draws.SQL_FETCH_DRAWS, (COUNTY, SECRET[:1], 200)),
     "published draws": (draws.SQL_FETCH_PUBLISHED, (COUNTY, *draws.END, 50)),
-    "coverage": (coverage.SQL_FETCH_WATCHED, (COUNTY, FIELD)),
-    "coverage of a township": (coverage.SQL_FETCH_WATCHED, (COUNTY, FIELD[:15])),
     "active plans": (coverage.SQL_FETCH_ACTIVE_PLANS, (COUNTY,)),
     "a letter": (notices.SQL_FETCH_LETTER, (COUNTY, str(uuid.UUID(int=7)), FIELD)),
     "addressees": (notices.SQL_FETCH_ADDRESSEES, (FEW, ["grid_member"], NOW)),
