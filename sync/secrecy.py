@@ -67,7 +67,14 @@ def names_secret(mutation: Mutation, tally: Tally) -> bool:
     said = [getattr(body, field, None) for field in fields]
     said += [mutation.fields[field][1] for field in fields if field in mutation.fields]
     said += [mutation.args.get(name) for name in NAMING_ARGS]
-    return any(_is_told(one, tally) for value in said for one in (value if isinstance(value, list) else [value]))
+    told = [one for value in said for one in (value if isinstance(value, list) else [value]) if _is_told(one, tally)]
+    return bool(told) and not (mutation.kind == "transfer" and _is_above(body, told, tally))
+
+
+def _is_above(body: Any, told: list[Any], tally: Tally) -> bool:
+    """A clue goes to the judicial organs before anybody is told of the visit: within the unit that sent it, or above."""
+    units = [unit_of(tally.records[RecordId(str(one))].stream) for one in told]
+    return body is not None and all(tally.view.places.covers(str(getattr(body, "unit", "")), unit) for unit in units)
 
 
 def _is_told(value: object, tally: Tally) -> bool:

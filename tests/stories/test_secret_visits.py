@@ -379,6 +379,23 @@ async def test_what_waited_for_the_disclosure_is_taken_afterwards(day: Day) -> N
     assert body(visit.inspected[1], letter)["title"] == "请整改"
 
 
+@WAYS
+async def test_a_clue_of_a_visit_is_transferred_before_anybody_is_told(day: Day, sent_by: Any) -> None:
+    """Within whoever sent it (domain.md 4.12); a transfer that others would read waits for the disclosure."""
+    visit = await sent_by(day)
+    await visit.sent()
+    await visit.visited()
+    above = "6109" if visit.county == CITY else str(COUNTY)
+    values = {"flow": "accountability_clue", "receiver": "discipline", "title": "暗访代号三", "problem": str(visit.problem)}
+    made = visit.sender.create("transfer", visit.county, values | {"unit": above})
+    if visit.county == COUNTY:
+        visit.sender.create("transfer", COUNTY, values | {"unit": TOWNSHIP})
+    await sync(visit.sender)
+    assert body(visit.sender, made)["problem"] == str(visit.problem)
+    assert [reason for _, reason in await day.held()] == (["not_disclosed"] if visit.county == COUNTY else [])
+    await visit.assert_unknown()
+
+
 async def test_the_photo_of_what_is_held_waits_on_the_same_desk(day: Day) -> None:
     """A city visitor's phone that pushes a whole inspection to the inspected county: no part of it lies on the county's desk."""
     visit = await _city(day)
