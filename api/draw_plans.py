@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import unicodedata
 from datetime import datetime
 
 from msgspec.structs import replace
 
 from api.resources import Resources
-from contracts.draw import DrawPlan, Exclusion, PoolInspector, PoolSite, PrepareDraw, plan_faults
+from contracts.draw import NAME_CHARACTERS_MAX, DrawPlan, Exclusion, PoolInspector, PoolSite, PrepareDraw, plan_faults
 from contracts.ids import County, UnitCode
 from contracts.people import Level
 from contracts.problems import Problem, ProblemCode
@@ -45,13 +46,21 @@ def area_of(unit: UnitCode, places: Places) -> UnitCode:
     )
 
 
+def printed(name: str) -> str:
+    """A name as it stands in a plan: whatever its record holds, the plan must be read again."""
+    return "".join(" " if unicodedata.category(one) == "Cc" else one for one in name)[:NAME_CHARACTERS_MAX]
+
+
 async def _sites(data: PrepareDraw, resources: Resources, places: Places) -> list[PoolSite]:
     known = await fetch_pool_sites(resources.pool, data.sites)
     area = area_of(data.unit, places)
     unknown = [str(one.id) for one in data.sites if one.id not in known or not places.covers(area, known[one.id][1])]
     if unknown:
         raise Problem(ProblemCode.INVALID_VALUE, "sites", unknown=unknown[:NAMED_MAX])
-    return [PoolSite(id=str(one.id), name=known[one.id][0], unit=known[one.id][1], weight=one.weight, why=one.why) for one in data.sites]
+    return [
+        PoolSite(id=str(one.id), name=printed(known[one.id][0]), unit=known[one.id][1], weight=one.weight, why=one.why)
+        for one in data.sites
+    ]
 
 
 async def _inspectors(data: PrepareDraw, resources: Resources, places: Places, now: datetime) -> list[PoolInspector]:
@@ -60,7 +69,7 @@ async def _inspectors(data: PrepareDraw, resources: Resources, places: Places, n
     unknown = [str(one.id) for one in data.inspectors if (one.id, one.unit) not in known or not places.covers(area, one.unit)]
     if unknown:
         raise Problem(ProblemCode.INVALID_VALUE, "inspectors", unknown=unknown[:NAMED_MAX])
-    return [PoolInspector(id=str(one.id), name=known[one.id, one.unit], unit=one.unit) for one in data.inspectors]
+    return [PoolInspector(id=str(one.id), name=printed(known[one.id, one.unit]), unit=one.unit) for one in data.inspectors]
 
 
 async def _without_recent(plan: DrawPlan, resources: Resources, now: datetime, days: int) -> DrawPlan:

@@ -31,7 +31,11 @@ Weight = Annotated[int, Meta(ge=1, le=1_000_000)]
 NONCE_PATTERN: Final = rf"^[0-9A-Za-z_.:-]{{{NONCE_CHARACTERS_MIN},200}}$"
 Nonce = Annotated[str, Meta(pattern=NONCE_PATTERN)]
 EntryId = Annotated[str, Meta(min_length=1, max_length=80, pattern=r"^[0-9a-z_.:-]+$")]  # compared as bytes: lower case only
-Name = Annotated[str, Meta(max_length=200)]
+_PRINTED: Final = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f]*$"  # no control characters: PostgreSQL does not keep all of them, no file should
+NAME_CHARACTERS_MAX: Final = 200
+Name = Annotated[str, Meta(max_length=NAME_CHARACTERS_MAX, pattern=_PRINTED)]
+Note = Annotated[str, Meta(max_length=1000, pattern=_PRINTED)]
+Title = Annotated[str, Meta(min_length=1, max_length=200, pattern=_PRINTED)]
 
 
 class PoolSite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -259,7 +263,7 @@ class PrepareDraw(msgspec.Struct, frozen=True, kw_only=True):
 
     draw: RecordId
     unit: UnitCode
-    title: ShortText
+    title: Title
     sites: Annotated[list[SiteWanted], Meta(min_length=1, max_length=SITES_MAX)]
     inspectors: Annotated[list[InspectorWanted], Meta(min_length=1, max_length=INSPECTORS_MAX)]
     exclusions: Annotated[list[Exclusion], Meta(max_length=EXCLUSIONS_WANTED_MAX)] = []
@@ -278,11 +282,11 @@ class Depart(msgspec.Struct, frozen=True, kw_only=True):
     """`due_on` of the tasks that the inspectors get."""
 
     due_on: date | None = None
-    note: Annotated[str, Meta(max_length=1000)] = ""
+    note: Note = ""
 
 
 class WithReason(msgspec.Struct, frozen=True, kw_only=True):
-    reason: Annotated[str, Meta(max_length=1000)] = ""
+    reason: Note = ""
 
 
 class DrawOut(msgspec.Struct, frozen=True, kw_only=True):

@@ -57,6 +57,26 @@ async def test_a_pool_names_only_what_there_is_in_the_area_of_the_unit(drawing: 
     assert len(outside.json()["details"]["unknown"]) == 6
 
 
+async def test_control_characters_are_refused_before_anything_is_kept(drawing: Drawing) -> None:
+    """A note that PostgreSQL does not keep would stop the departure for good."""
+    for changed in ({"title": "a\x00b"}, {"title": ""}, {"sites": [{"id": drawing.sites[0], "county": COUNTY, "why": "\x00"}]}):
+        assert (await prepare(drawing, **changed)).json()["code"] == "invalid_value", changed
+    await drawing.drawn()
+    assert (await drawing.act(drawing.supervisor, "depart", note="a\x00b")).json()["code"] == "invalid_value"
+    assert (await drawing.act(drawing.supervisor, "disclose", reason="\x1b[2J")).json()["code"] == "invalid_value"
+    assert (await drawing.act(drawing.supervisor, "depart", note="第一行\n第二行")).status_code == 200
+
+
+async def test_whatever_a_name_holds_the_plan_is_read_again(drawing: Drawing) -> None:
+    named = "UPDATE record SET body = jsonb_set(body::jsonb, '{name}', to_jsonb($1::text))::json WHERE id = $2"
+    await drawing.world.pool.execute(named, "工地\x1b[2J\n", uuid.UUID(drawing.sites[0]))
+    await drawing.world.pool.execute("UPDATE person SET name = $1 WHERE id = $2", "长" * 300, drawing.inspectors[0][0].id)
+    await drawing.prepared()
+    plan = (await drawing.call(drawing.supervisor, "GET", drawing.path("list"))).json()["plan"]
+    assert "工地 [2J " in [site["name"] for site in plan["sites"]]
+    assert max(len(one["name"]) for one in plan["inspectors"]) == 200
+
+
 async def test_rules_that_contradict_each_other_are_named(drawing: Drawing) -> None:
     rules = {"sites": 2, "team_size": 1, "departments": [DEPARTMENT, WATER]}
     refused = await prepare(drawing, rules=rules)
