@@ -36,6 +36,8 @@ WRITES = {
     "/people/v1/persons/{person_id:uuid}/disable": "state",
     "/people/v1/persons/{person_id:uuid}/enable": "state",
     "/people/v1/persons/{person_id:uuid}/password": "anew",
+    "/people/v1/units/{unit:str}/name": "state",
+    "/people/v1/persons/{person_id:uuid}/correct": "state",
     "/people/v1/duties": "id",
     "/people/v1/duties/{duty_id:uuid}/end": "state",
     "/office/v1/held/{county:int}/{device:uuid}/{n:int}/{action:str}": "content",
