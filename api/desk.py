@@ -29,7 +29,7 @@ from contracts.desk import (
     OfficeMutations,
     Settle,
 )
-from contracts.ids import County, DeviceId, RecordId, UnitCode, derived_mutation_id
+from contracts.ids import County, DeviceId, RecordId, StreamName, UnitCode, derived_mutation_id
 from contracts.kinds.conflict import Conflict
 from contracts.mutation import Mutation
 from contracts.outcomes import MutationOutcome, Outcome, Reason
@@ -41,8 +41,8 @@ from storage.office_push import draft, office_device, office_push
 from storage.pool import transaction
 from sync.decision import Sender
 from sync.permission import OFFICE
-from sync.places import Places, stream_name
-from sync.scope import held_duties
+from sync.places import NARROW, Places, stream_name
+from sync.scope import AUDIENCES, held_duties
 
 PAGE_ROWS: Final = 100
 SEPARATOR: Final = "|"
@@ -58,6 +58,22 @@ def desk_units(caller: Caller, places: Places, county: County, now: datetime) ->
     if not any(places.county_of(code) == county for code in units):
         raise Problem(ProblemCode.NOT_ALLOWED)
     return sorted(units)
+
+
+def conflict_streams(caller: Caller, places: Places, county: County, now: datetime) -> list[StreamName]:
+    """Where conflicts that the caller may settle lie: of a case or a visit only before whoever may read the case or the visit."""
+    desk_units(caller, places, county, now)
+    duties = [duty for duty in held_duties(caller.duties, now) if duty.role in OFFICE]
+    inbox = (Audience.OFFICE, *NARROW)
+    return sorted(
+        {
+            stream_name(code, audience)
+            for duty in duties
+            for audience in AUDIENCES[duty.role]
+            if audience in inbox
+            for code in places.below(duty.unit)
+        }
+    )
 
 
 def sender_of(caller: Caller) -> Sender:
@@ -154,8 +170,7 @@ async def list_conflicts(
     after: FromQuery[Annotated[str, Meta(max_length=120)] | None] = None,
 ) -> ConflictPage:
     """Losing values that wait for a decision, the oldest first."""
-    units = desk_units(caller, places, county, now)
-    streams = [stream_name(unit, audience) for unit in units for audience in (Audience.OFFICE, Audience.VISIT)]
+    streams = conflict_streams(caller, places, county, now)
     rows = await conflicts.fetch_conflicts(resources.pool, county, streams, conflict_key(after), PAGE_ROWS)
     following = f"{rows[-1][0].isoformat()}{SEPARATOR}{rows[-1][1].id}" if len(rows) == PAGE_ROWS else None
     return ConflictPage(items=[item for _, item in rows], next=following)
@@ -188,9 +203,9 @@ async def settle_conflict(
     data: JSONBody[Settle],
 ) -> Decided:
     """The choice becomes a mutation like any other, and syncs back to both phones. Repeated, it has the outcome that it had."""
-    units = desk_units(caller, places, county, now)
+    streams = conflict_streams(caller, places, county, now)
     found = await conflicts.fetch_conflict(resources.pool, county, conflict)
-    if found is None or found[2].unit not in units:
+    if found is None or found[1] not in streams:
         raise Problem(ProblemCode.NOT_FOUND)
     args = {"choice": data.choice, "record": str(found[2].record)}
     if data.choice == "other":

@@ -28,7 +28,10 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Comment(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry of an append-only list; `id` makes a repeated entry the same entry."""
+    """One entry of an append-only list; `id` makes a repeated entry the same entry.
+
+    by, at   written by the server: who added it, and when it was captured at the latest; what a phone says here counts for nothing
+    """
 
     id: Annotated[str, Meta(max_length=64)]
     text: Text

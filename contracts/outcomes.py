@@ -46,6 +46,7 @@ class Reason(str, Enum):
     UNKNOWN_CHECKLIST = "unknown_checklist"
     WRONG_COUNTY = "wrong_county"
     NOT_A_DEPARTMENT = "not_a_department"  # whistled for, and no department of this county; detail: units
+    UNIT_ELSEWHERE = "unit_elsewhere"  # a unit of another county or of the city cannot be given this record's work; detail: units
     PARENT_MISSING = "parent_missing"
     NO_DUTY = "no_duty"  # no duty of the person covers the moment of capture
     NOT_DISCLOSED = "not_disclosed"  # it names an unannounced visit where others would read it; once disclosed, try again
@@ -81,6 +82,7 @@ TEXT_ZH: dict[Reason, str] = {
     Reason.UNKNOWN_CHECKLIST: "未知的检查清单版本，已原样保存",
     Reason.WRONG_COUNTY: "记录不属于该县区，已原样保存",
     Reason.NOT_A_DEPARTMENT: "只能吹哨给本县区的部门",
+    Reason.UNIT_ELSEWHERE: "该单位不属于本县区：请交本县区对应单位办理，或将问题划转",
     Reason.PARENT_MISSING: "所属记录不存在，已原样保存",
     Reason.NO_DUTY: "采集时不在职责范围内，待上级核定",
     Reason.NOT_DISCLOSED: "涉及尚未告知的暗访，已原样保存，告知后可再办理",

@@ -25,6 +25,7 @@ class RuleName(str, Enum):
     REMINDERS = "reminders"
     LOOK_BACK = "look_back"
     SEASONS = "seasons"
+    DUPLICATES = "duplicates"
 
 
 class Duration(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,6 +117,12 @@ class SeasonsRule(msgspec.Struct, frozen=True, kw_only=True):
     seasons: list[Season]
 
 
+class DuplicatesRule(msgspec.Struct, frozen=True, kw_only=True):
+    """Two problems of one subject at one place may be the same one if they were found so close together. No rule: whenever both are open."""
+
+    within_days: Annotated[int, Meta(ge=1, le=3660)]
+
+
 RULE_BODIES: dict[RuleName, type[msgspec.Struct]] = {
     RuleName.CALENDAR: CalendarRule,
     RuleName.WHISTLE: WhistleRule,
@@ -123,6 +130,7 @@ RULE_BODIES: dict[RuleName, type[msgspec.Struct]] = {
     RuleName.REMINDERS: RemindersRule,
     RuleName.LOOK_BACK: LookBackRule,
     RuleName.SEASONS: SeasonsRule,
+    RuleName.DUPLICATES: DuplicatesRule,
 }
 
 

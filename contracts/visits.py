@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -17,8 +17,18 @@ SECRET_MODES: Final = frozenset({"secret_visit", "secret_check", "four_no_two_di
 # Who may send visitors. A township's own 暗查 is an ordinary inspection with a mode: nobody above it is to be kept in the dark.
 SENDING: Final = frozenset({Level.CITY, Level.COUNTY, Level.ZONE, Level.DEPARTMENT, Level.TEAM})
 
+# 问题来源 (domain.md 4.0)
+ProblemSource = Literal[
+    "patrol", "whistle", "reward_report", "hotline_12345", "hotline_12369", "petition", "video", "secret_visit", "double_random",
+    "spot_check", "joint_check", "central_inspection", "provincial_inspection", "stationed_inspectorate", "audit", "station_alert",
+    "fire_point", "assignment",
+]  # fmt: skip
+# Channels of the public: "the answer goes back to the channel" (domain.md 4.11), "feedback to the reporter" (4.10)
+ANSWERED_SOURCES: Final = frozenset({"hotline_12345", "hotline_12369", "petition", "reward_report"})
+
 # The source of a problem that a visit found (domain.md 4.0). What is not named was found on patrol.
-SOURCE_OF_MODE: Final = dict.fromkeys(SECRET_MODES, "secret_visit") | {
+SOURCE_OF_MODE: Final[dict[str, ProblemSource]] = {
+    **dict.fromkeys(SECRET_MODES, "secret_visit"),
     "double_random": "double_random",
     "spot_check": "spot_check",
     "joint_check": "joint_check",

@@ -110,7 +110,7 @@ async def _head_differences(conn: Connection, county: County) -> tuple[list[Diff
 
 SQL_FETCH_RECORDED: Final[LiteralString] = """
     SELECT j.record, j.kind, j.incarnation, j.version, j.stream, j.deleted, j.patch,
-           CASE WHEN j.patch IS NULL THEN (
+           CASE WHEN j.patch IS NULL OR (j.op = 'create' AND j.what <> 'consequence' AND j.patch -> 'body' IS NULL) THEN (
                SELECT f.raw FROM journal f
                WHERE f.county = j.county AND f.device = j.device AND f.n = j.n AND f.entry = 0) END AS raw
     FROM journal j WHERE j.county = $1 AND j.version IS NOT NULL

@@ -51,10 +51,24 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
 
 _PROBLEM: Final = Listed(
     closed=frozenset({"not_true", "closed_out", "look_back_passed"}),
-    due={"*": ("due_on",)},
+    due={"suspended": ("suspended_until",), "*": ("due_on",)},  # what is suspended is not overdue before its limit has passed
     found=("found_at",),
-    tagged=("subject", "source", "finding", "severity", "ledgers", "leads", "supporting", "departments", "site", "item", "listed_level"),
-    searched=("title", "description", "source_number", "measures"),
+    tagged=(
+        "subject",
+        "source",
+        "source_batch",
+        "finding",
+        "severity",
+        "ledgers",
+        "leads",
+        "supporting",
+        "departments",
+        "site",
+        "item",
+        "listed_level",
+        "look_back_result",
+    ),
+    searched=("title", "description", "source_number", "source_body", "measures"),
 )
 
 LISTED: Final[Mapping[str, Listed]] = {

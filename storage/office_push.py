@@ -139,25 +139,33 @@ async def office_push(
         raise Problem(ProblemCode.CONFLICTING_STATE, "a mutation of another device has this id", field="id") from None
 
 
-async def system_push(pool: Pool, reference: Reference, county: County, drafts: Sequence[Mutation], now: datetime) -> Pushed:
-    """A write by a job, timer or rule. Its mutation ids derive from their cause (contracts.ids.derived_mutation_id)."""
-    return await office_push(pool, reference, county, system_sender(county), drafts, now)
+async def system_push(
+    pool: Pool, reference: Reference, county: County, drafts: Sequence[Mutation], now: datetime, captured: datetime | None = None
+) -> Pushed:
+    """A write by a job, timer or rule. Its mutation ids derive from their cause (contracts.ids.derived_mutation_id).
+
+    captured   when it happened, if not now
+    """
+    when = Interval(to_ms(captured), to_ms(captured)) if captured else None
+    return await office_push(pool, reference, county, system_sender(county), drafts, now, captured=when)
 
 
-async def system_push_each(pool: Pool, reference: Reference, county: County, drafts: Sequence[Mutation], now: datetime) -> int:
+async def system_push_each(
+    pool: Pool, reference: Reference, county: County, drafts: Sequence[Mutation], now: datetime, captured: datetime | None = None
+) -> int:
     """As `system_push`; if the server fails at the batch, each by itself, so that one never keeps the others back.
 
     Returns how many were written. What failed is logged and, because its id derives from its cause, wanted again next time.
     """
     try:
-        await system_push(pool, reference, county, drafts, now)
+        await system_push(pool, reference, county, drafts, now, captured)
     except Exception as error:
         if isinstance(error, Problem) or infrastructure_problem(error) is not None:
             raise
         if len(drafts) == 1:
             log.exception("system_write_failed", county=county, record=str(drafts[0].record), op=drafts[0].op)
             return 0
-        return sum([await system_push_each(pool, reference, county, [one], now) for one in drafts])
+        return sum([await system_push_each(pool, reference, county, [one], now, captured) for one in drafts])
     return len(drafts)
 
 

@@ -17,6 +17,7 @@ from contracts.mutation import EDIT
 from contracts.outcomes import Outcome
 from contracts.problems import ProblemCode
 from storage import blobs
+from storage.alike import problems_showing, suggest_for
 from storage.blobs import Blob, BlobState
 from storage.image_pool import DecoderDied, ImagePool
 from storage.looks import Look
@@ -79,6 +80,15 @@ async def process_photo(work: PhotoWork, ref: PhotoRef, attempt: int = 0) -> Non
                 look = found
         for context in await fetch_unnoted(work.pool, blob.county, blob.sha256):
             await write_note(work, blob, look, context, original)
+    if look is not None:
+        await suggest_alike(work, blob)
+
+
+async def suggest_alike(work: PhotoWork, blob: Blob) -> None:
+    """Other problems whose pictures look like this one."""
+    reference = reference_of(await work.places())
+    for problem in sorted(await problems_showing(work.pool, blob.county, [blob.sha256])):
+        await suggest_for(work.pool, reference, blob.county, problem, work.now())
 
 
 async def reprieve_announced(work: PhotoWork, blob: Blob) -> Blob:

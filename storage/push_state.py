@@ -20,7 +20,7 @@ from storage.rows import clock_from_row, head_from_row, held_from_json, known_fr
 from storage.transfers import write_transfers
 from sync.clock import DeviceClock
 from sync.decision import Home, Incoming, Lack, Seen, Sender, View
-from sync.duplicates import Alike, alike_wanted
+from sync.duplicates import NEAR_DEGREES, Alike, alike_wanted
 from sync.intake import wanted_of
 from sync.places import unit_of
 from sync.planned import Plan
@@ -183,22 +183,23 @@ async def _fetch_homes(conn: Connection, county: County, records: Collection[Rec
     return homes
 
 
-ALIKE_MAX: Final = 50  # the newest problems of one subject in one village; an older one is no longer the same report
+ALIKE_MAX: Final = 50  # problems of one subject around one place
 SQL_FETCH_ALIKE: Final[LiteralString] = """
     SELECT * FROM record WHERE county = $1 AND kind = 'problem' AND NOT deleted AND (body ->> 'site') = ANY ($2::text[])
     UNION ALL
-    SELECT r.* FROM unnest($3::text[], $4::text[]) u (stream, subject)
+    SELECT r.* FROM unnest($3::text[], $4::float8[]) u (subject, lat)
     CROSS JOIN LATERAL (
-        SELECT * FROM record WHERE county = $1 AND kind = 'problem' AND NOT deleted
-        AND stream = u.stream AND (body ->> 'subject') = u.subject ORDER BY changed_at DESC LIMIT $5) r
+        SELECT * FROM record WHERE county = $1 AND kind = 'problem' AND NOT deleted AND (body ->> 'subject') = u.subject
+        AND ((body -> 'position' ->> 'lat')::float8) BETWEEN u.lat - $5 AND u.lat + $5 ORDER BY changed_at DESC LIMIT $6) r
 """
 
 
 async def _fetch_alike(conn: Connection, county: County, alike: set[Alike]) -> dict[RecordId, RecordState]:
-    """Problems that a new one may repeat: of the same site, or of the same subject in the same stream."""
+    """Problems that a new one may repeat: of the same site, or of the same subject on the same latitude."""
     sites = [a.site for a in alike if a.site is not None]
-    streams, subjects = [a.stream for a in alike], [a.subject for a in alike]
-    rows = await conn.fetch(SQL_FETCH_ALIKE, county, sites, streams, subjects, ALIKE_MAX)
+    placed = [(a.subject, a.lat) for a in alike if a.lat is not None]
+    subjects, lats = [subject for subject, _ in placed], [lat for _, lat in placed]
+    rows = await conn.fetch(SQL_FETCH_ALIKE, county, sites, subjects, lats, NEAR_DEGREES, ALIKE_MAX)
     return {row["id"]: record_from_row(row) for row in rows}
 
 

@@ -163,9 +163,9 @@ CREATE UNIQUE INDEX record_stream ON record (county, stream, seq) WHERE NOT dele
 CREATE INDEX record_parent ON record (county, parent) WHERE parent IS NOT NULL;
 -- The office's list of its draws, which are rare.
 CREATE INDEX record_draw ON record (county, changed_at, id) WHERE kind = 'draw' AND NOT deleted;
--- Suspected duplicates of a new problem: of the same site, or recent ones of the subject in the same stream.
+-- Suspected duplicates of a new problem: of the same site, or of the subject on the same latitude.
 CREATE INDEX record_problem_site ON record (county, (body ->> 'site')) WHERE kind = 'problem' AND NOT deleted;
-CREATE INDEX record_problem_subject ON record (county, stream, (body ->> 'subject'), changed_at) WHERE kind = 'problem' AND NOT deleted;
+CREATE INDEX record_problem_lat ON record (county, (body ->> 'subject'), ((body -> 'position' ->> 'lat')::float8)) WHERE kind = 'problem' AND NOT deleted;
 -- The conflict inbox: few are open at a time.
 CREATE INDEX record_conflict_open ON record (county, changed_at, id) WHERE kind = 'conflict' AND NOT deleted AND (body ->> 'state') = 'open';
 
@@ -639,7 +639,8 @@ CREATE TABLE timer_run (
 CREATE INDEX record_problem_due ON record (county, (body ->> 'due_on')) WHERE kind = 'problem' AND NOT deleted;
 CREATE INDEX record_problem_changed ON record (county, changed_at) WHERE kind = 'problem' AND NOT deleted;
 CREATE INDEX record_problem_closed ON record (county, changed_at) WHERE kind = 'problem' AND NOT deleted AND (body ->> 'state') = 'closed_out';
-CREATE INDEX record_problem_look_back ON record (county, (body ->> 'look_back_on')) WHERE kind = 'problem' AND NOT deleted AND (body ->> 'state') = 'closed_out';
+CREATE INDEX record_problem_look_back ON record (county, (body ->> 'look_back_on'))
+    WHERE kind = 'problem' AND NOT deleted AND (body ->> 'state') IN ('closed_out', 'look_back_passed');
 CREATE INDEX record_problem_suspended ON record (county, (body ->> 'suspended_until')) WHERE kind = 'problem' AND NOT deleted AND (body ->> 'state') = 'suspended';
 CREATE INDEX record_letter_previous ON record (county, (body ->> 'previous')) WHERE kind = 'supervision' AND NOT deleted;
 CREATE INDEX record_letter ON record (county, kind, changed_at) WHERE kind IN ('supervision', 'summons') AND NOT deleted;

@@ -68,7 +68,7 @@ SQL_FETCH_NEAR: Final[LiteralString] = """
 """
 # Fields of a body that name other records.
 NAMING: Final = (
-    "inspection", "site", "sites", "task", "problem", "whistle", "subject_record", "previous", "record", "related", "suspected_duplicates",
+    "inspection", "site", "sites", "task", "problem", "whistle", "subject_record", "previous", "record", "related", "suspected_duplicates", "origin",
 )  # fmt: skip
 
 
@@ -135,7 +135,10 @@ def people_in(entries: Iterable[StoryEntry], records: Iterable[StoryRecord]) -> 
         body: dict[str, Any] = msgspec.json.decode(record.body)
         lines = [line for field in ("steps", "comments") for line in _listed(body.get(field)) if isinstance(line, Mapping)]
         found |= {_id(line.get("by")) for line in lines}
-        found |= {_id(body.get(field)) for field in ("reported_by", "submitted_by", "proposed_by", "assignee", "taken_by", "settled_by")}
+        found |= {
+            _id(body.get(field))
+            for field in ("reported_by", "recorded_by", "submitted_by", "proposed_by", "assignee", "taken_by", "settled_by")
+        }
         found |= {_id(value) for value in _listed(body.get("inspectors"))}
     return {person for person in found if person is not None}
 

@@ -76,13 +76,25 @@ async def subjects(executor: Executor, window: Window) -> list[Subject]:
     )
 
 
+# Suspended until a day that has passed: few are, and not for long.
+SQL_FETCH_LAPSED: Final[LiteralString] = """
+    SELECT id, stream, body FROM record
+    WHERE county = $1 AND kind = 'problem' AND NOT deleted AND (body ->> 'state') = 'suspended' AND (body ->> 'suspended_until') <= $2
+"""
+
+
+async def lapsed(executor: Executor, window: Window) -> list[Subject]:
+    """Problems whose suspension may have ended by itself."""
+    return _subjects(await executor.fetch(SQL_FETCH_LAPSED, window.county, (window.now + DAY).date().isoformat()))
+
+
 # Closed out so lately that a look-back may still be due, or with a look-back day of its own that has come.
 SQL_FETCH_CLOSED: Final[LiteralString] = """
     SELECT id, stream, body FROM record
     WHERE county = $1 AND kind = 'problem' AND NOT deleted AND (body ->> 'state') = 'closed_out' AND changed_at >= $2
     UNION ALL
     SELECT id, stream, body FROM record
-    WHERE county = $1 AND kind = 'problem' AND NOT deleted AND (body ->> 'state') = 'closed_out'
+    WHERE county = $1 AND kind = 'problem' AND NOT deleted AND (body ->> 'state') IN ('closed_out', 'look_back_passed')
       AND (body ->> 'look_back_on') BETWEEN $3 AND $4
 """
 

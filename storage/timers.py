@@ -9,20 +9,33 @@ from typing import Any, Final, LiteralString, TypeVar
 import structlog
 
 from contracts.ids import County, RecordId
+from storage.alike import suggest_for_changed
 from storage.office_push import draft, system_push_each
 from storage.pool import Executor, Pool
 from storage.reference import Reference
 from storage.rules import fetch_settled_rules
-from storage.timer_window import Summoned, Window, closed_problems, letters_near, letters_of, problems_of, subjects, summonses, summonses_of
+from storage.timer_window import (
+    Summoned,
+    Window,
+    closed_problems,
+    lapsed,
+    letters_near,
+    letters_of,
+    problems_of,
+    subjects,
+    summonses,
+    summonses_of,
+)
 from sync.colours import About, Called, Colours, Letter, authorities, key_of, overturned
 from sync.due import Due, Subject, terms_of
-from sync.timers import look_backs, reminders
+from sync.timers import look_backs, reminders, resumptions
 
 _T = TypeVar("_T")
 
 log = structlog.get_logger("xunling.timers")
 
 LOOK_AGAIN: Final = timedelta(days=2)  # before the last run: a push that committed meanwhile
+LOOK_AGAIN_AT_PICTURES: Final = timedelta(minutes=5)  # of problems that changed, which costs some milliseconds each
 FIRST_LOOK: Final = timedelta(days=400)  # how far back the very first run looks
 BATCH: Final = 100
 
@@ -68,9 +81,11 @@ async def run_timers(pool: Pool, reference: Reference, county: County, now: date
         *judged(found, lambda one: reminders(book, county, one, now)),
         *judged(closed, lambda one: look_backs(book, county, one, now)),
     ]
+    await run.issue(judged(await lapsed(pool, window), lambda one: resumptions(one, now)))
     await run.issue([*await run.wanted(called), *others])
     while await run.follow(await letters_near(pool, window, [*found, *called_out])):
         pass  # a letter may be followed by the next colour within the same downtime
+    await suggest_for_changed(pool, reference, county, read_at - LOOK_AGAIN_AT_PICTURES, now)
     await pool.execute(SQL_SET_RUN, county, min([now, *run.failed]), read_at if run.failed else last["reading_at"])
     return run.issued
 
@@ -130,11 +145,13 @@ class Run:
         made = await _made(self.pool, self.county, [one.record for one in wanted.values()])
         done = await self._done(wanted)
         new = {m: one for m, one in wanted.items() if m not in done and not (one.op == "create" and one.record in made)}
-        drafts = [self._draft(one) for one in new.values()]
+        drafts = [self._draft(one) for one in new.values() if not one.is_captured]
         written = 0
+        for one in (one for one in new.values() if one.is_captured):
+            written += await system_push_each(self.pool, self.reference, self.county, [self._draft(one)], self.now, one.moment)
         for k in range(0, len(drafts), BATCH):
             written += await system_push_each(self.pool, self.reference, self.county, drafts[k : k + BATCH], self.now)
-        if written < len(drafts):
+        if written < len(new):
             kept = await self._done(new)
             self.failed += [one.moment for m, one in new.items() if m not in kept]
         self.issued += written

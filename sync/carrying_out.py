@@ -7,19 +7,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import date, datetime
 from typing import Any
 
 import msgspec
 
 from contracts.draw import NONCE_PATTERN
-from contracts.ids import RecordId, projection_id
-from contracts.kind import Step
 from contracts.kinds import KINDS
-from contracts.mutation import Mutation
 from contracts.outcomes import Reason
-from sync.decision import Refuse, Sender
-from sync.machines import Transition
+from contracts.visits import ANSWERED_SOURCES
+from sync.decision import Refuse
 from sync.merge import Merge
 from sync.permission import holds_within, may
 from sync.places import is_secret, unit_of
@@ -34,26 +31,15 @@ from sync.plan_guards import (
     units_below,
     visits_open,
 )
-from sync.state import RecordState
-from sync.tally import Tally
+from sync.proof import after_photos, before_and_after, new_after_photo, not_the_submitter, site_checked
+from sync.rules import CHINA
+from sync.situation import STORIED, Situation, captured_at, captured_on, step_of
 from sync.words import state_now
 
 REFUSALS_MAX = 1
 RATINGS = range(1, 6)
 NONCE = re.compile(NONCE_PATTERN)
 WITH_SEALED_PART = "with_sealed_part"
-STORIED = "steps"  # the field of a kind that tells its story
-TOLD = ("due_on", "leads", "suspended_until")  # of what a command sets, what its step tells: timers judge by it (sync/facts.py)
-
-
-class Situation(msgspec.Struct, frozen=True):
-    """One command about to be carried out on one record."""
-
-    transition: Transition
-    state: RecordState
-    mutation: Mutation
-    sender: Sender
-    tally: Tally
 
 
 def carried_out(situation: Situation, merge: Merge, to: str) -> Refuse | None:
@@ -67,10 +53,15 @@ def carried_out(situation: Situation, merge: Merge, to: str) -> Refuse | None:
     if to and before != to:
         _set(merge, {"state": to})
     if _has_story(situation):
-        sets = {name: merge.changed[name] for name in TOLD if name in merge.changed}
-        step = msgspec.structs.replace(step_of(situation, situation.mutation.op, before, to or before), sets=sets)
+        step = step_of(situation, situation.mutation.op, before, to or before, _sets(situation, merge))
         _set(merge, {STORIED: [*merge.values.get(STORIED, []), msgspec.to_builtins(step)]})
     return None
+
+
+def _sets(situation: Situation, merge: Merge) -> dict[str, Any]:
+    """What the story says that the command set: the deadline, the limit, the level; what was fixed on the spot by which photos."""
+    given = {name: merge.values.get(name) for name in sorted(situation.transition.sets) if name in situation.mutation.fields}
+    return given | ({"photos": after_photos(situation, merge.values)} if "before_and_after" in situation.transition.guards else {})
 
 
 def _set(merge: Merge, values: dict[str, Any]) -> None:
@@ -98,51 +89,7 @@ def _is_empty(value: object) -> bool:
     return not value.strip() if isinstance(value, str) else value in (None, [], {})
 
 
-def step_of(situation: Situation, command: str, source: str, to: str) -> Step:
-    """What the story of a record says of one command."""
-    mutation, tally = situation.mutation, situation.tally
-    return Step(
-        id=str(mutation.id),
-        command=command,
-        by=situation.sender.person,
-        at=tally.view.now,
-        captured_at=_captured_at(situation),
-        source=source,
-        to=to,
-        args=mutation.args,
-    )
-
-
 # ------------------------------------------------------------------------------------------------ guards
-
-
-def photos_of(situation: Situation, values: dict[str, Any], purpose: str) -> set[str]:
-    """Photos of the record with this purpose, also those that a unit it is assigned to took."""
-    tally, record = situation.tally, situation.state.id
-    parents = {record, *(projection_id(record, unit) for unit in (*values.get("leads", []), *values.get("supporting", [])))}
-    for parent in parents:
-        tally.need_family(parent)
-    return {
-        str(photo.id)
-        for photo in tally.records.values()
-        if photo.kind == "photo" and photo.parent in parents and not photo.deleted and photo.values.get("purpose") == purpose
-    }
-
-
-def _named_photos(situation: Situation) -> set[str]:
-    named = situation.mutation.args.get("photos")
-    return {str(photo) for photo in named} if isinstance(named, list) else set()
-
-
-def new_after_photo(situation: Situation, values: dict[str, Any]) -> bool:
-    """The submission names at least one photo of the fixed state that no earlier submission has shown."""
-    shown = {str(photo) for step in values.get(STORIED, []) for photo in step.get("args", {}).get("photos", [])}
-    return bool((_named_photos(situation) & photos_of(situation, values, "after")) - shown)
-
-
-def before_and_after(situation: Situation, values: dict[str, Any]) -> bool:
-    before = photos_of(situation, values, "before") | photos_of(situation, values, "evidence")
-    return bool(before) and bool(photos_of(situation, values, "after"))
 
 
 def has_deadline(situation: Situation, values: dict[str, Any]) -> bool:
@@ -151,24 +98,30 @@ def has_deadline(situation: Situation, values: dict[str, Any]) -> bool:
     return bool(values.get("due_on"))
 
 
-def not_the_submitter(situation: Situation, values: dict[str, Any]) -> bool:
-    return values.get("submitted_by") != str(situation.sender.person)
+def limit_ahead(situation: Situation, values: dict[str, Any]) -> bool:
+    """A suspension ends on a day that had not passed when it was given."""
+    captured = situation.tally.captured
+    given = datetime.fromtimestamp(captured.start_ms / 1000, CHINA).date() if captured else situation.tally.view.now.date()
+    limit = _day(values.get("suspended_until"))
+    return limit is not None and limit >= given
 
 
-def site_checked(situation: Situation, _values: dict[str, Any]) -> bool:
-    """Somebody was there: a position, or the inspection that was made."""
-    args = situation.mutation.args
-    position = args.get("position")
-    has_position = isinstance(position, dict) and {"lat", "lng"} <= position.keys()
-    return has_position or _is_id(args.get("inspection"))
+def limit_as_set(situation: Situation, values: dict[str, Any]) -> bool:
+    """Resumed because its limit has passed: only if that is the limit still."""
+    limit = situation.mutation.args.get("limit")
+    return limit is None or limit == values.get("suspended_until")
 
 
-def _is_id(value: object) -> bool:
+def is_listed(situation: Situation, values: dict[str, Any]) -> bool:
+    del situation
+    return bool(values.get("listed_level"))
+
+
+def _day(value: object) -> date | None:
     try:
-        RecordId(str(value))
+        return date.fromisoformat(str(value))
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def refused_at_most_once(situation: Situation, values: dict[str, Any]) -> bool:
@@ -258,6 +211,9 @@ GUARDS: dict[str, Callable[[Situation, dict[str, Any]], bool]] = {
     "has_deadline": has_deadline,
     "not_the_submitter": not_the_submitter,
     "site_checked": site_checked,
+    "limit_ahead": limit_ahead,
+    "limit_as_set": limit_as_set,
+    "is_listed": is_listed,
     "refused_at_most_once": refused_at_most_once,
     "rating_1_to_5": rating_1_to_5,
     "reported_in": reported_in,
@@ -286,12 +242,6 @@ GUARDS: dict[str, Callable[[Situation, dict[str, Any]], bool]] = {
 # ------------------------------------------------------------------------------------------------ stamps
 
 
-def _captured_at(situation: Situation) -> datetime:
-    """When it was done, at the latest: an offline report-in counts from its capture, not from its arrival."""
-    captured = situation.tally.captured
-    return datetime.fromtimestamp(captured.end_ms / 1000, UTC) if captured else situation.tally.view.now
-
-
 def _new_terms(situation: Situation, values: dict[str, Any]) -> dict[str, Any]:
     """The revision before ends now, and a new one begins."""
     now = situation.tally.view.now.isoformat()
@@ -308,7 +258,7 @@ def _end_terms(situation: Situation, values: dict[str, Any]) -> dict[str, Any]:
 
 def _reported_in(situation: Situation, values: dict[str, Any]) -> dict[str, Any]:
     """Of two handlers who were there, the first: also if the other arrived at the server before."""
-    captured, known = _captured_at(situation), values.get("reported_in_at")
+    captured, known = captured_at(situation), values.get("reported_in_at")
     is_late = not situation.transition.accepts(state_now(situation.state.kind, situation.state.values))
     if is_late and known and datetime.fromisoformat(str(known)) <= captured:
         return {}
@@ -319,17 +269,39 @@ def _acknowledged(situation: Situation, values: dict[str, Any]) -> dict[str, Any
     return {"acknowledged_by": sorted({*values.get("acknowledged_by", []), str(situation.sender.person)})}
 
 
+def _rebounded(situation: Situation, values: dict[str, Any]) -> dict[str, Any]:
+    """What was arranged for the earlier close-out does not hold for the next one."""
+    reason = situation.mutation.args.get("reason")
+    return {"rebounds": values.get("rebounds", 0) + 1, "look_back_on": None, "look_back_result": reason, "feedback_owed": False}
+
+
+def _look_back_left(situation: Situation, values: dict[str, Any]) -> dict[str, Any]:
+    """The day of the next look-back, where this command named one: an earlier one has had its time."""
+    return {"look_back_on": values.get("look_back_on") if "look_back_on" in situation.mutation.fields else None}
+
+
+def _feedback(values: dict[str, Any]) -> dict[str, Any]:
+    """信息反馈 (domain.md 4.2, 4.11): what came in by a channel of the public is owed an answer there."""
+    return {"feedback_owed": True} if values.get("source") in ANSWERED_SOURCES else {}
+
+
 STAMPS: dict[str, Callable[[Situation, dict[str, Any]], dict[str, Any]]] = {
     "committer": lambda s, _: {"committed_by": str(s.sender.person)},
     "seeder": lambda s, _: {"seeded_by": str(s.sender.person)},
     "submitter": lambda s, _: {"submitted_by": str(s.sender.person)},
     "returned": lambda _, values: {"returns": values.get("returns", 0) + 1},
-    "rebounded": lambda _, values: {"rebounds": values.get("rebounds", 0) + 1},
-    "suspended": lambda _, values: {"suspended_from": values.get("state")},
-    "unlisted": lambda _s, _v: {"listed_level": None},
+    "rebounded": _rebounded,
+    "suspended": lambda _, values: {"suspended_from": values["suspended_from" if values.get("state") == "suspended" else "state"]},
+    "resumed": lambda _s, _v: {"suspended_from": None, "suspended_until": None},
+    "listed": lambda s, values: {"listed_on": values.get("listed_on") or captured_on(s).isoformat(), "unlisted_on": None},
+    "unlisted": lambda s, _: {"listed_level": None, "listed_on": None, "unlisted_on": captured_on(s).isoformat()},
+    "looked_back": lambda s, values: _look_back_left(s, values) | {"look_back_result": s.mutation.args.get("result", "held")},
+    "closed": lambda s, values: _look_back_left(s, values) | {"look_back_result": None} | _feedback(values),
+    "answered": lambda _, values: _feedback(values),
     "refused": lambda _, values: {"refusals": int(values.get("refusals") or 0) + 1},
     "reported_in": _reported_in,
-    "submitted": lambda s, values: {"submitted_at": values.get("submitted_at") or _captured_at(s).isoformat()},
+    "recorded": lambda s, values: {"submitted_by": values.get("submitted_by") or str(s.sender.person)},
+    "submitted": lambda s, values: {"submitted_at": values.get("submitted_at") or captured_at(s).isoformat()},
     "disclosed": lambda s, _: {"disclosed_at": s.tally.view.now.isoformat()},
     "new_terms": _new_terms,
     "end_terms": _end_terms,

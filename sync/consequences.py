@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -15,7 +16,9 @@ from contracts.kinds.problem import Problem
 from contracts.mutation import DELETE, Mutation
 from contracts.outcomes import Reason
 from contracts.responsibility import route
+from contracts.rules import DuplicatesRule
 from contracts.visits import SOURCE_OF_MODE
+from sync.answers import bare
 from sync.decision import Change, Refuse, Sender
 from sync.duplicates import is_suspect
 from sync.homes import moved
@@ -95,7 +98,7 @@ def _is_submitted(mutation: Mutation, after: RecordState, changed: Sequence[str]
 
 def answer_values(answers: dict[str, Any]) -> dict[str, object]:
     """Item -> bare answer: `{"value": "no", "note": ...}` and `"no"` say the same."""
-    return {key: a.get("value") if isinstance(a, dict) else a for key, a in answers.items()}
+    return {key: bare(a) for key, a in answers.items()}
 
 
 def _opened_problems(mutation: Mutation, sender: Sender, tally: Tally, after: RecordState) -> list[Change]:
@@ -159,13 +162,14 @@ def _departments(checklist: Checklist, finding: Finding, tally: Tally) -> tuple[
 
 def _linked(mutation: Mutation, sender: Sender, tally: Tally, new: RecordState) -> list[Change]:
     """Two reports of the same thing are both kept and name each other (a person decides)."""
-    links: list[Change] = []
-    suspects = [r for r in tally.records.values() if r.id != new.id and share_sight(new.stream, r.stream) and is_suspect(new, r)]
+    rule = tally.view.rules.body(tally.view.county, DuplicatesRule, tally.view.now)
+    within = timedelta(days=rule.within_days) if rule else None
+    seen = [r for r in tally.records.values() if r.id != new.id and share_sight(new.stream, r.stream)]
+    suspects = [r for r in seen if is_suspect(new, r, within)]
     if not suspects:
         return []
-    links.append(_with_suspects(mutation, sender, tally, new, [r.id for r in suspects]))
-    links += [_with_suspects(mutation, sender, tally, r, [new.id]) for r in suspects]
-    return links
+    links = [_with_suspects(mutation, sender, tally, new, [r.id for r in suspects])]
+    return links + [_with_suspects(mutation, sender, tally, r, [new.id]) for r in suspects]
 
 
 def _with_suspects(mutation: Mutation, sender: Sender, tally: Tally, record: RecordState, others: list[RecordId]) -> Change:

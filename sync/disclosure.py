@@ -15,12 +15,12 @@ from msgspec.structs import replace
 from contracts.ids import RecordId, UnitCode, problem_id
 from contracts.kinds import KINDS
 from contracts.outcomes import Reason
-from sync.carrying_out import STORIED, Situation, step_of
 from sync.consequences import follow
 from sync.decision import Change, Refuse
 from sync.homes import moved
 from sync.merge import Merge, written
 from sync.places import is_secret
+from sync.situation import STORIED, Situation, step_of
 from sync.state import RecordState, Writer
 
 SUBMITTED: Final = frozenset({"submitted", "amended"})

@@ -25,6 +25,7 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
     fields: dict[str, tuple[Any, Any]] = {}
     moment: datetime
     rule: str
+    is_captured: bool = False  # it happened at that moment, not when the timer came to it
 
     def mutation_id(self) -> RecordId:
         """From rule version, record and due moment."""

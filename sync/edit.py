@@ -16,16 +16,19 @@ from contracts.kinds import KINDS
 from contracts.meta import Policy, field_rules
 from contracts.mutation import ARCHIVE, CREATE, DELETE, Mutation
 from contracts.outcomes import Outcome, Reason
-from sync.carrying_out import WITH_SEALED_PART, Situation, carried_out
+from sync.answers import odd_answers
+from sync.carrying_out import WITH_SEALED_PART, carried_out
 from sync.consequences import bury, consequences_of
 from sync.decision import Accept, Change, Decision, Hold, Refuse, Sender
 from sync.effects import EFFECTS
 from sync.homes import home_of, moved
 from sync.letters import issued_now
-from sync.machines import BACK, Transition, allowed_from, transition_of
+from sync.machines import BACK, DELETED_FROM, MACHINES, Transition, allowed_from, transition_of
 from sync.merge import Lost, Merge, Sight, has_seen, merge_fields, policy_of, spread, written
 from sync.places import is_secret
 from sync.retention import come_home, plan_archive
+from sync.signing import signed_body, signed_edits, with_signatures
+from sync.situation import Situation
 from sync.state import DELETION, EVERY_OTHER, RecordState, Writer
 from sync.tally import Tally
 from sync.transfers import arrives
@@ -76,33 +79,30 @@ def _create(mutation: Mutation, sender: Sender, tally: Tally) -> Decision:
         guarded = [name for name, default in guarded_fields(mutation.kind) if getattr(body, name) != default]
         if guarded:
             return Refuse(reason=Reason.READ_ONLY_FIELD, detail={"fields": guarded})
+    signed = signed_body(mutation, sender, tally) | issued_now(mutation, sender, tally)
+    if mutation.kind == "inspection" and not sender.is_system:
+        signed |= _told_odd(msgspec.json.decode(mutation.body), tally)  # type: ignore[arg-type]
     writer = _writer(mutation, sender, tally, None)
     parent = getattr(body, kind.parent) if kind.parent else None
-    whole = _with(bytes(mutation.body), issued_now(mutation, sender, tally))  # type: ignore[arg-type]
     state = RecordState(
         id=mutation.record,
         kind=mutation.kind,
         stream=home_of(mutation.kind, body, tally),
         version=writer.at,
         fields={EVERY_OTHER: writer},
-        body=whole or _one_line(bytes(mutation.body)),  # type: ignore[arg-type]
+        body=with_signatures(_one_line(bytes(mutation.body)), signed),  # type: ignore[arg-type]
         parent=parent,
     )
     gone = _gone_parent(parent, tally)
     if gone is not None:
-        return _forwarded(state, gone, root_of(mutation, tally))
+        return _forwarded(state, gone, root_of(mutation, tally), signed)
     state, recalled = come_home(state, mutation, sender, tally)
-    change = Change(after=state, op=CREATE, patch={"body": state.values} if whole else None)
+    change = Change(after=state, op=CREATE, patch={"set": signed} if signed else None)
     revived = _revive_parent(mutation, sender, tally, parent)
     more = consequences_of(mutation, sender, tally, None, state, ())
     outcome = Outcome.CONFLICT if revived else Outcome.APPLIED
     reason = Reason.EDIT_AGAINST_DELETE if revived else Reason.OK
     return Accept(outcome=outcome, reason=reason, changes=(change, *revived, *recalled, *more), root=root_of(mutation, tally))
-
-
-def _with(raw: bytes, added: dict[str, Any]) -> bytes | None:
-    """The body with what the server adds to it; None where it adds nothing."""
-    return msgspec.json.encode(msgspec.json.decode(raw) | added) if added else None
 
 
 def _one_line(raw: bytes) -> bytes:
@@ -120,9 +120,10 @@ def _gone_parent(parent: Any, tally: Tally) -> RecordState | None:
     return above if above is not None and above.moved_to is not None else None
 
 
-def _forwarded(state: RecordState, gone: RecordState, root: Version) -> Decision:
+def _forwarded(state: RecordState, gone: RecordState, root: Version, signed: dict[str, Any]) -> Decision:
     """A child of a record that has moved to another county: made, and gone after it at once."""
-    patch, body = None, state.body
+    patch: dict[str, Any] | None = {"set": signed} if signed else None
+    body = state.body
     if state.parent != gone.id:  # what showed the record here does not exist there
         patch = {"body": state.values | {KINDS[state.kind].parent: str(gone.id)}}
         body = msgspec.json.encode(patch["body"])
@@ -184,16 +185,18 @@ def _change(mutation: Mutation, state: RecordState, sender: Sender, tally: Tally
     edits = _edits(mutation, rules)
     refused = _refusal(edits, values, rules, transition, sender)
     if refused is not None:
-        return refused
+        return _with_allowed(refused, state)
     step = _step(transition, values, state, sight) if transition else ("", Reason.OK)
     if isinstance(step, Refuse):
         return step
-    merge = merge_fields(state, values, edits, rules, sight)
+    merge = merge_fields(state, values, signed_edits(state.kind, values, edits, sender, tally), rules, sight)
     effect: tuple[Change, ...] | Refuse = ()
     if transition is not None:
         effect = _carried_out(Situation(transition, state, mutation, sender, tally), merge, step[0])
     if isinstance(effect, Refuse):
-        return effect
+        return _with_allowed(effect, state)
+    if state.kind == "inspection" and any(name.startswith("answers.") for name in merge.changed):
+        _set_odd(merge, tally)
     return _accepted(mutation, state, sender, tally, merge, step[1], effect, sight)
 
 
@@ -247,9 +250,30 @@ def _step(transition: Transition, values: dict[str, Any], state: RecordState, si
     unseen = not has_seen(sight, state.writer("state"), now, None)
     if now in transition.late_from and unseen:
         return ("" if transition.late_stays else transition.to or ""), Reason.LATE
-    return Refuse(
-        reason=Reason.NOT_ALLOWED_NOW, detail={"state": now, "allowed": allowed_from(state.kind, now, secret=is_secret(state.stream))}
-    )
+    return _with_allowed(Refuse(reason=Reason.NOT_ALLOWED_NOW), state)
+
+
+def _told_odd(values: dict[str, Any], tally: Tally) -> dict[str, Any]:
+    """Answers that are none to the checklist: in the record, and in the outcome."""
+    odd = odd_answers(tally.view.checklists, values)
+    if odd:
+        tally.flag({"odd_answers": odd})
+    return {"odd_answers": odd} if odd else {}
+
+
+def _set_odd(merge: Merge, tally: Tally) -> None:
+    odd = _told_odd(merge.values, tally).get("odd_answers", [])
+    if odd != merge.values.get("odd_answers", []):
+        merge.values["odd_answers"] = merge.changed["odd_answers"] = odd
+
+
+def _with_allowed(refused: Refuse, state: RecordState) -> Refuse:
+    """Every refusal says what would be allowed now, and who may do it."""
+    if state.kind not in MACHINES or "allowed" in (refused.detail or {}):
+        return refused
+    now = state_now(state.kind, state.values)
+    allowed = allowed_from(state.kind, now, secret=is_secret(state.stream))
+    return replace(refused, detail={**(refused.detail or {}), "state": now, "allowed": allowed})
 
 
 def _accepted(
@@ -299,6 +323,8 @@ def _delete(mutation: Mutation, state: RecordState, sender: Sender, tally: Tally
     root = root_of(mutation, tally)
     if state.deleted:
         return Accept(outcome=Outcome.APPLIED, reason=Reason.ALREADY_SO, root=root)
+    if state_now(state.kind, state.values) not in DELETED_FROM.get(state.kind, {state_now(state.kind, state.values)}):
+        return _with_allowed(Refuse(reason=Reason.NOT_ALLOWED_NOW), state)
     sight = Sight(sender.device, mutation.n, root, tally.view.incarnation)
     unseen = [name for name, w in state.fields.items() if name != DELETION and not has_seen(sight, w, None, w)]
     if unseen:

@@ -95,14 +95,14 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
         _t("task.disclose", "finished cancelled", None, guards="still_secret", stamps="disclosed", effects="disclose_visit"),
     ),
     "inspection": (
-        _t("inspection.submit", "draft", "submitted", late_from="submitted amended", late_stays=True, stamps="submitted"),
+        _t("inspection.submit", "draft", "submitted", late_from="submitted amended", late_stays=True, stamps="submitted recorded"),
         _t("inspection.amend", "submitted amended", "amended"),
     ),
     "problem": (
         _t("problem.report", "draft", "reported", late_from="reported", late_stays=True),
         _t("problem.comment", ANY, None),
         _t("problem.verify", "reported", "verified"),
-        _t("problem.not_true", "reported verified", "not_true", needs="reason"),
+        _t("problem.not_true", "reported verified", "not_true", needs="reason", stamps="answered"),
         _t("problem.reopen", "not_true", "reported", needs="reason"),
         # Rule 1: an assigned problem has a deadline. Two leads are possible (domain.md 2.5).
         _t(
@@ -112,11 +112,20 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
             sets="due_on leads supporting",
             needs="due_on leads",
             guards="no_secret",
+            effects="call_units",
         ),
         # found by an unannounced visit: it becomes a problem of the inspected unit, with its history
         _t("problem.disclose", ANY, None, needs="unit", guards="still_secret", effects="disclose_problem"),
         _t("problem.start", "assigned", "rectifying", late_from="rectifying", late_stays=True),
-        _t("problem.submit_fix", "assigned rectifying", "submitted", late_from="suspended", guards="new_after_photo", stamps="submitter"),
+        # of two leads each hands in its part: what is submitted may be added to
+        _t(
+            "problem.submit_fix",
+            "assigned rectifying submitted",
+            "submitted",
+            late_from="suspended",
+            guards="new_after_photo",
+            stamps="submitter",
+        ),
         # Rule 5: fixed on the spot is still an entry, with before and after photos.
         _t("problem.fix_on_spot", "draft reported verified assigned", "submitted", guards="before_and_after", stamps="submitter"),
         # Rule 2: bad rectification goes back, with one of three words, and is counted.
@@ -132,8 +141,19 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
         ),
         # Rule 6: who submits does not accept; acceptance is a check on the place.
         _t("problem.accept", "submitted", "accepted", guards="not_the_submitter site_checked"),
-        _t("problem.close_out", "accepted", "closed_out", sets="look_back_on", guards="not_the_submitter"),
-        _t("problem.look_back", _DONE, "look_back_passed", sets="look_back_on", guards="site_checked"),
+        _t("problem.close_out", "accepted", "closed_out", sets="look_back_on", guards="not_the_submitter", stamps="closed"),
+        # 回头看 (domain.md 4.7): its result is `held`, or `rebound` or `false`, upon which the office reopens the problem.
+        _t("problem.plan_look_back", _DONE, None, sets="look_back_on", needs="look_back_on"),
+        _t("problem.look_back", _DONE, "look_back_passed", sets="look_back_on", guards="site_checked", stamps="looked_back"),
+        _t(
+            "problem.look_back_failed",
+            _DONE,
+            None,
+            needs="result",
+            choices={"result": "rebound false"},
+            guards="site_checked",
+            stamps="looked_back",
+        ),
         # Rule 4: a rebound reopens the same record with its history.
         _t(
             "problem.rebound",
@@ -144,23 +164,37 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
             choices={"reason": "rebound false"},
             stamps="rebounded",
         ),
+        # With reason and limit. Suspended again, it has a later limit; when that has passed, the server resumes it (sync/timers.py).
         _t(
             "problem.suspend",
-            "assigned rectifying",
+            "assigned rectifying suspended",
             "suspended",
             sets="suspended_until",
             needs="reason suspended_until",
+            guards="limit_ahead",
             stamps="suspended",
         ),
-        _t("problem.resume", "suspended", BACK),
+        _t("problem.resume", "suspended", BACK, guards="limit_as_set", stamps="resumed"),
         _t("problem.extend", _UNDER_WAY, None, sets="due_on", needs="reason due_on"),
         # Rule 3: a fine, a stoppage or a talk is noted and changes no state.
         _t("problem.penalize", f"{_OPEN} {_DONE}", None, needs="measure", choices={"measure": "fine stoppage talk other"}),
         _t("problem.remind", _UNDER_WAY, None, needs="note"),
         _t("problem.supervise_on_site", _OPEN, None, needs="note", guards="site_checked"),
-        _t("problem.list", f"{_OPEN} {_DONE}", None, sets="listed_level", needs="listed_level"),
-        _t("problem.unlist", f"{_OPEN} {_DONE}", None, needs="reason", stamps="unlisted"),
-        _t("problem.feed_back", f"{_OPEN} {_DONE} not_true", None, needs="to note"),
+        _t(
+            "problem.list",
+            f"{_OPEN} {_DONE}",
+            None,
+            sets="listed_level",
+            needs="listed_level",
+            choices={"listed_level": "city province"},
+            stamps="listed",
+        ),
+        _t("problem.unlist", f"{_OPEN} {_DONE}", None, needs="reason", guards="is_listed", stamps="unlisted"),
+        _t("problem.feed_back", f"{_OPEN} {_DONE} not_true", None, needs="to note", stamps="fed_back"),
+        # The same problem from two sources is linked, not merged (sync/links.py).
+        _t("problem.link", f"{_OPEN} {_DONE} not_true", None, needs="other", effects="link"),
+        _t("problem.unlink", f"{_OPEN} {_DONE} not_true", None, needs="other reason", effects="unlink"),
+        _t("problem.suspect", _OPEN, None, needs="other", effects="suspect"),
     ),
     "notice": (
         _t("notice.acknowledge", "published", None, late_from="withdrawn", late_stays=True, guards="addressed", stamps="acknowledged"),
@@ -351,6 +385,9 @@ MACHINES: dict[str, dict[str, Transition]] = {
     kind: {transition.command: transition for transition in table} for kind, table in _TABLE.items()
 }
 
+
+# A record that has a story is not taken off the ledger by deleting it: what was entered by mistake is ended with a reason.
+DELETED_FROM: dict[str, frozenset[str]] = {"problem": frozenset({"draft"})}
 
 # A projection has the commands of what it shows; they are planned on the source.
 PROJECTED: dict[str, str] = {"assignment": "problem"}

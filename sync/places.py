@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from contracts.ids import County, DeviceId, StreamName, UnitCode
 from contracts.people import Audience, Level, Unit
@@ -78,3 +79,11 @@ def unit_of(stream: StreamName) -> UnitCode:
 def is_secret(stream: StreamName) -> bool:
     """A stream of unannounced visits (sync/secrecy.py)."""
     return stream.endswith(f".{Audience.VISIT.value}")
+
+
+NARROW: Final = (Audience.VISIT, Audience.SECRET, Audience.CASE)
+
+
+def narrow_audience(stream: StreamName) -> Audience | None:
+    """The audience of a stream that has fewer readers than a desk has: what is said of its records has no more."""
+    return next((audience for audience in NARROW if stream.endswith(f".{audience.value}")), None)

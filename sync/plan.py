@@ -23,6 +23,7 @@ from typing import Any
 from contracts.ids import UnitCode
 from contracts.mutation import CONTRACT_MAX, CONTRACT_MIN, CREATE, Mutation
 from contracts.outcomes import Outcome, Reason
+from sync.clues import not_for_departments
 from sync.decision import Accept, Clone, Decision, Hold, Incoming, Lack, Refuse, Repeat, Sender, View
 from sync.edit import plan_write, root_of
 from sync.letters import wrong_side
@@ -66,6 +67,7 @@ def plan_mutation(incoming: Incoming, sender: Sender, tally: Tally) -> Decision:
     if waits_for is not None:
         return Hold(outcome=Outcome.DEFERRED, reason=Reason.WAITS_FOR, detail={"n": waits_for}, waits_for=waits_for)
     refused = kept_secret(mutation, sender, tally) or strange or _forbidden(incoming, mutation, sender, tally)
+    refused = refused or not_for_departments(incoming, mutation, sender, tally)
     refused = refused or wrong_side(incoming, mutation, sender, tally)
     refused = refused or not_the_sender(incoming, mutation, sender, tally) or names_unseen(incoming, mutation, sender, tally)
     if refused is not None:

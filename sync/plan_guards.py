@@ -15,7 +15,7 @@ from sync.recurrence import is_readable
 from sync.rules import CHINA
 
 if TYPE_CHECKING:
-    from sync.carrying_out import Situation
+    from sync.situation import Situation
 
 FROM_ON_MIN: Final = date(2000, 1, 1)  # a plan begins in our time
 

@@ -12,7 +12,7 @@ from sync.merge import set_field
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
-    """One journal entry that wrote a record. `raw` is the mutation's, which holds the body when `patch` is None."""
+    """One journal entry that wrote a record. `raw` is the mutation's, which holds the body of a new record that `patch` does not."""
 
     record: RecordId
     version: Version
@@ -57,9 +57,9 @@ def _body_after(state: Replayed | None, entry: Recorded) -> dict[str, Any]:
     if "body" in patch:
         body: dict[str, Any] = patch["body"]
         return body
-    if state is None:
+    if state is None and entry.raw is None:
         raise ReplayFault(f"version {entry.version} changes what was never made")
-    body = dict(state.body)
+    body = dict(state.body) if state is not None else _raw_body(entry)  # a new record, with what the server signed in it
     for field, value in patch.get("set", {}).items():
         set_field(body, field, value)
     return body

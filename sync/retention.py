@@ -19,7 +19,7 @@ from contracts.outcomes import Outcome, Reason
 from contracts.people import Audience
 from sync.consequences import consequences_of, follow
 from sync.decision import Accept, Change, Decision, Refuse, Sender
-from sync.places import stream_name, unit_of
+from sync.places import narrow_audience, stream_name, unit_of
 from sync.state import RecordState, Writer
 from sync.tally import Tally
 
@@ -54,12 +54,9 @@ def is_archived(record: RecordState) -> bool:
     return record.stream.endswith(f".{Audience.ARCHIVE.value}")
 
 
-NARROW: Final = (Audience.VISIT, Audience.SECRET, Audience.CASE)
-
-
 def may_archive(stream: StreamName) -> bool:
     """An archive has more readers than these streams: what is in them stays."""
-    return not stream.endswith(tuple(f".{audience.value}" for audience in NARROW))
+    return narrow_audience(stream) is None
 
 
 def plan_archive(mutation: Mutation, state: RecordState, sender: Sender, tally: Tally) -> Decision:

@@ -29,6 +29,7 @@ from sync.state import RecordState, Writer
 if TYPE_CHECKING:
     from sync.tally import Tally
 
+BETWEEN_DEPARTMENTS: Final = frozenset({"enforcement_info"})  # transfers that a department's office may see (sync/clues.py)
 VISITING: Final = frozenset(role for role, audiences in AUDIENCES.items() if Audience.VISIT in audiences)
 
 
@@ -95,6 +96,8 @@ def _sends(sender: Sender) -> bool:
 
 def audience_of(kind: str, body: Any, tally: Tally) -> Audience:
     """Where a new record without a parent lives."""
+    if kind == "transfer" and getattr(body, "flow", None) in BETWEEN_DEPARTMENTS:
+        return Audience.OFFICE
     return Audience.VISIT if is_meant_secret(kind, body, tally) else KINDS[kind].audience
 
 

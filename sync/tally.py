@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from contracts.ids import MutationId, RecordId, StreamName, UnitCode, Version, conflict_id, outcome_id
+from contracts.kinds import KINDS
 from contracts.kinds.conflict import Conflict
 from contracts.kinds.outcome import HeldOutcome
 from contracts.kinds.photo import Photo
@@ -33,7 +34,7 @@ from sync.decision import (
 from sync.heads import place
 from sync.journal import Journal
 from sync.merge import Lost
-from sync.places import device_stream, is_secret, stream_name, unit_of
+from sync.places import NARROW, device_stream, narrow_audience, stream_name, unit_of
 from sync.planned import Announced, HeldRow, Plan
 from sync.secrecy import is_hidden, secret_desk
 from sync.state import DELETION, EVERY_OTHER, RecordState, Writer
@@ -149,7 +150,7 @@ class Tally:
             why=_why(lost),
             opened_at=self.view.now,
         )
-        audience = Audience.VISIT if is_secret(record.stream) else Audience.OFFICE
+        audience = narrow_audience(record.stream) or Audience.OFFICE  # whoever may not read the record reads no value of it here
         return self.server_made(conflict_id(mutation.id, lost.field), "conflict", stream_name(desk, audience), body, mutation.n)
 
     def server_made(self, record: RecordId, kind: str, stream: StreamName, body: msgspec.Struct, n: int, op: str = CREATE) -> Change:
@@ -291,8 +292,15 @@ class Tally:
         ]
         for unit in candidates:
             if unit is not None and places.county_of(unit) == self.view.county:
-                return places.desk_of(unit)
+                return places.whole(self.view.county) if self._is_narrow(mutation, state) else places.desk_of(unit)
         return str(self.view.county)
+
+    def _is_narrow(self, mutation: Mutation | None, state: RecordState | None) -> bool:
+        """Of a case or of something sealed: a township's desk has more readers than that."""
+        if state is not None:
+            return narrow_audience(state.stream) is not None
+        kind = KINDS.get(mutation.kind) if mutation else None
+        return kind is not None and kind.audience in NARROW
 
     def _announce(self, incoming: Incoming) -> None:
         mutation = incoming.mutation

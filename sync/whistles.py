@@ -20,12 +20,12 @@ from contracts.mutation import EDIT, Mutation
 from contracts.outcomes import Reason
 from contracts.people import Audience, Level
 from contracts.rules import Duration, RuleName, WhistleRule
-from sync.carrying_out import Situation, step_of
 from sync.decision import Change, Refuse, Sender
 from sync.machines import MACHINES, MOVED, allowed_from
 from sync.merge import Merge, written
 from sync.permission import who_may
 from sync.places import Places, stream_name, unit_of
+from sync.situation import Situation, step_of
 from sync.state import RecordState, Writer
 from sync.tally import Tally
 

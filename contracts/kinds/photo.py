@@ -14,6 +14,8 @@ from contracts.mutation import Capture
 
 
 class Photo(msgspec.Struct, frozen=True, kw_only=True):
+    """`taken_by` is whoever sends it, or nobody: the server does not let one person sign as another."""
+
     parent: Annotated[RecordId, field("所属记录", Policy.IMMUTABLE)]
     sha256: Annotated[Sha256, field("SHA-256", Policy.IMMUTABLE)]
     bytes: Annotated[int, field("大小", Policy.IMMUTABLE, unit="byte", ge=1, le=64 * 1024 * 1024)]

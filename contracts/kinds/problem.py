@@ -10,6 +10,7 @@ import msgspec
 from contracts.ids import PersonId, RecordId, UnitCode
 from contracts.kind import ChecklistRef, Code, Comment, Kind, Position, ShortText, Step, Text
 from contracts.meta import Policy, field
+from contracts.visits import ProblemSource
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,13 +20,24 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     returns, rebounds    how often a submission was returned as bad rectification, and how often it came back after close-out
     suspended_from       the state to which it resumes
     secret, disclosed_at found by an unannounced visit; its own unit sees it only from then on
-    related              the same problem from another source: linked, never merged
+    source_body, source_batch, source_on, source_reference
+                         who handed it down or passed it on, in which round, when, and where its image or text is kept
+    listed_on, unlisted_on  since when it is listed (挂牌督办), and when the listing was lifted
+    look_back_result     held, rebound or false; of the last look-back since it was closed out
+    feedback_owed        信息反馈: it came by a channel of the public, which has not been told the result yet
+    related              the same problem from another source: linked, never merged; each of the two names the other
+    suspected_duplicates what may be the same, by place, time, subject or picture; a person links it, or says that it is not
+    distinct             what a person has said is another problem: it is not suggested again
     """
 
     unit: Annotated[UnitCode, field("所属单位", Policy.LATEST, max_length=40)]
     subject: Annotated[Code, field("类别", Policy.LATEST)]
-    source: Annotated[Code, field("来源", Policy.IMMUTABLE)] = "patrol"
+    source: Annotated[ProblemSource, field("来源", Policy.IMMUTABLE)] = "patrol"
     source_number: Annotated[ShortText, field("来源编号", Policy.LATEST)] = ""
+    source_body: Annotated[ShortText, field("来源单位", Policy.LATEST)] = ""
+    source_batch: Annotated[Code | None, field("批次", Policy.LATEST)] = None
+    source_on: Annotated[date | None, field("交办日期", Policy.LATEST)] = None
+    source_reference: Annotated[ShortText, field("影像或原文出处", Policy.LATEST)] = ""
     inspection: Annotated[RecordId | None, field("检查记录", Policy.IMMUTABLE)] = None
     item: Annotated[Code | None, field("检查项", Policy.IMMUTABLE)] = None
     checklist: Annotated[ChecklistRef | None, field("检查清单版本", Policy.IMMUTABLE)] = None
@@ -44,7 +56,10 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     supporting: Annotated[list[UnitCode], field("配合单位", Policy.COMMAND, max_length=20)] = []
     due_on: Annotated[date | None, field("整改期限", Policy.COMMAND)] = None
     listed_level: Annotated[Code | None, field("挂牌督办级别", Policy.COMMAND)] = None
+    listed_on: Annotated[date | None, field("挂牌日期", Policy.SERVER)] = None
+    unlisted_on: Annotated[date | None, field("摘牌日期", Policy.SERVER)] = None
     look_back_on: Annotated[date | None, field("回头看日期", Policy.COMMAND)] = None
+    look_back_result: Annotated[Code | None, field("回头看结果", Policy.SERVER)] = None
     suspended_until: Annotated[date | None, field("中止至", Policy.COMMAND)] = None
     suspended_from: Annotated[Code | None, field("中止前状态", Policy.SERVER)] = None
     submitted_by: Annotated[PersonId | None, field("提交人", Policy.SERVER)] = None
@@ -53,8 +68,10 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     state: Annotated[Code, field("状态", Policy.COMMAND)] = "draft"
     secret: Annotated[bool, field("不告知被检查方", Policy.IMMUTABLE)] = False
     disclosed_at: Annotated[datetime | None, field("告知时间", Policy.SERVER)] = None
-    related: Annotated[list[RecordId], field("关联问题", Policy.UNION, max_length=50)] = []
+    feedback_owed: Annotated[bool, field("待反馈", Policy.SERVER)] = False
+    related: Annotated[list[RecordId], field("关联问题", Policy.SERVER)] = []
     suspected_duplicates: Annotated[list[RecordId], field("疑似重复", Policy.SERVER)] = []
+    distinct: Annotated[list[RecordId], field("已核非同一问题", Policy.SERVER)] = []
     steps: Annotated[list[Step], field("办理过程", Policy.SERVER)] = []
     comments: Annotated[list[Comment], field("留言", Policy.APPEND)] = []
 

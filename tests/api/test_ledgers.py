@@ -24,7 +24,7 @@ async def office(settings: Settings, tmp_path: Path) -> AsyncIterator[Office]:
 
 async def test_each_filter_holds_for_what_is_shown(office: Office) -> None:
     site = await office.site("金州路一号工地", address="金州路")
-    await office.problem("甲：裸土未覆盖", site=str(site), finding="bare_soil", ledgers=["qinling"], source="hotline")
+    await office.problem("甲：裸土未覆盖", site=str(site), finding="bare_soil", ledgers=["qinling"], source="hotline_12345")
     b = await office.problem("乙：河道垃圾", unit=VILLAGE_B, subject="river_outfalls", description="岸边堆放建筑垃圾")
     c = await office.problem("丙：油烟")
     await office.assign(b, "2026-11-25")
@@ -37,7 +37,7 @@ async def test_each_filter_holds_for_what_is_shown(office: Office) -> None:
     assert await titles(lead, state="assigned") == ["乙：河道垃圾", "丙：油烟"]
     assert await titles(lead, state=["verified", "closed_out"]) == first
     assert await titles(lead, subject="river_outfalls") == ["乙：河道垃圾"]
-    assert await titles(lead, source="hotline") == first
+    assert await titles(lead, source="hotline_12345") == first
     assert await titles(lead, finding="bare_soil") == first
     assert await titles(lead, name="qinling") == first
     assert await titles(lead, site=str(site)) == first

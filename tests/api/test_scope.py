@@ -157,7 +157,7 @@ async def fill(world: World) -> Secrets:
         near = previous.get("site", str(site))
         problem = await secrets.record(
             "problem", unit, FIELD,
-            {"title": "@", "description": "x@", **subject, "site": near, "related": [previous.get("problem", str(site))]},
+            {"title": "@", "description": "x@", **subject, "site": near},
         )  # fmt: skip
         await secrets.record("task", unit, FIELD, {"title": "@", "note": "@", "sites": [str(site), near]})
         await secrets.record("inspection", unit, FIELD, {**subject, "note": "@", "site": near, "checklist": DUST})

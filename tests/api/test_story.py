@@ -50,7 +50,7 @@ async def ended(office: Office) -> dict[str, Any]:
     edit = {"id": str(uuid.uuid4()), "kind": "problem", "record": str(problem), "op": "edit", "base": [1, 1]}
     await office.done(lead, edit | {"fields": {"title": ["裸土", "裸土未覆盖"]}})
     assert await office.do(supervisor, edit | {"id": str(uuid.uuid4()), "fields": {"title": ["裸土", "裸露黄土"]}}) == ["conflict"]
-    link = {"id": str(uuid.uuid4()), "kind": "problem", "record": str(problem), "op": "edit", "fields": {"related": [[], [str(related)]]}}
+    link = command("problem", problem, "problem.link", other=str(related))
     await office.done(lead, link)
     return {
         "problem": problem,
@@ -79,7 +79,7 @@ async def test_a_problem_is_told_whole_to_the_county(office: Office) -> None:
         ("problem.submit_fix", "rejected"),
         "edit",
         ("edit", "conflict"),
-        "edit",
+        "problem.link",
     ]
     edits = [e for e in told["entries"] if e.get("op") == "edit"]
     assert edits[0]["fields"] == {"title": ["裸土", "裸土未覆盖"]}

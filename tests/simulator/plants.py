@@ -327,7 +327,7 @@ def _submitter_accepts(garden: Garden, _now: Now) -> None:
 
 def _story_without_reasons(garden: Garden, _now: Now) -> None:
     """The step says who and when, and not what they said."""
-    garden.replace(sync.carrying_out, "step_of", lambda step_of: lambda *args: msgspec.structs.replace(step_of(*args), args={}))
+    garden.replace(sync.carrying_out, "step_of", lambda step_of: lambda *args: msgspec.structs.replace(step_of(*args), args={}, sets={}))
 
 
 # ------------------------------------------------------------------------------------------ phones

@@ -217,10 +217,10 @@ async def test_a_write_that_fails_keeps_no_other_back(day: Day, monkeypatch: pyt
     first, second = await overdue_case(day), await assigned(day)
     broken = office_push.system_push
 
-    async def failing(pool: Any, known: Any, county: int, drafts: Any, now: datetime) -> Any:
+    async def failing(pool: Any, known: Any, county: int, drafts: Any, now: datetime, captured: datetime | None = None) -> Any:
         if any(draft.body is not msgspec.UNSET and str(first.problem) in bytes(draft.body).decode() for draft in drafts):
             raise RuntimeError("planted")
-        return await broken(pool, known, county, drafts, now)
+        return await broken(pool, known, county, drafts, now, captured)
 
     monkeypatch.setattr(office_push, "system_push", failing)
     assert await tick(day, DEADLINE + timedelta(hours=24)) == 1
@@ -238,3 +238,18 @@ async def test_letters_that_followed_an_overturned_one_are_lifted_with_it(day: D
     await case.all_sync()
     assert await tick(day, DEADLINE + timedelta(days=9, hours=1)) == 3
     assert {(letter["state"], letter["lifted_because"]) for letter in await letters(day)} == {("lifted", "overturned")}
+
+
+async def test_a_suspension_ends_by_itself_as_of_its_limit_however_late_the_timer_runs(day: Day) -> None:
+    case = await assigned(day)
+    assert await case.does(case.lead, "problem.suspend", {"suspended_until": "2026-12-10"}, reason="冰冻") == (Outcome.APPLIED, "ok")
+    limit = datetime(2026, 12, 10, 16, tzinfo=UTC)
+    assert await tick(day, limit - timedelta(seconds=1)) == 0
+    assert case.state == "suspended"
+    assert await tick(day, limit + timedelta(days=5)) == 1
+    assert await tick(day, limit + timedelta(days=5)) == 0
+    await case.all_sync()
+    step = body(case.lead, case.problem)["steps"][-1]
+    assert (case.state, step["command"], step["args"]) == ("assigned", "problem.resume", {"limit": "2026-12-10"})
+    assert datetime.fromisoformat(step["captured_at"]) == limit
+    assert body(case.handler, case.assignment)["state"] == "assigned"

@@ -409,7 +409,7 @@ async def test_checks_that_cannot_come_back_are_refused_and_stop_nothing(day: Da
     supervisor.command(response, "response.start")
     refused = supervisor.command(response, "response.respond")
     await sync(supervisor)
-    assert found(supervisor, refused).detail == {"needs": ["checks_recur"]}
+    assert found(supervisor, refused).detail["needs"] == ["checks_recur"]
     assert await day.held() == [("quarantined", "malformed")], "kept, and shown to a human"
     assert hidden(lead, mistyped)
     await started(day, lead)

@@ -111,7 +111,9 @@ async def test_an_assignment_needs_a_deadline(day: Day) -> None:
     made = case.lead.command(case.problem, "problem.assign", {"leads": [DEPARTMENT]})
     await case.all_sync()
     assert result(case.lead, made) == (Outcome.REJECTED, Reason.INCOMPLETE.value)
-    assert case.lead.refused()[0].detail == {"needs": ["due_on"]}
+    detail = case.lead.refused()[0].detail
+    assert (detail["needs"], detail["state"]) == (["due_on"], "verified")
+    assert "township_lead" in detail["allowed"]["problem.assign"]
 
 
 async def test_bad_rectification_goes_back_and_is_counted_and_needs_a_new_photo(day: Day) -> None:

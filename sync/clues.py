@@ -1,0 +1,46 @@
+"""Who may have to do with a transfer (domain.md 4.12): four flows, of which three are for supervisors alone.
+
+"Only supervisor roles may see (a) and (b)"; who may see (c) no source states, so it is as narrow. (d), enforcement information, goes "between
+departments": a department makes its own and keeps it among its office. The table of roles cannot tell flows apart, so they are told here.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from contracts.ids import UnitCode
+from contracts.mutation import Mutation
+from contracts.outcomes import Reason
+from contracts.people import Duty
+from sync.decision import Incoming, Refuse, Sender
+from sync.permission import DEPARTMENT, SUPERVISORS, holds_within, who_may
+from sync.places import Places, unit_of
+from sync.secrecy import BETWEEN_DEPARTMENTS
+from sync.tally import Tally
+
+CLUE: Final = "transfer"
+
+
+def not_for_departments(incoming: Incoming, mutation: Mutation, sender: Sender, tally: Tally) -> Refuse | None:
+    """A department has to do with its enforcement information, and with no other flow. Roles and units have been judged already."""
+    if mutation.kind != CLUE or sender.is_system or _flow(mutation, tally) in BETWEEN_DEPARTMENTS:
+        return None
+    state = tally.records.get(mutation.record)
+    unit = unit_of(state.stream) if state is not None else str(getattr(tally.bodies.get(mutation.id), "unit", ""))
+    if any(_supervises(duty, tally.view.places, unit) and holds_within(duty, incoming.captured) for duty in _duties(incoming, sender)):
+        return None
+    by = [role for role in who_may(CLUE, mutation.op) if role not in {one.value for one in DEPARTMENT}]
+    return Refuse(reason=Reason.NOT_YOUR_ROLE, detail={"op": mutation.op, "by": by})
+
+
+def _duties(incoming: Incoming, sender: Sender) -> tuple[Duty, ...]:
+    return (*sender.duties, *incoming.releaser)
+
+
+def _supervises(duty: Duty, places: Places, unit: UnitCode) -> bool:
+    return duty.role in SUPERVISORS and places.covers(duty.unit, unit)
+
+
+def _flow(mutation: Mutation, tally: Tally) -> str:
+    state = tally.records.get(mutation.record)
+    return str(state.values.get("flow") if state is not None else getattr(tally.bodies.get(mutation.id), "flow", ""))

@@ -1,0 +1,120 @@
+"""Guards on a problem's proof: what shows that it was fixed, that somebody was there, and that nobody judges his own work."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from contracts.ids import RecordId, projection_id
+from contracts.kind import Position
+from sync.secrecy import share_sight
+from sync.situation import STORIED, Situation
+from sync.state import RecordState
+
+SUBMITTING: Final = frozenset({"problem.submit_fix", "problem.fix_on_spot"})
+SENT_BACK: Final = frozenset({"problem.return", "problem.rebound"})
+AFTER: Final = ("after",)
+BEFORE: Final = ("before", "evidence")
+VISITED: Final = ("submitted", "amended")
+
+
+def photos_of(situation: Situation, values: dict[str, Any], purposes: tuple[str, ...]) -> list[RecordState]:
+    """Photos of the problem with one of these purposes: its own, those of units it is assigned to, those beside the item that opened it."""
+    tally, record = situation.tally, situation.state.id
+    parents = {record, *(projection_id(record, unit) for unit in (*values.get("leads", []), *values.get("supporting", [])))}
+    inspection = RecordId(values["inspection"]) if values.get("inspection") and values.get("item") else None
+    for parent in (*parents, *((inspection,) if inspection else ())):
+        tally.need_family(parent)
+
+    def belongs(photo: RecordState) -> bool:
+        return photo.parent in parents or (photo.parent == inspection and photo.values.get("item") == values.get("item"))
+
+    return [
+        photo
+        for photo in tally.records.values()
+        if photo.kind == "photo" and photo.parent is not None and not photo.deleted and belongs(photo)
+        if photo.values.get("purpose", "evidence") in purposes
+    ]
+
+
+def _bytes_of(photos: list[RecordState]) -> set[str]:
+    return {str(photo.values.get("sha256")) for photo in photos}
+
+
+def _is_named(photo: RecordState, named: set[str]) -> bool:
+    """By its own id, or by that of the photo it mirrors."""
+    return not named.isdisjoint({str(photo.id), str(photo.values.get("mirror_of"))})
+
+
+def _named(args: dict[str, Any]) -> set[str]:
+    named = args.get("photos")
+    return {str(photo) for photo in named} if isinstance(named, list) else set()
+
+
+def new_after_photo(situation: Situation, values: dict[str, Any]) -> bool:
+    """The submission names a photo of the fixed state whose picture is neither that of the problem nor of an earlier submission.
+
+    Judged by the bytes: the same picture announced again, or shown again beside the problem, is not a new one.
+    """
+    shown = {photo for step in values.get(STORIED, []) for photo in _named(step.get("args", {}) | step.get("sets", {}))}
+    after = photos_of(situation, values, AFTER)
+    used = _bytes_of(photos_of(situation, values, BEFORE)) | _bytes_of([photo for photo in after if _is_named(photo, shown)])
+    named = _named(situation.mutation.args)
+    return bool(_bytes_of([photo for photo in after if _is_named(photo, named)]) - used)
+
+
+def before_and_after(situation: Situation, values: dict[str, Any]) -> bool:
+    """Fixed on the spot: two pictures, of before and of after."""
+    before, after = _bytes_of(photos_of(situation, values, BEFORE)), _bytes_of(photos_of(situation, values, AFTER))
+    return bool(before) and bool(after - before)
+
+
+def after_photos(situation: Situation, values: dict[str, Any]) -> list[str]:
+    return sorted(str(photo.id) for photo in photos_of(situation, values, AFTER))
+
+
+def not_the_submitter(situation: Situation, values: dict[str, Any]) -> bool:
+    """Nobody who submitted since it was last sent back, on whatever device and by whatever duty."""
+    submitters = {values.get("submitted_by")}
+    for step in values.get(STORIED, []):
+        if step.get("command") in SENT_BACK:
+            submitters = {values.get("submitted_by")}
+        elif step.get("command") in SUBMITTING:
+            submitters.add(step.get("by"))
+    return str(situation.sender.person) not in submitters
+
+
+def site_checked(situation: Situation, values: dict[str, Any]) -> bool:
+    """Somebody was there: a position, or an inspection of the place that was submitted, other than the one that found it."""
+    args = situation.mutation.args
+    return _is_position(args.get("position")) or _is_visit(args.get("inspection"), situation, values)
+
+
+def _is_position(value: object) -> bool:
+    try:
+        msgspec.convert(value, Position)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _is_visit(value: object, situation: Situation, values: dict[str, Any]) -> bool:
+    try:
+        record = RecordId(str(value))
+    except ValueError:
+        return False
+    if situation.tally.is_missing(record):
+        return False
+    visit = situation.tally.records.get(record)
+    if visit is None:
+        return True  # not read yet: it is, and planning begins again
+    found = visit.values
+    return (
+        visit.kind == "inspection"
+        and not visit.deleted
+        and found.get("state") in VISITED
+        and str(record) != values.get("inspection")
+        and share_sight(visit.stream, situation.state.stream)
+        and values.get("site") in (None, found.get("site"))
+    )

@@ -1,0 +1,55 @@
+"""One command about to be carried out, and the step that it leaves in the record's story."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import Any, Final
+
+import msgspec
+
+from contracts.kind import Step
+from contracts.mutation import Mutation
+from sync.decision import Sender
+from sync.machines import Transition
+from sync.rules import CHINA
+from sync.state import RecordState
+from sync.tally import Tally
+
+STORIED: Final = "steps"  # the field of a kind that tells its story
+
+
+class Situation(msgspec.Struct, frozen=True):
+    """One command about to be carried out on one record."""
+
+    transition: Transition
+    state: RecordState
+    mutation: Mutation
+    sender: Sender
+    tally: Tally
+
+
+def captured_at(situation: Situation) -> datetime:
+    """When it was done, at the latest: an offline report-in counts from its capture, not from its arrival."""
+    captured = situation.tally.captured
+    return datetime.fromtimestamp(captured.end_ms / 1000, UTC) if captured else situation.tally.view.now
+
+
+def captured_on(situation: Situation) -> date:
+    """The day on which it was done, at the latest."""
+    return captured_at(situation).astimezone(CHINA).date()
+
+
+def step_of(situation: Situation, command: str, source: str, to: str, sets: dict[str, Any] | None = None) -> Step:
+    """What the story of a record says of one command."""
+    mutation, tally = situation.mutation, situation.tally
+    return Step(
+        id=str(mutation.id),
+        command=command,
+        by=situation.sender.person,
+        at=tally.view.now,
+        captured_at=captured_at(situation),
+        source=source,
+        to=to,
+        args=mutation.args,
+        sets=sets or {},
+    )
