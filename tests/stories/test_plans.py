@@ -172,7 +172,7 @@ async def test_a_refusal_names_what_is_wrong_with_the_terms(day: Day) -> None:
         made = supervisor.command(plan, "plan.start", {"terms": DAILY | terms})
         await sync(supervisor)
         pending = found(supervisor, made)
-        assert (pending.outcome, pending.reason, pending.detail) == (Outcome.REJECTED, Reason.INCOMPLETE.value, {"needs": [needs]})
+        assert (pending.outcome, pending.reason, pending.detail["needs"]) == (Outcome.REJECTED, Reason.INCOMPLETE.value, [needs])
     ancient = supervisor.create("plan", COUNTY, {"unit": str(COUNTY), "title": "x"})
     supervisor.command(ancient, "plan.start", {"terms": DAILY | {"from_on": "0001-01-01"}})
     await sync(supervisor)
