@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -17,6 +18,7 @@ from server.migrate import migrate
 from server.settings import S3Settings
 from tests.simulator.installation import Installation
 from tests.simulator.plants import PLANTS
+from tests.simulator.scenarios import SCENARIOS
 from tests.simulator.simulation import Plan, Report, Simulation
 
 TRACE_LINES = 60
@@ -52,6 +54,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--phones", type=int, default=20)
     parser.add_argument("--hours", type=float, default=8.0)
     parser.add_argument("--runs", type=int, default=1, help="so many seeds from --seed on")
+    parser.add_argument(
+        "--scenario", choices=sorted(SCENARIOS), help="a short day with an emphasis, as in make test; its own phones and hours"
+    )
     parser.add_argument("--gentle", action="store_true", help="nothing that stops the whole server")
     parser.add_argument("--photos", action=argparse.BooleanOptionalAction, default=True, help="with an S3 and photos")
     parser.add_argument("--plant", choices=sorted(PLANTS), help="a planted bug: the run should fail")
@@ -60,6 +65,8 @@ def arguments() -> argparse.Namespace:
 
 def simulate(options: argparse.Namespace, seed: int, cluster: EmbeddedPostgres, photos: EmbeddedS3, folder: Path) -> Report:
     plan = Plan(seed=seed, phones=options.phones, hours=options.hours, rough=not options.gentle, plant=options.plant)
+    if options.scenario:
+        plan = replace(SCENARIOS[options.scenario], seed=seed, plant=options.plant)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not sys.stdout.isatty()) as bar:
         task = bar.add_task(f"seed {seed}", total=1.0)
@@ -71,7 +78,7 @@ def simulate(options: argparse.Namespace, seed: int, cluster: EmbeddedPostgres, 
         bucket = s3_settings(photos, f"photos-{seed}") if options.photos else None
         installation = Installation(cluster, "xunling", f"sim_{seed}", folder / f"seed-{seed}", s3=bucket, plant=options.plant)
         report = asyncio.run(Simulation(plan, installation, show).run())
-    tell(report)
+    tell(report, options.scenario)
     return report
 
 
@@ -80,7 +87,7 @@ def s3_settings(server: EmbeddedS3, bucket: str) -> S3Settings:
     return S3Settings(endpoint=server.endpoint, bucket=bucket, **keys)
 
 
-def tell(report: Report) -> None:
+def tell(report: Report, scenario: str | None) -> None:
     """A readable account of one run."""
     plan = report.plan
     console.print(
@@ -103,9 +110,8 @@ def tell(report: Report) -> None:
     for line in report.trace[-TRACE_LINES:]:
         console.print(line, markup=False)
     rough = "" if plan.rough else " --gentle"
-    console.print(
-        f"\nagain: python -m tests.simulator --seed {plan.seed} --phones {plan.phones} --hours {plan.hours:g}{rough}", markup=False
-    )
+    day = f"--scenario {scenario}" if scenario else f"--phones {plan.phones} --hours {plan.hours:g}{rough}"
+    console.print(f"\nagain: python -m tests.simulator --seed {plan.seed} {day}", markup=False)
 
 
 if __name__ == "__main__":

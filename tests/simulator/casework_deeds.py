@@ -5,6 +5,7 @@ says no, and the phone must show why. Every command carries a word that occurs n
 """
 
 from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +18,8 @@ from tests.simulator.handset import Handset
 from tests.simulator.testimony import Write
 
 BUREAU = {Role.DEPARTMENT_LEAD, Role.DEPARTMENT_STAFF}
-DEADLINES = ["2027-03-10", "2027-03-31", "2027-06-30"]
+DEADLINE_DAYS = [0, 1, 1, 2, 9, 30]
+CHINA = timezone(timedelta(hours=8))
 OPEN_MAX = 4
 
 # State on the screen -> what is done then; what is named twice is done twice as often.
@@ -79,6 +81,14 @@ LEADS_TO = {
     "supervision.answer": "answered",
     "supervision.reject_answer": "acknowledged",
     "supervision.lift": "lifted",
+    "plan.start": "active",
+    "plan.end": "ended",
+    "notice.withdraw": "withdrawn",
+    "transfer.approve": "approved",
+    "transfer.decline": "declined",
+    "transfer.send": "sent",
+    "transfer.receive": "received",
+    "transfer.return_result": "result_returned",
 }
 
 
@@ -124,22 +134,22 @@ class CaseworkDeeds(Deeds):
         match deed:
             case "assign":
                 leads = random.choice([[HOUSING], [HOUSING], [HOUSING], [WATER], [HOUSING, WATER], [self._township(view)]])
-                return self._does(handset, view, "problem.assign", {"due_on": random.choice(DEADLINES), "leads": leads})
+                return self._does(handset, view, "problem.assign", {"due_on": self._deadline(handset), "leads": leads})
             case "suspend":
                 return self._does(handset, view, "problem.suspend", {"suspended_until": "2027-05-01"}, reason=self.word())
             case "resume":
                 return self._does(handset, view, "problem.resume", leads_to=str(view.body.get("suspended_from") or "assigned"))
             case "return":
                 words = ["surface", "false", "perfunctory"]
-                due_on = {} if view.body.get("due_on") else {"due_on": random.choice(DEADLINES)}
+                due_on = {} if view.body.get("due_on") else {"due_on": self._deadline(handset)}
                 return self._does(handset, view, "problem.return", due_on, reason=random.choice(words))
             case "accept" | "look_back":
                 return self._does(handset, view, f"problem.{deed}", position=self._position())
             case "rebound":
                 reason = random.choice(["rebound", "false"])
-                return self._does(handset, view, "problem.rebound", {"due_on": random.choice(DEADLINES)}, reason=reason)
+                return self._does(handset, view, "problem.rebound", {"due_on": self._deadline(handset)}, reason=reason)
             case "extend":
-                return self._does(handset, view, "problem.extend", {"due_on": random.choice(DEADLINES)}, reason=self.word())
+                return self._does(handset, view, "problem.extend", {"due_on": self._deadline(handset)}, reason=self.word())
             case "penalize":
                 return self._does(handset, view, "problem.penalize", measure=random.choice(["fine", "stoppage", "talk"]))
             case "feed_back":
@@ -148,6 +158,12 @@ class CaseworkDeeds(Deeds):
                 return self._submit_fix(handset, view)
             case _:
                 return self._does(handset, view, f"problem.{deed}", reason=self.word())
+
+    def _today(self) -> date:
+        return datetime.fromtimestamp(self.true_ms() / 1000, UTC).astimezone(CHINA).date()
+
+    def _deadline(self, handset: Handset) -> str:
+        return (self._today() + timedelta(days=handset.random.choice(DEADLINE_DAYS))).isoformat()
 
     def _township(self, view: RecordView) -> str:
         return str(view.body.get("unit", TOWNSHIPS[0]))[:9]

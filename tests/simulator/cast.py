@@ -25,6 +25,12 @@ HOUSING, WATER = "610902-housing", "610902-water"
 PASSWORD = "correct horse"
 PASSWORD_HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
 FIELD_ONLY = {Role.GRID_MEMBER, Role.VILLAGE_LEAD}
+# Beside field, office and team: cases and secrets are for whom docs/access.md names.
+MORE_AUDIENCES = {
+    Role.COUNTY_SUPERVISOR: ["case", "secret", "visit"],
+    Role.DEPARTMENT_LEAD: ["secret", "visit"],
+    Role.DEPARTMENT_STAFF: ["visit"],
+}
 
 
 def county_of(unit: str) -> int:
@@ -83,7 +89,7 @@ class Person:
         """The streams this person may have: own units and below, and the office's for who is not in the field."""
         streams = set[str]()
         for duty in self.held(ms):
-            audiences = ["field"] if duty.role in FIELD_ONLY else ["field", "office", "team"]
+            audiences = ["field"] if duty.role in FIELD_ONLY else ["field", "office", "team", *MORE_AUDIENCES.get(duty.role, [])]
             below = [unit.code for unit in units() if unit.code.startswith(duty.unit)]
             streams |= {f"{code}.{audience}" for code in below for audience in audiences}
             streams.add(f"{county_of(duty.unit)}.county")

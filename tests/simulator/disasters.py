@@ -139,18 +139,19 @@ class Disasters:
         if person.held(ms)[0].unit in OTHER_VILLAGES or not there:
             return ""
         grant = GrantDuty(person=UUID(person.id), duty=DutyIn(role=Role.GRID_MEMBER, unit=self.random.choice(there)))
-        answer = await self._administer("POST", "/people/v1/duties", grant, PersonOut)
+        answer = await self.administer("POST", "/people/v1/duties", grant, PersonOut)
         new = next(d for d in answer.duties if str(d.id) not in {old.id for old in person.duties} and d.unit == grant.duty.unit)
         leaves = self.random.random() < 0.6
         if leaves:
             old = self.random.choice(person.held(ms))
-            await self._administer("POST", f"/people/v1/duties/{old.id}/end", EndDuty(), PersonOut)
+            await self.administer("POST", f"/people/v1/duties/{old.id}/end", EndDuty(), PersonOut)
             old.ends_ms = ms
         person.duties.append(Served(Role.GRID_MEMBER, new.unit, ms, None, str(new.id)))
         s.trace(f"{person.name} serves in {new.unit}" + (f", no longer in {old.unit}" if leaves else " too"))
         return "reassigned" if leaves else "second duty"
 
-    async def _administer(self, method: str, path: str, send: Any, expect: type[Any]) -> Any:
+    async def administer(self, method: str, path: str, send: Any, expect: type[Any]) -> Any:
+        """As the administrator at the console, who logs in again after a restore."""
         try:
             return await self.console.phone.account.call(method, path, send, expect)
         except RefusedError as refused:

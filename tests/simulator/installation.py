@@ -21,6 +21,7 @@ from server.embedded.postgres import EmbeddedPostgres
 from server.settings import AuthSettings, LimitSettings, LogSettings, PgSettings, S3Settings, Settings
 from tests.simulator.plants import plant_in_database
 from tests.simulator.server_process import SharedTime, run_server
+from tests.simulator.worker_process import run_timers
 
 READY_SECONDS_MAX = 30.0
 _processes = multiprocessing.get_context("forkserver")
@@ -32,7 +33,7 @@ class Installation:
     def __init__(
         self, cluster: EmbeddedPostgres, template: str, name: str, folder: Path, *, s3: S3Settings | None, plant: str | None
     ) -> None:
-        _processes.set_forkserver_preload(["tests.simulator.server_process"])
+        _processes.set_forkserver_preload(["tests.simulator.server_process", "tests.simulator.worker_process"])
         folder.mkdir(parents=True, exist_ok=True)
         self.cluster = cluster
         self.database = name
@@ -80,6 +81,20 @@ class Installation:
                     break
                 await asyncio.sleep(0.02)
         raise RuntimeError(f"the server did not start; see {self.log}:\n{self.log.read_text()[-3000:]}")
+
+    async def run_timers(self, *, behind_ms: int = 0, kill_after_s: float | None = None) -> bool:
+        """A worker that goes once round its timers, or is killed on the way; returns whether it was killed."""
+        arguments = (self.settings(), self.time.path, self.log, self._plant, behind_ms)
+        worker = _processes.Process(target=run_timers, args=arguments, daemon=True)
+        worker.start()
+        await asyncio.to_thread(worker.join, kill_after_s)
+        if worker.is_alive():
+            worker.kill()
+            await asyncio.to_thread(worker.join)
+            return True
+        if worker.exitcode:
+            raise RuntimeError(f"the worker failed; see {self.log}:\n{self.log.read_text()[-3000:]}")
+        return False
 
     def last_words(self) -> list[str]:
         """The end of the server's log."""

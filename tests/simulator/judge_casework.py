@@ -6,15 +6,28 @@ from tests.simulator.judge_keeping import GUARDED, Fates, tokens_of
 from tests.simulator.testimony import Entry, Json, PhoneView, ServerRecord, ServerView, Violation, canonical
 
 PROMISE = 11
-BEGINS = {"problem": "draft", "whistle": "proposed", "summons": "called", "supervision": "issued"}
+BEGINS = {
+    "problem": "draft",
+    "whistle": "proposed",
+    "summons": "called",
+    "supervision": "issued",
+    "task": "open",
+    "plan": "drafted",
+    "notice": "published",
+    "transfer": "proposed",
+}
 COUNTED = {"returns": "problem.return", "rebounds": "problem.rebound"}
 SUBMITS, ACCEPTS = ("problem.submit_fix", "problem.fix_on_spot"), "problem.accept"
 DONE = frozenset({"resulted", "confirmed", "cancelled"})  # a summons that nobody waits for
 TOLD = {"not_allowed_now": "allowed", "incomplete": "needs"}  # why it was refused -> what its author must be told
 
 
-def judge_casework(entries: Iterable[Entry], fates: Fates, server: ServerView, phones: dict[str, PhoneView]) -> Iterator[Violation]:
-    """All of it, at a quiet point."""
+def judge_casework(
+    entries: Iterable[Entry], fates: Fates, server: ServerView, phones: dict[str, PhoneView], scope: dict[str, set[str]]
+) -> Iterator[Violation]:
+    """All of it, at a quiet point. `scope`: person -> streams."""
+    entries = list(entries)
+    yield from _secrets(server, entries, phones.values(), scope)
     live = [record for record in server.records.values() if record.moved_to is None and not record.deleted]
     for record in live:
         if record.kind in BEGINS:
@@ -92,6 +105,19 @@ def _shown(phone: PhoneView, server: ServerView) -> Iterator[Violation]:
             yield Violation(PROMISE, f"{phone.store} shows version {held.version} of a problem that is at {problem.version}", problem.id)
         elif held.body.get("state") != problem.body.get("state") or canonical(held.body["shown"]) != canonical(problem.body):
             yield Violation(PROMISE, f"{phone.store} shows a department another problem than there is", problem.id)
+
+
+def _secrets(server: ServerView, entries: Iterable[Entry], phones: Iterable[PhoneView], scope: dict[str, set[str]]) -> Iterator[Violation]:
+    """Of an unannounced visit no word stands on a phone whose person does not send visitors, before it is disclosed."""
+    secret = {key for key, r in server.records.items() if r.stream.endswith(".visit") and not r.body.get("disclosed_at")}
+    words = {word: e for e in entries if (e.county, e.record) in secret for word in tokens_of(e)}
+    for phone in phones:
+        if any(stream.endswith(".visit") for stream in scope[phone.person]):
+            continue
+        shown = " ".join(canonical(held.body) for held in phone.records.values())
+        yield from (
+            Violation(6, f"{phone.store} shows {word} of an unannounced visit", e.record) for word, e in words.items() if word in shown
+        )
 
 
 def _answered(whistle: ServerRecord, live: list[ServerRecord]) -> Iterator[Violation]:

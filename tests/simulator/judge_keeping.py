@@ -20,6 +20,8 @@ GUARDED = {
 }
 # Records that carry the name of the one they are about.
 SHADOWS = frozenset({"conflict", "assignment", "summons"})
+# What says that the server made a record because of another one, and gave it that one's name: a plan's task, a letter by rule.
+CAUSES = ("origin", "grounds")
 
 
 class Fates:
@@ -182,6 +184,7 @@ def judge_words(entries: Iterable[Entry], server: ServerView) -> Iterator[Violat
             isinstance(name := record.body.get("name") or record.body.get("title"), str)
             and name.startswith("w-")
             and record.kind not in SHADOWS
+            and not any(record.body.get(cause) for cause in CAUSES)
         ):
             named[name].append(record_id)
         for field in ("comments", "tags", "subjects", "inspectors", "sites"):

@@ -11,6 +11,7 @@ from tests.simulator.judge_casework import judge_casework
 from tests.simulator.judge_copies import judge_heads, judge_phone, judge_photos
 from tests.simulator.judge_fields import APPENDED, REPEATED, SETS, judge_fields, value_in
 from tests.simulator.judge_keeping import Fates, judge_keeping, judge_order, judge_words
+from tests.simulator.judge_timers import judge_timers
 from tests.simulator.testimony import Circumstances, Entry, Json, PhoneView, ServerView, Violation, canonical
 
 
@@ -51,7 +52,8 @@ class Oracle:
             *judge_order(self.entries, fates, self.circumstances),
             *judge_words(self.entries, server),
             *judge_fields(self.entries, fates, server, self.circumstances),
-            *judge_casework(self.entries, fates, server, by_store),
+            *judge_casework(self.entries, fates, server, by_store, self.circumstances.scope),
+            *judge_timers(server),
             *judge_heads(server),
         ]
         for phone in phones:

@@ -9,9 +9,10 @@ import random
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import ModuleType
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 
@@ -20,7 +21,9 @@ import phone.copies
 import phone.outbox
 import phone.photos
 import storage.contact
+import storage.plans
 import storage.push
+import storage.timers
 import sync.carrying_out
 import sync.consequences
 import sync.edit
@@ -28,6 +31,7 @@ import sync.intake
 import sync.merge
 import sync.plan
 import sync.projections
+import sync.rules
 import sync.tally
 from contracts.digest import MODULUS, record_crc
 from sync.clock import Interval
@@ -330,6 +334,59 @@ def _story_without_reasons(garden: Garden, _now: Now) -> None:
     garden.replace(sync.carrying_out, "step_of", lambda step_of: lambda *args: msgspec.structs.replace(step_of(*args), args={}, sets={}))
 
 
+# ------------------------------------------------------------------------------------------ timers
+
+
+def _issued_again(garden: Garden, _now: Now) -> None:
+    """A letter's id does not derive from what it is about."""
+    garden.replace(storage.timers, "colour_letters", lambda colour_letters: lambda *args: map(_anew, colour_letters(*args)))
+
+
+def _anew(due: Any) -> Any:
+    return msgspec.structs.replace(due, record=uuid4())
+
+
+def _rule_of_today(garden: Garden, now: Now) -> None:
+    """What fell due under an earlier version is judged by the one that is in force when the worker comes."""
+    garden.replace(sync.rules.RuleBook, "at", lambda at: lambda book, county, name, _moment: at(book, county, name, now()))
+
+
+def _downtime_skipped(garden: Garden, _now: Now) -> None:
+    """Only what fell due in the last two hours is looked for."""
+
+    def recent(subjects: Any) -> Any:
+        async def read(executor: Any, county: Any, _since: Any, moment: Any, terms: Any) -> Any:
+            found = await subjects(executor, county, moment, moment, terms)
+            earliest = (moment - timedelta(hours=2)).astimezone(sync.rules.CHINA).date()
+            return [one for one in found if one.problem.due_on is not None and one.problem.due_on >= earliest]
+
+        return read
+
+    garden.replace(storage.timers, "_subjects", recent)
+
+
+def _days_made_twice(garden: Garden, _now: Now) -> None:
+    """A plan's task is known by chance, not by its plan, day and unit."""
+
+    def another(plan_tasks: Any) -> Any:
+        return lambda *args: (msgspec.structs.replace(wanted, id=uuid4()) for wanted in plan_tasks(*args))
+
+    garden.replace(storage.plans, "plan_tasks", another)
+
+
+def _visit_seen_from_below(garden: Garden, _now: Now) -> None:
+    """What a county's visitors are about lies in the county's own stream, where everybody below it may read."""
+
+    def told(streams_of: Any) -> Any:
+        def streams(duties: Any, device: Any, places: Any, now: Any) -> Any:
+            found = streams_of(duties, device, places, now)
+            return found | {f"{county}.visit": county for county in found.values()}
+
+        return streams
+
+    garden.replace(api.exchange, "streams_of", told)
+
+
 # ------------------------------------------------------------------------------------------ phones
 
 
@@ -400,6 +457,11 @@ PLANTS: dict[str, Plant] = {
     "assignment_not_rewritten": Plant("a department keeps an old copy of its problem", (11,), "casework", _assignment_not_rewritten),
     "submitter_accepts": Plant("who submits a fix may accept it", (11,), "casework", _submitter_accepts),
     "story_without_reasons": Plant("a step forgets what was said", (11,), "casework", _story_without_reasons),
+    "issued_again": Plant("a letter is issued at every round", (12,), "timers", _issued_again),
+    "rule_of_today": Plant("old deadlines are judged by new rules", (12,), "timers", _rule_of_today),
+    "downtime_skipped": Plant("what fell due while nobody ran is forgotten", (12,), "timers", _downtime_skipped),
+    "days_made_twice": Plant("a plan makes its day's tasks at every round", (12,), "timers", _days_made_twice),
+    "visit_seen_from_below": Plant("an unannounced visit is told to the inspected side", (6,), "timers", _visit_seen_from_below),
     "restore_unnoticed": Plant("the server does not notice that it was restored", (1, 3, 4, 9), "restores", _restore_unnoticed),
     "nothing_handed_back": Plant("phones do not hand back what a restore lost", (1, 3, 9), "restores", phones=_nothing_handed_back),
     "markers_ignored": Plant("phones keep what left a stream", (3, 4, 5, 6), "moves", phones=_markers_ignored),

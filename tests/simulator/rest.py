@@ -10,7 +10,7 @@ from phone.exchange import Ended, Synced
 from phone.phone import Phone
 from tests.simulator.handset import Handset
 from tests.simulator.installation import Installation
-from tests.simulator.testimony import DeviceRow, Head, JournalRow, PhoneRecord, PhoneView, ServerRecord, ServerView, Violation
+from tests.simulator.testimony import DeviceRow, Head, JournalRow, PhoneRecord, PhoneView, Rule, ServerRecord, ServerView, Violation
 
 ROUNDS_MAX = 14
 
@@ -87,6 +87,7 @@ SQL_FETCH_HEADS = "SELECT county, stream, incarnation, seq, count, digest FROM s
 SQL_FETCH_MARKERS = "SELECT stream, record::text, seq FROM marker"
 SQL_FETCH_HELD = "SELECT county, device::text, n, settled_at IS NOT NULL FROM held"
 SQL_FETCH_DEVICES = "SELECT county, device::text, n_high, holes FROM device_county"
+SQL_FETCH_RULES = "SELECT county, name, version, starts, body FROM rule_version"
 SQL_FETCH_INCARNATIONS = "SELECT county, incarnation FROM county"
 
 
@@ -109,6 +110,8 @@ async def read_server(installation: Installation) -> ServerView:
                 (county, device): DeviceRow(n_high, [(a, b) for a, b in json.loads(holes)])
                 for county, device, n_high, holes in await conn.fetch(SQL_FETCH_DEVICES)
             },
+            rules=[Rule(*row[:4], json.loads(row["body"])) for row in await conn.fetch(SQL_FETCH_RULES)],
+            now=installation.time.now(),
         )
     finally:
         await conn.close()

@@ -11,8 +11,8 @@ from uuid import UUID
 import asyncpg
 
 from phone.exchange import Ended
-from tests.simulator.casework_deeds import CaseworkDeeds
 from tests.simulator.cast import HOUR_MS, MORNING_MS, Person, Served, administrator, bureau, people, settle_in
+from tests.simulator.clockwork import Clockwork
 from tests.simulator.deeds import Deeds
 from tests.simulator.disasters import Disasters
 from tests.simulator.handset import Handset
@@ -20,6 +20,7 @@ from tests.simulator.installation import Installation
 from tests.simulator.oracle import Oracle
 from tests.simulator.plants import planted_in_phones
 from tests.simulator.rest import come_to_rest, photos_left, read_phone, read_server
+from tests.simulator.steering_deeds import SteeringDeeds
 from tests.simulator.testimony import HELD, Violation
 
 DEEDS_PER_HOUR = 4  # of one phone
@@ -32,7 +33,7 @@ class Plan:
 
     rough      also what stops the whole server (kills, backups, restores)
     emphasis   events that come so many times as often, by the name of the method that makes them
-    casework   departments have phones, and problems, whistles and letters go their way
+    casework   departments have phones, problems, whistles, letters, plans and visits go their way, and workers run the timers
     plant      a planted bug (tests/simulator/plants.py)
     """
 
@@ -69,13 +70,14 @@ class Simulation:
         self.random = Random(plan.seed)
         self.oracle = Oracle()
         self.report = Report(plan)
-        deeds = CaseworkDeeds if plan.casework else Deeds
+        deeds = SteeringDeeds if plan.casework else Deeds
         self.deeds = deeds(self.oracle, lambda: installation.time.ms, has_photos=installation.has_photos)
         called = bureau(self.random) if plan.casework else []
         self.cast = [*people(plan.phones - len(called), self.random), *called]
         self.admin = administrator(self.random)
         self.handsets: list[Handset] = []
         self.disasters = Disasters(self)
+        self.clockwork = Clockwork(self)
         self._progress = progress or (lambda _report, _share: None)
         self._opened: list[Handset] = []
 
@@ -107,6 +109,8 @@ class Simulation:
             await self.new_handset(person)
         self.disasters.console = self._made(self.admin)
         await self.disasters.console.enrol()
+        if self.plan.casework:
+            await self.clockwork.first_rules()
 
     def _made(self, person: Person) -> Handset:
         number = len(self._opened) + 1
@@ -157,7 +161,7 @@ class Simulation:
             self.trace(happened)
 
     def _weights(self) -> list[tuple[float, Callable[[], Awaitable[str]]]]:
-        d = self.disasters
+        d, c = self.disasters, self.clockwork
         ordinary = [
             (60.0, self._deed),
             (20.0 if self.plan.casework else 0.0, self._case_goes_on),
@@ -169,6 +173,7 @@ class Simulation:
             (1.2, d.clock_jumps),
         ]
         people_change = [(1.2, d.duty_changes), (1.5, d.desk_decides), (0.7, d.garbles), (0.5, d.poisons), (0.4, d.another_app_version)]
+        timers = [(3.0, c.workers_run), (1.0, c.days_pass), (0.4, c.rules_change)] if self.plan.casework else []
         rough = [
             (0.6, d.server_dies),
             (0.5, d.postgres_dies),
@@ -177,7 +182,7 @@ class Simulation:
             (0.3, d.phone_drowns),
             (0.2, d.weeks_pass),
         ]
-        every = [*ordinary, *people_change, *(rough if self.plan.rough else [])]
+        every = [*ordinary, *people_change, *timers, *(rough if self.plan.rough else [])]
         return [(weight * self.plan.emphasis.get(event.__name__, 1), event) for weight, event in every]
 
     def anyone(self) -> Handset:
@@ -192,7 +197,7 @@ class Simulation:
 
     async def _case_goes_on(self) -> str:
         """Somebody, mostly of an office, does what comes next in a case; some had signal before, some have it after."""
-        assert isinstance(self.deeds, CaseworkDeeds)
+        assert isinstance(self.deeds, SteeringDeeds)
         offices = [handset for handset in self.handsets if handset.person.name.startswith(("lead", "bureau", "supervisor"))]
         handset = self.random.choice([*self.handsets, *offices, *offices])
         if handset.random.random() < 0.6:
@@ -253,6 +258,9 @@ class Simulation:
                 handset.contract = 1
                 handset.reopen(reboot=False)
         ended = await come_to_rest(self.installation, self.handsets)
+        if self.plan.casework:
+            await self.clockwork.catch_up()
+            ended = await come_to_rest(self.installation, self.handsets)
         for handset in self.handsets:
             self.hear(handset)
             self.look_at_screen(handset)

@@ -2,9 +2,11 @@
 
 import json
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 Json = Any
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 ACCEPTED = frozenset({"applied", "merged", "conflict"})
 HELD = frozenset({"quarantined", "deferred"})
@@ -112,6 +114,17 @@ class DeviceRow:
     holes: list[tuple[int, int]]
 
 
+@dataclass(frozen=True)
+class Rule:
+    """A row of `rule_version`."""
+
+    county: int
+    name: str
+    version: int
+    starts: datetime
+    body: dict[str, Json]
+
+
 @dataclass
 class ServerView:
     """The server's tables at a quiet point. `held`: mutations on a desk -> settled or not."""
@@ -123,6 +136,8 @@ class ServerView:
     markers: dict[str, list[tuple[str, int]]]  # stream -> [(record, seq)]
     held: dict[tuple[int, str, int], bool]  # (county, device, n) -> settled
     devices: dict[tuple[int, str], DeviceRow]
+    rules: list[Rule] = field(default_factory=list)
+    now: datetime = EPOCH
 
 
 @dataclass(frozen=True)
