@@ -12,7 +12,7 @@ from uuid import UUID
 from contracts.people import Role
 from phone.phone import RecordView
 from tests.photo_builder import jpeg, picture
-from tests.simulator.cast import COUNTY, HOUSING, TOWNSHIPS, WATER
+from tests.simulator.cast import COUNTY, HOUSING, TOWNSHIPS, WATER, departments
 from tests.simulator.deeds import Choice, Deeds
 from tests.simulator.handset import Handset
 from tests.simulator.testimony import Write
@@ -133,7 +133,8 @@ class CaseworkDeeds(Deeds):
         random = handset.random
         match deed:
             case "assign":
-                leads = random.choice([[HOUSING], [HOUSING], [HOUSING], [WATER], [HOUSING, WATER], [self._township(view)]])
+                housing, water = departments(str(view.body.get("unit")))
+                leads = random.choice([[housing], [housing], [housing], [water], [housing, water], [self._township(view)]])
                 return self._does(handset, view, "problem.assign", {"due_on": self._deadline(handset), "leads": leads})
             case "suspend":
                 return self._does(handset, view, "problem.suspend", {"suspended_until": "2027-05-01"}, reason=self.word())
@@ -219,8 +220,9 @@ class CaseworkDeeds(Deeds):
             return ""
         match deed:
             case "blow":
-                called = handset.random.choice([[HOUSING], [HOUSING, WATER], [HOUSING, WATER]])
-                optional = [WATER] if called == [HOUSING] and handset.random.random() < 0.4 else []
+                housing, water = departments(str(view.body.get("unit")))
+                called = handset.random.choice([[housing], [housing, water], [housing, water]])
+                optional = [water] if called == [housing] and handset.random.random() < 0.4 else []
                 return self._does(handset, view, "whistle.blow", {"called": called, "optional": optional})
             case "answer_back" | "release":
                 return self._answer_back(handset, view, deed)

@@ -21,6 +21,7 @@ VILLAGES = [f"{township}00{i}" for township in TOWNSHIPS for i in (1, 2, 3)]
 OTHER_TOWNSHIP = "610921100"
 OTHER_VILLAGES = [f"{OTHER_TOWNSHIP}00{i}" for i in (1, 2)]
 HOUSING, WATER = "610902-housing", "610902-water"
+OTHER_HOUSING, OTHER_WATER = "610921-housing", "610921-water"  # nobody with a phone serves there
 
 PASSWORD = "correct horse"
 PASSWORD_HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
@@ -49,9 +50,16 @@ def units() -> list[Unit]:
         *(unit(village, village[:9], Level.VILLAGE) for village in VILLAGES),
         unit(HOUSING, COUNTY, Level.DEPARTMENT),
         unit(WATER, COUNTY, Level.DEPARTMENT),
+        unit(OTHER_HOUSING, OTHER_COUNTY, Level.DEPARTMENT),
+        unit(OTHER_WATER, OTHER_COUNTY, Level.DEPARTMENT),
         unit(OTHER_TOWNSHIP, OTHER_COUNTY, Level.TOWNSHIP),
         *(unit(village, OTHER_TOWNSHIP, Level.VILLAGE) for village in OTHER_VILLAGES),
     ]
+
+
+def departments(unit: str) -> tuple[str, str]:
+    """Housing and water of the unit's county: nobody else's can be sent for."""
+    return (HOUSING, WATER) if unit.startswith(COUNTY) else (OTHER_HOUSING, OTHER_WATER)
 
 
 @dataclass
