@@ -84,6 +84,8 @@ class ColourTrigger(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ColoursRule(msgspec.Struct, frozen=True, kw_only=True):
+    """Which letters are issued by themselves, when, in which colour."""
+
     triggers: list[ColourTrigger]
 
 

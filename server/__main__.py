@@ -113,9 +113,10 @@ def config(markdown: bool) -> None:
 def openapi(root: Path) -> None:
     """Write what is made from the code: HTTP contract, the sync protocol's JSON Schema, workflow pages."""
     from server.contract import write_contracts
+    from server.rule_page import write_rule_page
     from server.workflows import write_pages
 
-    for path in (*write_contracts(load_settings(), root), *write_pages(root)):
+    for path in (*write_contracts(load_settings(), root), *write_pages(root), write_rule_page(root)):
         click.echo(path)
 
 

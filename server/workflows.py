@@ -22,6 +22,13 @@ def states_of(kind: str) -> list[str]:
     return list(dict.fromkeys(named))
 
 
+def targets(kind: str, t: Transition, source: str) -> list[str]:
+    """Where it leads from `source`: back to wherever the record came into that state from, or to the one state that it names."""
+    if t.to != BACK:
+        return [t.to] if t.to is not None else []
+    return sorted({state for before in MACHINES[kind].values() if before.to == source for state in before.sources})
+
+
 def picture(kind: str) -> Iterator[str]:
     """A Mermaid state diagram of the commands that change the state, and of what other records' commands do to it."""
     yield "```mermaid"
@@ -29,8 +36,8 @@ def picture(kind: str) -> Iterator[str]:
     for t in MACHINES[kind].values():
         for source in sorted(t.sources):
             if t.to is not None and source != ANY:
-                target = "suspended_from" if t.to == BACK else t.to
-                yield f"    {source} --> {target}: {t.command.partition('.')[2]}"
+                for target in targets(kind, t, source):
+                    yield f"    {source} --> {target}: {t.command.partition('.')[2]}"
         for late in sorted(t.late_from):
             if t.to is not None and not t.late_stays:
                 yield f"    {late} --> {t.to}: {t.command.partition('.')[2]} (late)"

@@ -6,9 +6,12 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from api.rules import check_body
 from contracts.exchange import Hello
 from contracts.kinds import KINDS
+from contracts.rules import RULE_BODIES
 from server.contract import OPENAPI, PROTOCOL, contract, protocol_schema
+from server.rule_page import EXAMPLES, PAGE, rule_page
 from server.settings import Settings
 from server.workflows import FOLDER, pages, states_of
 from sync.machines import MACHINES, MOVED
@@ -51,6 +54,13 @@ def test_every_field_of_every_kind_shows_its_label_and_policy() -> None:
         for field, shape in schema["$defs"][kind.body.__name__]["properties"].items():
             assert shape.get("title") or "$ref" in shape or "anyOf" in shape, f"{name}.{field}"
             assert "x-policy" in json.dumps(shape), f"{name}.{field}"
+
+
+def test_the_page_of_rules_is_current_and_its_examples_hold() -> None:
+    assert (ROOT / PAGE).read_text(encoding="utf-8") == rule_page(), "run: make openapi"
+    assert EXAMPLES.keys() == RULE_BODIES.keys()
+    for name, body in EXAMPLES.items():
+        check_body(name, body)
 
 
 def test_the_workflow_pages_are_current() -> None:
