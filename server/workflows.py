@@ -29,20 +29,26 @@ def targets(kind: str, t: Transition, source: str) -> list[str]:
     return sorted({state for before in MACHINES[kind].values() if before.to == source for state in before.sources})
 
 
+def edges(kind: str) -> Iterator[tuple[str, str, str]]:
+    """(from, to, what leads there): commands that change the state, and what other records' commands do to it."""
+    for t in MACHINES[kind].values():
+        name = t.command.partition(".")[2]
+        for source in sorted(t.sources - {ANY}):
+            yield from ((source, target, name) for target in targets(kind, t, source))
+        if t.to is not None and not t.late_stays:
+            yield from ((late, t.to, f"{name} (late)") for late in sorted(t.late_from))
+    yield from ((moved.source, moved.to, moved.by) for moved in MOVED.get(kind, ()))
+
+
 def picture(kind: str) -> Iterator[str]:
-    """A Mermaid state diagram of the commands that change the state, and of what other records' commands do to it."""
+    """A Mermaid state diagram: one arrow from state to state, whatever leads along it."""
+    along: dict[tuple[str, str], list[str]] = {}
+    for source, target, name in edges(kind):
+        along.setdefault((source, target), []).append(name)
     yield "```mermaid"
     yield "stateDiagram-v2"
-    for t in MACHINES[kind].values():
-        for source in sorted(t.sources):
-            if t.to is not None and source != ANY:
-                for target in targets(kind, t, source):
-                    yield f"    {source} --> {target}: {t.command.partition('.')[2]}"
-        for late in sorted(t.late_from):
-            if t.to is not None and not t.late_stays:
-                yield f"    {late} --> {t.to}: {t.command.partition('.')[2]} (late)"
-    for moved in MOVED.get(kind, ()):
-        yield f"    {moved.source} --> {moved.to}: by {moved.by}"
+    for (source, target), names in along.items():
+        yield f"    {source} --> {target}: {', '.join(names)}"
     yield "```"
 
 
