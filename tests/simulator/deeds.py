@@ -151,7 +151,8 @@ class Deeds:
         return [*(view.body.get("comments") or []), {"id": word, "text": f"{word} 已到现场"}]
 
     def move(self, handset: Handset) -> str:
-        view = self._any(handset, handset.random.choice(["site", "site", "task", "inspection"]))
+        kind = handset.random.choice(["site", "site", "task", "inspection"])
+        view = self._any(handset, kind, where=lambda v: not v.body.get("secret"))  # a secret is disclosed, never moved
         if view is None:
             return ""
         ours = (
