@@ -18,6 +18,8 @@ SETS = frozenset({"tags", "subjects", "inspectors", "sites"})
 REPEATED = frozenset({"unit", "state", "choice", "settled_by", "departments", "suspected_duplicates"})
 DELETION = "-"
 
+DISCLOSURE = {"secret", "unit"}  # what the end of an unannounced visit changes
+
 
 @dataclass
 class Node:
@@ -97,7 +99,8 @@ def _judge_record(
     if record.deleted and not deletions and not tapped_away and not circumstances.restored:
         yield Violation(3, f"{record.kind} is deleted, and nobody deleted it", record.id)
     fields = {name for entry in told for name in entry.writes} | {name for name, _, _ in taps}
-    for name in sorted(fields - REPEATED - {DELETION}):
+    disclosed = DISCLOSURE if record.body.get("disclosed_at") else set()
+    for name in sorted(fields - REPEATED - disclosed - {DELETION}):
         if name in APPENDED:
             yield from _judge_appended(record, name, told, fates)
         elif name in SETS:

@@ -39,7 +39,8 @@ async def _once(settings: Settings, now: Callable[[], datetime]) -> None:
     async with await open_pool(settings.pg.full_dsn(), size_min=0, size_max=3) as pool:
         work = Work(
             pool=pool,
-            photos=cast("Any", None),  # these timers have nothing to do with photos
+            photos=cast("Any", None),  # these timers have nothing to do with photos,
+            draw_seal=cast("Any", None),  # nor with draws
             units=UnitsCache(pool),
             cleaning=cleaning_rules(PhotoSettings()),
             retention=RetentionRules(days={}, records_max=0, marker_days=10_000),
