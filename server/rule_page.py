@@ -35,6 +35,7 @@ EXAMPLES: Final[dict[RuleName, dict[str, Any]]] = {
     RuleName.REMINDERS: {"before": [{"working_days": 2}]},
     RuleName.LOOK_BACK: {"after": {"working_days": 30}},
     RuleName.SEASONS: {"seasons": [{"key": "wheat_harvest", "from_on": "2027-05-20", "to_on": "2027-06-20"}]},
+    RuleName.DUPLICATES: {"within_days": 14},
 }
 
 
