@@ -89,7 +89,7 @@ async def list_ledger(
     name         of a named ledger         text         words that are all in the title, text, site name or address
     due_from     and due_to: days, both included
     returned     at least so often         rebounded    at least so often
-    feedback_owed  whoever raised it has not been told what became of it (信息反馈)
+    feedback_owed  whistles and problems: whoever raised it, or the channel it came by, has not been told what became of it (信息反馈)
     letter       copies of one letter
     """
     scope = streams_in_force(caller, places, now)

@@ -67,6 +67,7 @@ _PROBLEM: Final = Listed(
         "item",
         "listed_level",
         "look_back_result",
+        "feedback_owed",
     ),
     searched=("title", "description", "source_number", "source_body", "measures"),
 )

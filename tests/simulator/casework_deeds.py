@@ -25,16 +25,16 @@ OPEN_MAX = 4
 # State on the screen -> what is done then; what is named twice is done twice as often.
 PROBLEM = {
     "draft": ["report"],
-    "reported": ["verify", "verify", "assign", "not_true"],
+    "reported": ["verify", "verify", "assign", "not_true", "link"],
     "verified": ["assign", "assign", "assign", "not_true"],
     "not_true": ["reopen"],
     "assigned": ["suspend", "assign", "extend", "remind", "submit_fix", "submit_fix"],
     "rectifying": ["suspend", "penalize", "submit_fix", "submit_fix", "submit_fix", "submit_fix"],
     "suspended": ["resume"],
-    "submitted": ["accept", "accept", "accept", "return", "return"],
+    "submitted": ["accept", "accept", "accept", "accept", "return", "return", "link"],
     "accepted": ["close_out", "close_out", "return"],
-    "closed_out": ["rebound", "look_back", "feed_back"],
-    "look_back_passed": ["rebound", "feed_back"],
+    "closed_out": ["rebound", "look_back", "look_back_failed", "plan_look_back", "feed_back"],
+    "look_back_passed": ["rebound", "look_back_failed", "feed_back"],
 }
 ASSIGNMENT = {
     "assigned": ["start", "submit_fix", "penalize"],
@@ -42,7 +42,7 @@ ASSIGNMENT = {
 }
 WHISTLE = {
     "proposed": ["blow", "blow", "blow", "blow", "decline"],
-    "blown": ["answer_back", "answer_back", "answer_back", "answer_back", "release", "withdraw"],
+    "blown": ["answer_back", "answer_back", "answer_back", "answer_back", "answer_back", "release", "call", "reroute", "withdraw"],
     "answered": ["answer_back", "answer_back", "answer_back", "feed_back", "feed_back", "close", "close"],
     "withdrawn": ["feed_back"],
     "declined": ["feed_back"],
@@ -137,13 +137,21 @@ class CaseworkDeeds(Deeds):
                 leads = random.choice([[housing], [housing], [housing], [water], [housing, water], [self._township(view)]])
                 return self._does(handset, view, "problem.assign", {"due_on": self._deadline(handset), "leads": leads})
             case "suspend":
-                return self._does(handset, view, "problem.suspend", {"suspended_until": "2027-05-01"}, reason=self.word())
+                return self._does(handset, view, "problem.suspend", {"suspended_until": self._limit(handset)}, reason=self.word())
             case "resume":
                 return self._does(handset, view, "problem.resume", leads_to=str(view.body.get("suspended_from") or "assigned"))
             case "return":
                 words = ["surface", "false", "perfunctory"]
                 due_on = {} if view.body.get("due_on") else {"due_on": self._deadline(handset)}
                 return self._does(handset, view, "problem.return", due_on, reason=random.choice(words))
+            case "link":
+                other = self._any(handset, "problem", where=lambda v: v.id != view.id and v.body.get("state", "draft") != "draft")
+                return "" if other is None else self._does(handset, view, "problem.link", other=str(other.id))
+            case "plan_look_back":
+                return self._does(handset, view, "problem.plan_look_back", {"look_back_on": self._deadline(handset)})
+            case "look_back_failed":
+                result = random.choice(["rebound", "false"])
+                return self._does(handset, view, "problem.look_back_failed", position=self._position(), result=result)
             case "accept" | "look_back":
                 return self._does(handset, view, f"problem.{deed}", position=self._position())
             case "rebound":
@@ -165,6 +173,10 @@ class CaseworkDeeds(Deeds):
 
     def _deadline(self, handset: Handset) -> str:
         return (self._today() + timedelta(days=handset.random.choice(DEADLINE_DAYS))).isoformat()
+
+    def _limit(self, handset: Handset) -> str:
+        """Of a suspension: it may have passed when the phone finds signal."""
+        return (self._today() + timedelta(days=handset.random.choice([2, 9, 60]))).isoformat()
 
     def _township(self, view: RecordView) -> str:
         return str(view.body.get("unit", TOWNSHIPS[0]))[:9]
@@ -226,6 +238,8 @@ class CaseworkDeeds(Deeds):
                 return self._does(handset, view, "whistle.blow", {"called": called, "optional": optional})
             case "answer_back" | "release":
                 return self._answer_back(handset, view, deed)
+            case "call" | "reroute":
+                return self._call_another(handset, view, deed)
             case "feed_back":
                 return self._does(handset, view, "whistle.feed_back", to=self.word())
             case _:
@@ -245,6 +259,16 @@ class CaseworkDeeds(Deeds):
         unit, way = handset.random.choice(found)
         rated = {"rating": handset.random.randint(1, 5)} if way == "confirm" else {"reason": self.word()}
         return self._does(handset, view, f"whistle.{way}", unit=unit, **rated)
+
+    def _call_another(self, handset: Handset, view: RecordView, deed: str) -> str:
+        """One more department, or another in the place of one that refused; also one that is there already."""
+        unit = handset.random.choice(departments(str(view.body.get("unit"))))
+        if deed == "call":
+            return self._does(handset, view, "whistle.call", unit=unit, reason=self.word())
+        refused = sorted(code for code, one in (view.body.get("summons") or {}).items() if one.get("state") == "refused")
+        if not refused:
+            return ""
+        return self._does(handset, view, "whistle.reroute", unit=refused[0], to=unit, reason=self.word())
 
     def work_on_summons(self, handset: Handset) -> str:
         view, deed = self._next(handset, "summons", SUMMONS)

@@ -14,6 +14,8 @@ GUARDED = {
     "problem.accept": "not_the_submitter",
     "problem.close_out": "not_the_submitter",
     "problem.submit_fix": "new_after_photo",
+    "problem.suspend": "limit_ahead",
+    "whistle.confirm": "not_the_answerer",
     "whistle.close": "all_confirmed",
     "summons.refuse": "refused_at_most_once",
     "supervision.lift": "answered_if_it_says_so",

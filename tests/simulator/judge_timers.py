@@ -18,7 +18,7 @@ STOPS = {
     "report_in_due_at": {"summons.report_in", "summons.result", "summons.refuse"},
     "result_due_at": {"summons.result", "summons.refuse"},
 }
-REMINDER, LOOK_BACK = "整改期限", "回头看"
+REMINDER = "整改期限"
 
 
 def judge_timers(server: ServerView) -> Iterator[Violation]:
@@ -182,14 +182,12 @@ def _reminded(problem: ServerRecord) -> Iterator[Violation]:
 
 def _looked_back(problem: ServerRecord, rules: _Rules, server: ServerView) -> Iterator[Violation]:
     closed = [_when(s) for s in problem.body.get("steps") or [] if s["command"] == "problem.close_out"]
-    tasks = [
-        r for r in server.records.values() if r.kind == "task" and r.body.get("note") == f"problem {problem.id}" and r.moved_to is None
-    ]
+    tasks = [r for r in server.records.values() if r.kind == "task" and r.body.get("origin") == problem.id and r.moved_to is None]
     if len(tasks) > len(closed):
         yield Violation(PROMISE, f"closed out {len(closed)} times, and {len(tasks)} look-backs", problem.id)
     rule = rules.at(problem.county, "look_back", closed[-1]) if closed else None
     is_due = rule is not None and closed[-1] + timedelta(hours=rule.body["after"]["hours"]) <= server.now
-    if problem.body.get("state") == "closed_out" and is_due and not tasks and not problem.body.get("look_back_on"):
+    if problem.body.get("state") == "closed_out" and is_due and not tasks and not problem.body.get("look_back_result"):
         yield Violation(PROMISE, f"closed out at {closed[-1]}, and nobody is sent to look back", problem.id)
 
 

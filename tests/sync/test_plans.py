@@ -96,12 +96,23 @@ def some_rules(draw: st.DrawFn) -> str:
 @settings(max_examples=150, deadline=None)
 @given(some_rules(), st.dates(date(2023, 12, 20), date(2024, 3, 10)), st.integers(0, 500))
 def test_rules_mean_what_they_mean_to_others(rule: str, starts: date, later: int) -> None:
-    """Another implementation of RFC 5545 gives the same days, for rules that begin around a leap day."""
-    first, last = starts + timedelta(days=later), date(2026, 6, 30)
+    """Another implementation of RFC 5545 gives the same days, for rules that begin around a leap day.
+
+    But for one week: it counts positions among those days of the first week that lie on or after the first day. The text counts within
+    the whole interval.
+    """
+    begun = 7 if "WEEKLY" in rule and "BYSETPOS" in rule else 0
+    first, last = starts + timedelta(days=later + begun), date(2026, 6, 30)
     dates = rrulestr(rule, dtstart=datetime(starts.year, starts.month, starts.day))
     expected = [found.date() for found in dates.between(datetime(2023, 1, 1), datetime(2026, 6, 30), inc=True)]
     assert is_readable(rule)
     assert occurrences(rule, starts, first, last) == [day for day in expected if day >= first]
+
+
+def test_a_position_counts_within_the_whole_week_also_the_first() -> None:
+    wednesday = date(2023, 12, 20)
+    days = occurrences("FREQ=WEEKLY;BYDAY=MO,WE;BYSETPOS=1", wednesday, wednesday, wednesday + timedelta(days=12))
+    assert days == [date(2023, 12, 25), date(2024, 1, 1)]
 
 
 @settings(max_examples=60, deadline=None)
