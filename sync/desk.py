@@ -6,6 +6,7 @@ from typing import Any
 
 from contracts.outcomes import Reason
 from sync.decision import Incoming, Lack, Refuse, Sender, View
+from sync.entering import enter
 from sync.planned import Plan
 from sync.tally import Tally
 
@@ -13,5 +14,5 @@ from sync.tally import Tally
 def plan_discard(incoming: Incoming, sender: Sender, view: View, detail: dict[str, Any]) -> Plan | Lack:
     """It is not wanted: rejected with that reason, told to the phone, kept in the journal."""
     tally = Tally(sender, view)
-    tally.enter(incoming, Refuse(reason=Reason.DISCARDED, detail=detail))
+    enter(tally, incoming, Refuse(reason=Reason.DISCARDED, detail=detail))
     return tally.closed()

@@ -26,6 +26,8 @@ from contracts.outcomes import Outcome, Reason
 from sync.clues import not_for_departments
 from sync.decision import Accept, Clone, Decision, Hold, Incoming, Lack, Refuse, Repeat, Sender, View
 from sync.edit import plan_write, root_of
+from sync.entering import enter
+from sync.homes import unit_wanted
 from sync.letters import wrong_side
 from sync.naming import names_unseen
 from sync.notices import not_the_sender
@@ -35,7 +37,7 @@ from sync.planned import Plan
 from sync.projections import on_source, projected
 from sync.secrecy import kept_secret
 from sync.tally import Tally
-from sync.words import shape_fault, unit_wanted, word_fault
+from sync.words import shape_fault, word_fault
 
 
 def plan_push(batch: Sequence[Incoming], sender: Sender, view: View, said: dict[str, Any] | None = None) -> Plan | Lack:
@@ -44,7 +46,7 @@ def plan_push(batch: Sequence[Incoming], sender: Sender, view: View, said: dict[
     for incoming in batch:
         tally.flag(said or {})
         tally.captured = incoming.captured
-        tally.enter(incoming, plan_mutation(incoming, sender, tally))
+        enter(tally, incoming, plan_mutation(incoming, sender, tally))
     return tally.closed()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
@@ -13,9 +13,7 @@ from contracts.visits import SECRET_MODES, SENDING
 from sync.places import unit_of
 from sync.recurrence import is_readable
 from sync.rules import CHINA
-
-if TYPE_CHECKING:
-    from sync.situation import Situation
+from sync.situation import Situation
 
 FROM_ON_MIN: Final = date(2000, 1, 1)  # a plan begins in our time
 

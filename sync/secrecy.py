@@ -9,7 +9,7 @@ in another place: desks, conflicts, links between problems, projections, refusal
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 from msgspec.structs import replace
@@ -25,9 +25,7 @@ from sync.merge import written
 from sync.places import Places, is_secret, unit_of
 from sync.scope import AUDIENCES
 from sync.state import RecordState, Writer
-
-if TYPE_CHECKING:
-    from sync.tally import Tally
+from sync.tally import Tally
 
 BETWEEN_DEPARTMENTS: Final = frozenset({"enforcement_info"})  # transfers that a department's office may see (sync/clues.py)
 VISITING: Final = frozenset(role for role, audiences in AUDIENCES.items() if Audience.VISIT in audiences)

@@ -6,27 +6,18 @@ from typing import Any
 
 import msgspec
 
-from contracts.ids import MutationId, RecordId, StreamName, UnitCode, Version, conflict_id, outcome_id
-from contracts.kinds import KINDS
+from contracts.ids import MutationId, RecordId, StreamName, conflict_id
 from contracts.kinds.conflict import Conflict
-from contracts.kinds.outcome import HeldOutcome
-from contracts.kinds.photo import Photo
 from contracts.mutation import CREATE, Mutation
-from contracts.outcomes import MutationOutcome, Outcome, Reason
+from contracts.outcomes import MutationOutcome, Reason
 from contracts.people import Audience
 from sync.clock import Interval
 from sync.decision import (
-    Accept,
     Change,
-    Clone,
-    Decision,
     HeldMutation,
-    Hold,
     Home,
     Incoming,
     Lack,
-    Refuse,
-    Repeat,
     Seen,
     Sender,
     View,
@@ -34,9 +25,8 @@ from sync.decision import (
 from sync.heads import place
 from sync.journal import Journal
 from sync.merge import Lost
-from sync.places import NARROW, device_stream, narrow_audience, stream_name, unit_of
+from sync.places import narrow_audience, stream_name, unit_of
 from sync.planned import Announced, HeldRow, Plan
-from sync.secrecy import is_hidden, secret_desk
 from sync.state import DELETION, EVERY_OTHER, RecordState, Writer
 from sync.transfers import Transfer, late, leaving
 from sync.words import body_of
@@ -55,16 +45,16 @@ class Tally:
         self.held: list[HeldMutation] = list(view.held)
         self.bodies: dict[MutationId, Any] = {}
         self.captured: Interval | None = None  # of the mutation being decided
-        self._flags: dict[str, Any] = {}
+        self.flags: dict[str, Any] = {}
         self._changed: dict[RecordId, None] = {}
         self._lacking_records: set[RecordId] = set()
         self._lacking_families: set[RecordId] = set()
         self._lacking_homes: set[RecordId] = set()
-        self._outcomes: list[MutationOutcome] = []
+        self.outcomes: list[MutationOutcome] = []
         self.journal = Journal()
-        self._held_rows: list[HeldRow] = []
-        self._announced: list[Announced] = []
-        self._clones: list[Incoming] = []
+        self.held_rows: list[HeldRow] = []
+        self.announced: list[Announced] = []
+        self.clones: list[Incoming] = []
         self._n = 0  # of the mutation being entered
         self._left: dict[RecordId, int] = {}
         self._forwarded: list[Transfer] = []
@@ -116,7 +106,7 @@ class Tally:
 
     def flag(self, detail: dict[str, Any]) -> None:
         """Said of the mutation being decided, whatever becomes of it."""
-        self._flags |= detail
+        self.flags |= detail
 
     def forward(self, mutation: Mutation, record: RecordState) -> None:
         """It follows a record that has moved to another county."""
@@ -169,175 +159,18 @@ class Tally:
         )
         return Change(after=after, op=op, patch={"body": msgspec.json.decode(encoded)})
 
-    # -------------------------------------------------------------------------------------------- entering decisions
+    # -------------------------------------------------------------------------------------------- grown by decisions
 
-    def enter(self, incoming: Incoming, decision: Decision) -> None:
-        """Take one decision into the plan."""
-        flags, self._flags = self._flags or None, {}
-        self._n = incoming.n
-        match decision:
-            case Repeat(outcome=outcome):
-                self._outcomes.append(outcome)
-            case Clone():
-                self._clones.append(incoming)
-                self._answer(incoming, Outcome.QUARANTINED, Reason.DEVICE_CLONED, flags)
-            case Hold():
-                self._hold(incoming, msgspec.structs.replace(decision, detail=_both(decision.detail, flags)))
-            case Refuse(reason=reason, detail=detail):
-                both = _both(detail, flags)
-                self._write(incoming, Outcome.REJECTED, reason, both, self.root_seen(incoming))
-                self._tell_end(incoming, Outcome.REJECTED, reason, both)
-                self._answer(incoming, Outcome.REJECTED, reason, both)
-            case Accept():
-                self._accept(incoming, decision, _both(decision.detail, flags))
+    def begin(self, n: int) -> dict[str, Any] | None:
+        """The next decision is entered; what was flagged of its mutation."""
+        flags, self.flags, self._n = self.flags or None, {}, n
+        return flags
 
-    def root_seen(self, incoming: Incoming) -> Version:
-        """The root base that a refused mutation hands on to those that build on it."""
-        base = incoming.mutation.base if incoming.mutation else None
-        if isinstance(base, tuple):
-            return base
-        known = self.seen.get(base) if base is not None else None
-        return known.root if known else (self.view.incarnation, 0)
-
-    def _accept(self, incoming: Incoming, accept: Accept, detail: dict[str, Any] | None) -> None:
-        self._announce(incoming)
-        if incoming.released and accept.reason is Reason.OK:
-            accept = msgspec.structs.replace(accept, reason=Reason.RELEASED)
-        own = accept.changes[0] if accept.changes else None
-        named = incoming.mutation.record if incoming.mutation else None
-        mine = own if own is not None and own.after.id == named else None
-        self._write(incoming, accept.outcome, accept.reason, detail, accept.root, mine)
-        for change in accept.changes:
-            self._take(change)
-            if change is not mine:
-                self.journal.consequence(incoming, change)
-        self._tell_end(incoming, accept.outcome, accept.reason, detail)
-        self._answer(incoming, accept.outcome, accept.reason, detail, mine)
-
-    def _tell_end(self, incoming: Incoming, outcome: Outcome, reason: Reason, detail: dict[str, Any] | None) -> None:
-        """A mutation that was held has ended: its device learns it from the record that told of the holding."""
-        if incoming.entry == 0:
-            return
-        mutation_id = incoming.mutation.id if incoming.mutation else incoming.envelope.id
-        record = incoming.mutation.record if incoming.mutation else incoming.envelope.record
-        told = self.told(incoming.n, outcome, reason, mutation_id, record, detail, final=True, again=True)
-        self._take(told)
-        self.journal.consequence(incoming, told)
-
-    def _take(self, change: Change) -> None:
+    def take(self, change: Change) -> None:
         self.records[change.after.id] = change.after
         self._changed[change.after.id] = None
         if change.after.moved_to is not None:
             self._left[change.after.id] = self._n
-
-    def _hold(self, incoming: Incoming, hold: Hold) -> None:
-        self._announce(incoming)
-        mutation = incoming.mutation
-        record = mutation.record if mutation else incoming.envelope.record
-        mutation_id = mutation.id if mutation else incoming.envelope.id
-        self._write(incoming, hold.outcome, hold.reason, hold.detail, self.root_seen(incoming))
-        self._held_rows.append(
-            HeldRow(
-                n=incoming.n,
-                mutation=mutation_id,
-                record=record,
-                kind=mutation.kind if mutation else incoming.envelope.kind,
-                unit=self._desk(mutation),
-                outcome=hold.outcome,
-                reason=hold.reason,
-                detail=hold.detail,
-                waits_for=hold.waits_for,
-            )
-        )
-        self.held.append(HeldMutation(n=incoming.n, record=record, mutation=mutation_id))
-        told = self.told(incoming.n, hold.outcome, hold.reason, mutation_id, record, hold.detail, final=False, again=incoming.entry > 0)
-        self._take(told)
-        self.journal.consequence(incoming, told)
-        self._answer(incoming, hold.outcome, hold.reason, hold.detail)
-
-    def told(
-        self,
-        n: int,
-        outcome: Outcome,
-        reason: Reason,
-        mutation: MutationId | None,
-        record: RecordId | None,
-        detail: dict[str, Any] | None,
-        *,
-        final: bool,
-        again: bool,
-    ) -> Change:
-        """The record by which the device learns what is happening to a held mutation."""
-        device, county = self.sender.device, self.view.county
-        body = HeldOutcome(device=device, n=n, outcome=outcome, reason=reason, mutation=mutation, record=record, detail=detail, final=final)
-        record_id = outcome_id(f"{device}/{county}/{n}")
-        if again:
-            self.is_missing(record_id)  # it was told before: the record must be read to be written
-        return self.server_made(record_id, "outcome", device_stream(county, device), body, n)
-
-    def _desk(self, mutation: Mutation | None) -> UnitCode:
-        """Whose desk a held mutation lies on: its record's unit, the unit it names, or the sender's first duty."""
-        places = self.view.places
-        state = self.records.get(mutation.record) if mutation else None
-        if state is not None and is_hidden(state, self.sender.duties, places):
-            state = None  # even the desk on which prying ends must not tell that there is something
-        hidden = secret_desk(mutation, state, self)
-        if hidden is not None:
-            return hidden
-        body = self.bodies.get(mutation.id) if mutation else None
-        candidates = [
-            unit_of(state.stream) if state else None,
-            getattr(body, "unit", None),
-            *(duty.unit for duty in self.sender.duties),
-        ]
-        for unit in candidates:
-            if unit is not None and places.county_of(unit) == self.view.county:
-                return places.whole(self.view.county) if self._is_narrow(mutation, state) else places.desk_of(unit)
-        return str(self.view.county)
-
-    def _is_narrow(self, mutation: Mutation | None, state: RecordState | None) -> bool:
-        """Of a case or of something sealed: a township's desk has more readers than that."""
-        if state is not None:
-            return narrow_audience(state.stream) is not None
-        kind = KINDS.get(mutation.kind) if mutation else None
-        return kind is not None and kind.audience in NARROW
-
-    def _announce(self, incoming: Incoming) -> None:
-        mutation = incoming.mutation
-        body = self.bodies.get(mutation.id) if mutation else None
-        if mutation is not None and isinstance(body, Photo):
-            self._announced.append(Announced(n=incoming.n, photo=mutation.record, body=body))
-
-    def _write(
-        self,
-        incoming: Incoming,
-        outcome: Outcome,
-        reason: Reason,
-        detail: dict[str, Any] | None,
-        root: Version,
-        change: Change | None = None,
-    ) -> None:
-        """Into the journal; from here on the mutation is known."""
-        mutation_id = incoming.mutation.id if incoming.mutation else incoming.envelope.id
-        if mutation_id is not None and mutation_id not in self.seen:
-            self.seen[mutation_id] = Seen(device=self.sender.device, n=incoming.n, root=root, outcome=outcome)
-        self.journal.decision(incoming, outcome, reason, detail, root, change)
-
-    def _answer(
-        self, incoming: Incoming, outcome: Outcome, reason: Reason, detail: dict[str, Any] | None, own: Change | None = None
-    ) -> None:
-        """What is told now is what the journal will tell a repetition."""
-        mutation = incoming.mutation
-        self._outcomes.append(
-            MutationOutcome(
-                n=incoming.n,
-                id=mutation.id if mutation else incoming.envelope.id,
-                outcome=outcome,
-                reason=reason,
-                version=own.after.version if own else None,
-                detail=detail,
-            )
-        )
 
     # -------------------------------------------------------------------------------------------- closing
 
@@ -355,21 +188,17 @@ class Tally:
             )
         placed = place(changed, self.view.heads)
         return Plan(
-            outcomes=self._outcomes,
+            outcomes=self.outcomes,
             entries=self.journal.entries,
             records=placed.records,
             markers=placed.markers,
             heads=placed.heads,
-            held=self._held_rows,
-            announced=self._announced,
-            clones=self._clones,
+            held=self.held_rows,
+            announced=self.announced,
+            clones=self.clones,
             transfers=[*self._copies(), *self._forwarded],
         )
 
 
 def _why(lost: Lost) -> str:
     return Reason.EDIT_AGAINST_DELETE.value if lost.field == DELETION else Reason.OVERLAP.value
-
-
-def _both(a: dict[str, Any] | None, b: dict[str, Any] | None) -> dict[str, Any] | None:
-    return {**(a or {}), **(b or {})} or None

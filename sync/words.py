@@ -1,24 +1,18 @@
-"""Reading a mutation's words: its body as the kind's Struct, and the unit it wants a record to belong to."""
+"""Reading a mutation's words: its body as the kind's Struct, and fields that are of their shape."""
 
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
-from contracts.ids import UnitCode
 from contracts.kinds import KINDS
 from contracts.meta import Policy, field_rules
 from contracts.mutation import ARCHIVE, CREATE, DELETE, EDIT, Mutation
-from contracts.outcomes import Outcome, Reason
-from sync.decision import Hold
+from contracts.outcomes import Reason
 from sync.machines import transition_of
 from sync.merge import MAP_SEPARATOR
-from sync.places import unit_of
-
-if TYPE_CHECKING:
-    from sync.tally import Tally
 
 
 @cache
@@ -87,20 +81,3 @@ def shape_fault(mutation: Mutation) -> str | None:
         if shape is not None and not dot and any(v is not None and not isinstance(v, shape) for v in pair):
             return f"{name} must be a {shape.__name__}, before and after"
     return None
-
-
-def unit_wanted(mutation: Mutation, tally: Tally) -> UnitCode | Hold | None:
-    """The unit this mutation gives its record; None: it says nothing about it. Children take their parent's."""
-    if mutation.op != CREATE:
-        if KINDS[mutation.kind].parent is not None:
-            return None
-        new = mutation.fields.get("unit", (None, None))[1]
-        return str(new) if new is not None else None
-    kind, body = KINDS[mutation.kind], tally.bodies[mutation.id]
-    if kind.parent is None:
-        unit: UnitCode | None = getattr(body, "unit", None)
-        return unit
-    parent = tally.records.get(getattr(body, kind.parent))
-    if parent is None:
-        return Hold(outcome=Outcome.QUARANTINED, reason=Reason.PARENT_MISSING)
-    return unit_of(parent.stream)
