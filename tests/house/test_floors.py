@@ -57,3 +57,9 @@ def test_every_package_at_the_root_is_a_floor_and_is_shipped() -> None:
 def test_no_folder_of_tests_is_a_package() -> None:
     """With `tests/sync/__init__.py` pytest would import that folder as our `sync`."""
     assert list((ROOT / "tests").rglob("__init__.py")) == []
+
+
+def test_the_page_of_the_judgement_names_each_of_its_files() -> None:
+    page = (ROOT / "sync/README.md").read_text(encoding="utf-8")
+    files = [path.name for path in (ROOT / "sync").glob("*.py") if path.name != "__init__.py"]
+    assert [name for name in files if f"`{name}`" not in page] == []
