@@ -19,7 +19,7 @@ from contracts.kinds.notice import Notice
 from contracts.people import Audience
 from contracts.planning import Addressee, LetterCopy, LetterSent, LetterStanding, SendLetter, Signature
 from contracts.problems import Problem, ProblemCode
-from storage.notices import fetch_addressees, fetch_letter, fetch_signers
+from storage.notices import fetch_addressees, fetch_letter, fetch_names, signatures
 from storage.office_push import draft, office_push
 from sync.permission import ACTIVE, OFFICE
 from sync.places import Places
@@ -95,16 +95,16 @@ async def letter_standing(
     """The copies in units that the caller has an office duty over."""
     mine = {code for d in held_duties(caller.duties, now) if d.role in OFFICE for code in places.below(d.unit)}
     scope = streams_of(caller.duties, caller.device, places, now)
-    copies: list[LetterCopy] = []
+    found: list[tuple[County, RecordId, Notice]] = []
     for county in sorted(set(scope.values())):
         streams = [s for s, c in scope.items() if c == county and s.endswith(FIELD) and s.removesuffix(FIELD) in mine]
-        found = await fetch_letter(resources.pool, county, letter, streams)
-        for record, notice in found:
-            people = (await fetch_addressees(resources.pool, [notice.unit], notice.roles, now))[notice.unit]
-            signed = await fetch_signers(resources.pool, notice)
-            copies.append(shown(county, record, notice, people, signed, places))
-    if not copies:
+        found += [(county, record, notice) for record, notice in await fetch_letter(resources.pool, county, letter, streams)]
+    if not found:
         raise Problem(ProblemCode.NOT_FOUND)
+    notices = [notice for _, _, notice in found]
+    people = await fetch_addressees(resources.pool, [notice.unit for notice in notices], notices[0].roles, now)  # copies have the same
+    names = await fetch_names(resources.pool, sorted({person for notice in notices for person in notice.acknowledged_by}))
+    copies = [shown(county, record, one, people[one.unit], signatures(one, names), places) for county, record, one in found]
     return LetterStanding(copies=copies)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final, LiteralString
 
@@ -50,13 +50,16 @@ async def fetch_addressees(
     return found
 
 
-SQL_FETCH_SIGNERS: Final[LiteralString] = "SELECT id, name FROM person WHERE id = ANY ($1::uuid[])"
+SQL_FETCH_NAMES: Final[LiteralString] = "SELECT id, name FROM person WHERE id = ANY ($1::uuid[])"
 
 
-async def fetch_signers(executor: Executor, notice: Notice) -> list[Signature]:
+async def fetch_names(executor: Executor, people: Sequence[PersonId]) -> dict[PersonId, str]:
+    """Names of people, also of those who have left."""
+    return {row["id"]: row["name"] for row in await executor.fetch(SQL_FETCH_NAMES, list(people))}
+
+
+def signatures(notice: Notice, names: Mapping[PersonId, str]) -> list[Signature]:
     """Everybody who signed for a copy, the first to sign first."""
-    rows = await executor.fetch(SQL_FETCH_SIGNERS, list(notice.acknowledged_by))
-    names = {row["id"]: row["name"] for row in rows}
     signed = {step.by: step.captured_at or step.at for step in reversed(notice.steps) if step.command == "notice.acknowledge"}
     found = [signature_of(person, names.get(person, ""), signed.get(person), notice.acknowledge_by) for person in notice.acknowledged_by]
     return sorted(found, key=lambda one: (one.signed_at is None, one.signed_at, one.name))
