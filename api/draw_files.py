@@ -86,16 +86,19 @@ async def list_published(
 
 
 def published_key(before: str | None) -> tuple[datetime, str]:
-    if before is None:
-        return draws.END
+    return draws.END if before is None else key_of(before)
+
+
+def key_of(before: str) -> tuple[datetime, str]:
+    """A moment and what follows it: where the page before ended."""
+    text, _, rest = before.partition(SEPARATOR)
     try:
-        text, commitment = before.split(SEPARATOR)
         at = datetime.fromisoformat(text)
     except ValueError:
         raise Problem(ProblemCode.INVALID_VALUE, "before") from None
     if at.tzinfo is None:
         raise Problem(ProblemCode.INVALID_VALUE, "before")
-    return at, commitment
+    return at, rest
 
 
 @get("/{commitment:str}/file", opt=PUBLIC, summary="抽查结果文件 · The disclosed file")

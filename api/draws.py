@@ -9,18 +9,19 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime
 from functools import partial
-from typing import Final
+from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
 from litestar import Response, Router, get, post
 from litestar.params import FromPath, FromQuery, JSONBody
+from msgspec import Meta
 from uuid_utils.compat import uuid7
 
 from api.auth import LIMITED
 from api.dependencies import GivenCaller, GivenNow, GivenOrigin, GivenPlaces, GivenResources
 from api.draw_acts import READERS, act, is_issuer, issued, opened_of, push_one, readable, result_of, roles_at, shown
-from api.draw_files import as_file, made_file
+from api.draw_files import SEPARATOR, as_file, key_of, made_file
 from api.draw_plans import complete_plan
 from api.resources import Resources
 from contracts.access import Action
@@ -220,14 +221,30 @@ async def cancel(
 
 @get("", opt=LIMITED, summary="抽查列表 · Draws of the caller's units")
 async def list_draws(
-    caller: GivenCaller, resources: GivenResources, places: GivenPlaces, now: GivenNow, county: FromQuery[County]
+    caller: GivenCaller,
+    resources: GivenResources,
+    places: GivenPlaces,
+    now: GivenNow,
+    county: FromQuery[County],
+    before: FromQuery[Annotated[str, Meta(max_length=120)] | None] = None,
 ) -> Draws:
-    """The last changed first. Never a pool or a list."""
+    """The last changed first; `next` is the `before` of the page after it. Never a pool or a list."""
     units = {code for duty in held_duties(caller.duties, now) if duty.role in READERS for code in places.below(duty.unit)}
     streams = [stream_name(code, Audience.SECRET) for code in units if places.county_of(code) == county]
     if not streams:
         raise Problem(ProblemCode.NOT_ALLOWED)
-    return Draws(draws=[shown(found) for found in await draws.fetch_draws(resources.pool, county, streams, DRAWS_MAX)])
+    found, end = await draws.fetch_draws(resources.pool, county, streams, drawn_before(before), DRAWS_MAX)
+    return Draws(draws=[shown(one) for one in found], next=f"{end[0].isoformat()}{SEPARATOR}{end[1]}" if end else None)
+
+
+def drawn_before(before: str | None) -> tuple[datetime, UUID]:
+    if before is None:
+        return draws.LATEST
+    at, record = key_of(before)
+    try:
+        return at, UUID(record)
+    except ValueError:
+        raise Problem(ProblemCode.INVALID_VALUE, "before") from None
 
 
 @get("/{county:int}/{draw:uuid}", opt=LIMITED, summary="抽查 · One draw")

@@ -310,7 +310,10 @@ class DrawOut(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Draws(msgspec.Struct, frozen=True, kw_only=True):
+    """The last changed first. `next`: give it as `before`; None: that was all."""
+
     draws: list[DrawOut]
+    next: str | None = None
 
 
 class DrawListOut(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Final, LiteralString
+from uuid import UUID
 
 import asyncpg
 import msgspec
@@ -232,14 +233,20 @@ async def fetch_draw(executor: Executor, county: County, draw: RecordId) -> Draw
 
 
 SQL_FETCH_DRAWS: Final[LiteralString] = """
-    SELECT id, incarnation, version, body FROM record
-    WHERE county = $1 AND stream = ANY ($2::text[]) AND kind = 'draw' AND NOT deleted ORDER BY changed_at DESC, id LIMIT $3
+    SELECT id, incarnation, version, body, changed_at FROM record
+    WHERE county = $1 AND stream = ANY ($2::text[]) AND kind = 'draw' AND NOT deleted AND (changed_at, id) < ($3, $4)
+    ORDER BY changed_at DESC, id DESC LIMIT $5
 """
+LATEST: Final = (datetime.fromisoformat("9999-12-31T00:00:00+00:00"), UUID(int=2**128 - 1))
 
 
-async def fetch_draws(executor: Executor, county: County, streams: Collection[StreamName], limit: int) -> list[DrawRecord]:
-    """The draws of these streams, the last changed first."""
-    return [_record(row, county) for row in await executor.fetch(SQL_FETCH_DRAWS, county, list(streams), limit)]
+async def fetch_draws(
+    executor: Executor, county: County, streams: Collection[StreamName], before: tuple[datetime, RecordId], limit: int
+) -> tuple[list[DrawRecord], tuple[datetime, RecordId] | None]:
+    """The draws of these streams, the last changed first, and where the next page begins."""
+    rows = await executor.fetch(SQL_FETCH_DRAWS, county, list(streams), *before, limit)
+    end = (rows[-1]["changed_at"], rows[-1]["id"]) if len(rows) == limit else None
+    return [_record(row, county) for row in rows], end
 
 
 def _record(row: Any, county: County) -> DrawRecord:

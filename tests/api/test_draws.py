@@ -5,11 +5,14 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 import pytest
 from cryptography.exceptions import InvalidTag
+from uuid_utils.compat import uuid7
 
+import api.draws
 from contracts.draw import DrawFile, PublishedPage
 from contracts.ids import projection_id
 from contracts.outcomes import MutationOutcome, Outcome
@@ -320,3 +323,19 @@ async def test_inspectors_who_were_drawn_recently_and_followed_are_left_out_only
         assert len(inspectors) == expected
     sites, _ = await draws.fetch_recently_drawn(resources.pool, resources.draw_seal, COUNTY, TOWNSHIP, MORNING - timedelta(days=1))
     assert sites == {}, "another unit's draws do not count"
+
+
+async def test_the_list_of_draws_is_read_on_where_the_page_ended(drawing: Drawing, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api.draws, "DRAWS_MAX", 2)
+    made = [str(uuid7()) for _ in range(3)]
+    for draw in made:
+        await drawing.prepared(draw=draw)
+    found: list[str] = []
+    path = f"/office/v1/draws?county={COUNTY}"
+    for _ in range(2):
+        page = (await drawing.call(drawing.supervisor, "GET", path)).json()
+        found += [one["draw"] for one in page["draws"]]
+        path = f"/office/v1/draws?county={COUNTY}&before={quote(page['next'] or '')}"
+    assert (found, page["next"]) == ([*reversed(made)], None)
+    odd = await drawing.call(drawing.supervisor, "GET", f"/office/v1/draws?county={COUNTY}&before={quote('2026-01-01T00:00:00Z|x')}")
+    assert odd.status_code == 422
