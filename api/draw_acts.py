@@ -25,11 +25,11 @@ from contracts.problems import Problem, ProblemCode
 from storage import draws
 from storage.draws import DrawRecord, Opened
 from storage.office_push import draft, office_push
-from sync.permission import DRAWERS
+from sync.permission import COMMANDERS
 from sync.places import Places
 from sync.scope import held_duties
 
-READERS: Final = DRAWERS | {Role.AUDITOR}
+READERS: Final = COMMANDERS | {Role.AUDITOR}
 
 
 # ------------------------------------------------------------------------------------------------ who sees, who acts
@@ -42,7 +42,7 @@ def roles_at(caller: Caller, unit: UnitCode, places: Places, now: datetime) -> s
 
 def is_issuer(caller: Caller, unit: UnitCode, now: datetime) -> bool:
     """Of the issuing unit itself: whoever is above it sees that there is a draw, not what is drawn."""
-    return any(duty.role in DRAWERS and duty.unit == unit for duty in held_duties(caller.duties, now))
+    return any(duty.role in COMMANDERS and duty.unit == unit for duty in held_duties(caller.duties, now))
 
 
 async def readable(resources: Resources, caller: Caller, places: Places, now: datetime, county: County, draw: RecordId) -> DrawRecord:

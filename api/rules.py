@@ -65,7 +65,7 @@ async def publish_rule(
                 ProblemCode.INVALID_VALUE,
                 "生效时间不能早于现在，也不能早于到期事项已经处理到的时刻",
                 path="$.starts",
-                fault="starts_in_the_past",
+                reason="starts_in_the_past",
             )
         note = Note(
             action=Action.RULE_PUBLISHED,
@@ -102,7 +102,7 @@ def check_body(name: RuleName, body: dict[str, Any], level: Level) -> None:
     """Problem with code, path and Chinese text of the first fault; what a rule does not know or would not do is one, too."""
     fault = first_fault(name, body, by_city=level is Level.CITY)
     if fault is not None:
-        raise Problem(ProblemCode.INVALID_VALUE, f"{fault.text}（{fault.path}）", path=fault.path, fault=fault.code)
+        raise Problem(ProblemCode.INVALID_VALUE, f"{fault.text}（{fault.path}）", path=fault.path, reason=fault.code)
 
 
 RULES: Final = Router("/office/v1", route_handlers=[publish_rule, list_rules], tags=["office"])

@@ -168,7 +168,7 @@ async def _decide_one(
     if held is None or held.is_settled:
         return None
     sender = Sender(device=device, person=held.person or by, duties=held.duties)
-    detail = {"by": str(by), "action": action.value} | ({"note": note} if note else {})
+    detail = {"decided_by": str(by), "action": action.value} | ({"note": note} if note else {})
     guess = _incoming(held, n, action, releaser)
 
     async def attempt(conn: Connection, reach: Reach) -> Pushed | Lack:

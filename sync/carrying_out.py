@@ -31,7 +31,7 @@ from sync.plan_guards import (
     units_below,
     visits_open,
 )
-from sync.proof import after_photos, before_and_after, new_after_photo, not_the_submitter, site_checked
+from sync.proof import after_photos, before_and_after, new_after_photo, not_the_answerer, not_the_submitter, site_checked
 from sync.rules import CHINA
 from sync.situation import STORIED, Situation, captured_at, captured_on, step_of
 from sync.words import state_now
@@ -210,6 +210,7 @@ GUARDS: dict[str, Callable[[Situation, dict[str, Any]], bool]] = {
     "before_and_after": before_and_after,
     "has_deadline": has_deadline,
     "not_the_submitter": not_the_submitter,
+    "not_the_answerer": not_the_answerer,
     "site_checked": site_checked,
     "limit_ahead": limit_ahead,
     "limit_as_set": limit_as_set,

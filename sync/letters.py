@@ -44,8 +44,6 @@ def wrong_side(incoming: Incoming, mutation: Mutation, sender: Sender, tally: Ta
         return _not_yours(mutation.op, issuer)
     if mutation.op in ADDRESSEES and not _is_addressee(mutation.op, sender, places, issuer, unit, when):
         return _not_yours(mutation.op, unit)
-    if mutation.op == "supervision.lift" and str(sender.person) == _answered_by(values):
-        return _not_yours(mutation.op, issuer)  # who answers does not accept the answer
     return None
 
 
@@ -91,8 +89,3 @@ def _forged(mutation: Mutation, tally: Tally) -> Refuse | None:
 
 def _not_yours(op: str, unit: UnitCode) -> Refuse:
     return Refuse(reason=Reason.NOT_YOUR_ROLE, detail={"op": op, "by": who_may(LETTER, op), "unit": unit})
-
-
-def _answered_by(values: dict[str, Any]) -> str | None:
-    answers = [step.get("by") for step in values.get("steps", []) if step.get("command") == "supervision.answer"]
-    return str(answers[-1]) if answers else None

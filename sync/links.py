@@ -18,9 +18,7 @@ from contracts.outcomes import Reason
 from sync.decision import Change, Refuse
 from sync.duplicates import may_be_same
 from sync.merge import Merge, written
-from sync.places import unit_of
-from sync.scope import held_duties
-from sync.secrecy import share_sight
+from sync.secrecy import sees, share_sight
 from sync.situation import Situation
 from sync.state import RecordState, Writer
 
@@ -79,14 +77,7 @@ def _other(s: Situation) -> RecordState | Refuse | None:
     if other is None:
         return None
     is_one = other.kind == "problem" and not other.deleted and other.id != s.state.id and share_sight(other.stream, s.state.stream)
-    return other if is_one and _sees(s, other) else unknown
-
-
-def _sees(s: Situation, other: RecordState) -> bool:
-    if s.sender.is_system:
-        return True
-    covers, unit = s.tally.view.places.covers, unit_of(other.stream)
-    return any(covers(duty.unit, unit) for duty in held_duties(s.sender.duties, s.tally.view.now))
+    return other if is_one and sees(other, s.sender, s.tally.captured, s.tally.view.places) else unknown
 
 
 def _named(values: dict[str, Any], other: str, add: str, drop: Iterable[str]) -> dict[str, list[str]]:

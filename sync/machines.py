@@ -240,7 +240,14 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
         _t("whistle.blow", "proposed", "blown", sets="called optional", needs="called", effects="summon"),
         _t("whistle.decline", "proposed", "declined", needs="reason", stamps="feedback_owed"),
         _t("whistle.withdraw", "blown answered", "withdrawn", needs="reason", stamps="feedback_owed", effects="dismiss"),
-        _t("whistle.confirm", "blown answered", None, needs="unit rating", guards="rating_1_to_5", effects="act_on_summons"),
+        _t(
+            "whistle.confirm",
+            "blown answered",
+            None,
+            needs="unit rating",
+            guards="rating_1_to_5 not_the_answerer",
+            effects="act_on_summons",
+        ),
         # a closed one, too: what was confirmed turns out not to be so
         _t("whistle.send_back", "blown answered closed", None, needs="unit reason", effects="act_on_summons"),
         _t("whistle.insist", "blown answered", None, needs="unit reason", effects="act_on_summons"),
@@ -311,7 +318,7 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
         _t("supervision.answer", "issued acknowledged", "answered", sets="answer", needs="answer"),
         _t("supervision.reject_answer", "answered", "acknowledged", needs="reason"),
         # answered and accepted, or overturned by evidence that came late: lifted with that reason, never erased
-        # (sync/letters.py: by the side that issued it, and not by who answered)
+        # (sync/letters.py: by the side that issued it)
         _t(
             "supervision.lift",
             "issued acknowledged answered",
@@ -319,7 +326,7 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
             sets="lifted_because",
             needs="lifted_because",
             choices={"lifted_because": "answered closed mistaken overturned"},
-            guards="answered_if_it_says_so",
+            guards="answered_if_it_says_so not_the_answerer",
         ),
         _t("supervision.comment", ANY, None),
     ),

@@ -10,9 +10,7 @@ from typing import Final
 from contracts.mutation import Mutation
 from contracts.outcomes import Outcome, Reason
 from sync.decision import Hold, Incoming, Sender
-from sync.places import unit_of
-from sync.secrecy import is_hidden
-from sync.state import RecordState
+from sync.secrecy import sees
 from sync.tally import Tally
 
 CALLING: Final = {"whistle": "problem"}  # kind -> the field that says what it is about
@@ -26,11 +24,6 @@ def names_unseen(incoming: Incoming, mutation: Mutation, sender: Sender, tally: 
         return None
     is_missing = tally.is_missing(record)
     state = tally.records.get(record)
-    if not is_missing and (state is None or _is_seen(state, sender, tally)):
+    if not is_missing and (state is None or sees(state, sender, incoming.captured, tally.view.places)):
         return None
     return Hold(outcome=Outcome.QUARANTINED, reason=Reason.RECORD_MISSING, detail={"record": str(record)})
-
-
-def _is_seen(state: RecordState, sender: Sender, tally: Tally) -> bool:
-    places, unit = tally.view.places, unit_of(state.stream)
-    return not is_hidden(state, sender.duties, places) and any(places.covers(duty.unit, unit) for duty in sender.duties)

@@ -21,8 +21,7 @@ SUPERVISORS = frozenset({Role.COUNTY_SUPERVISOR, Role.CITY_SUPERVISOR})
 LEADS = frozenset({Role.TOWNSHIP_LEAD, Role.DEPARTMENT_LEAD}) | SUPERVISORS
 ACTIVE = FIELD | TOWNSHIP | DEPARTMENT | SUPERVISORS
 OFFICE = TOWNSHIP | SUPERVISORS | {Role.DEPARTMENT_LEAD}
-DRAWERS = SUPERVISORS | {Role.DEPARTMENT_LEAD}
-SENDERS = SUPERVISORS | {Role.DEPARTMENT_LEAD}  # of unannounced visits: they also say when those are disclosed
+COMMANDERS = SUPERVISORS | {Role.DEPARTMENT_LEAD}  # who draw, pass clues on, and send unannounced visits and disclose them
 SERVER_ONLY: frozenset[Role] = frozenset()
 LEAVE = "leave"  # not an operation: giving a record to another county, which an edit of its unit does
 
@@ -40,7 +39,7 @@ PERMITTED: dict[tuple[str, str], frozenset[Role]] = {
     ("task", "task.reassign"): OFFICE,
     ("task", "task.lapse"): frozenset({Role.SYSTEM}),
     ("task", "task.call_off"): frozenset({Role.SYSTEM}),
-    ("task", "task.disclose"): SENDERS,
+    ("task", "task.disclose"): COMMANDERS,
     ("inspection", "create"): ACTIVE,
     ("inspection", "edit"): ACTIVE,
     ("inspection", "delete"): ACTIVE,
@@ -55,7 +54,7 @@ PERMITTED: dict[tuple[str, str], frozenset[Role]] = {
     ("problem", "problem.not_true"): OFFICE,
     ("problem", "problem.reopen"): OFFICE,
     ("problem", "problem.assign"): OFFICE,
-    ("problem", "problem.disclose"): SENDERS,
+    ("problem", "problem.disclose"): COMMANDERS,
     ("problem", "problem.start"): ACTIVE,
     ("problem", "problem.submit_fix"): ACTIVE,
     ("problem", "problem.fix_on_spot"): ACTIVE,
@@ -112,20 +111,20 @@ PERMITTED: dict[tuple[str, str], frozenset[Role]] = {
     # of departments enforcement information alone (sync/clues.py)
     ("transfer", "create"): SUPERVISORS | DEPARTMENT,
     ("transfer", "edit"): SUPERVISORS | DEPARTMENT,
-    ("transfer", "transfer.approve"): SUPERVISORS | {Role.DEPARTMENT_LEAD},
-    ("transfer", "transfer.decline"): SUPERVISORS | {Role.DEPARTMENT_LEAD},
-    ("transfer", "transfer.send"): SUPERVISORS | {Role.DEPARTMENT_LEAD},
+    ("transfer", "transfer.approve"): COMMANDERS,
+    ("transfer", "transfer.decline"): COMMANDERS,
+    ("transfer", "transfer.send"): COMMANDERS,
     ("transfer", "transfer.receive"): SUPERVISORS | DEPARTMENT,
     ("transfer", "transfer.return_result"): SUPERVISORS | DEPARTMENT,
     ("transfer", "transfer.comment"): SUPERVISORS | DEPARTMENT,
-    ("draw", "create"): DRAWERS,
-    ("draw", "draw.commit"): DRAWERS,
+    ("draw", "create"): COMMANDERS,
+    ("draw", "draw.commit"): COMMANDERS,
     ("draw", "draw.seed"): frozenset({Role.AUDITOR}),  # the second party: whoever draws must not be able to
-    ("draw", "draw.draw"): DRAWERS,
-    ("draw", "draw.fail"): DRAWERS,
-    ("draw", "draw.depart"): DRAWERS,
-    ("draw", "draw.disclose"): DRAWERS,
-    ("draw", "draw.cancel"): DRAWERS,
+    ("draw", "draw.draw"): COMMANDERS,
+    ("draw", "draw.fail"): COMMANDERS,
+    ("draw", "draw.depart"): COMMANDERS,
+    ("draw", "draw.disclose"): COMMANDERS,
+    ("draw", "draw.cancel"): COMMANDERS,
     ("photo", "create"): ACTIVE,
     ("photo", "edit"): ACTIVE,
     ("notice", "create"): OFFICE,
@@ -148,7 +147,7 @@ PERMITTED: dict[tuple[str, str], frozenset[Role]] = {
     ("campaign", "create"): SUPERVISORS | DEPARTMENT,
     ("campaign", "edit"): SUPERVISORS | DEPARTMENT,
     ("campaign", "campaign.finish"): SUPERVISORS | DEPARTMENT,
-    ("campaign", "campaign.cancel"): SUPERVISORS | {Role.DEPARTMENT_LEAD},
+    ("campaign", "campaign.cancel"): COMMANDERS,
     ("activity", "create"): ACTIVE,
     ("activity", "edit"): ACTIVE,
     ("activity", "delete"): OFFICE,

@@ -168,7 +168,7 @@ def _unanswered(incoming: Incoming, mutation: Mutation, sender: Sender, tally: T
     roles = who_may(mutation.kind, mutation.op)
     if any(role.value in roles for role in own | lent):
         return None
-    return Hold(outcome=Outcome.QUARANTINED, reason=Reason.NOT_YOUR_ROLE, detail={"op": mutation.op, "roles": roles})
+    return Hold(outcome=Outcome.QUARANTINED, reason=Reason.NOT_YOUR_ROLE, detail={"op": mutation.op, "by": roles})
 
 
 def _forbidden_leave(

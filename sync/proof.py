@@ -13,6 +13,7 @@ from sync.situation import STORIED, Situation
 from sync.state import RecordState
 
 SUBMITTING: Final = frozenset({"problem.submit_fix", "problem.fix_on_spot"})
+ANSWERING: Final = frozenset({"summons.result", "supervision.answer"})
 SENT_BACK: Final = frozenset({"problem.return", "problem.rebound"})
 AFTER: Final = ("after",)
 BEFORE: Final = ("before", "evidence")
@@ -83,6 +84,20 @@ def not_the_submitter(situation: Situation, values: dict[str, Any]) -> bool:
         elif step.get("command") in SUBMITTING:
             submitters.add(step.get("by"))
     return str(situation.sender.person) not in submitters
+
+
+def not_the_answerer(situation: Situation, values: dict[str, Any]) -> bool:
+    """Whoever gave the answer that stands does not judge it: a department's result on its summons, an addressee's on its letter."""
+    answered = _summons_of(situation) if situation.state.kind == "whistle" else values
+    gave = [step.get("by") for step in answered.get(STORIED, []) if step.get("command") in ANSWERING]
+    return not gave or str(situation.sender.person) != str(gave[-1])
+
+
+def _summons_of(situation: Situation) -> dict[str, Any]:
+    """What the summons of the department named says; of one that there is not, the effect speaks."""
+    record = projection_id(situation.state.id, str(situation.mutation.args.get("unit", "")))
+    summons = None if situation.tally.is_missing(record) else situation.tally.records.get(record)
+    return summons.values if summons is not None else {}
 
 
 def site_checked(situation: Situation, values: dict[str, Any]) -> bool:

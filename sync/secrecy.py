@@ -20,8 +20,10 @@ from contracts.mutation import CREATE, Mutation
 from contracts.outcomes import Outcome, Reason
 from contracts.people import Audience, Duty
 from contracts.visits import SECRET_MODES, SENDING
+from sync.clock import Interval
 from sync.decision import Change, Hold, Refuse, Sender
 from sync.merge import written
+from sync.permission import holds_within
 from sync.places import Places, is_secret, unit_of
 from sync.scope import AUDIENCES
 from sync.state import RecordState, Writer
@@ -128,6 +130,16 @@ def is_hidden(state: RecordState, duties: Iterable[Duty], places: Places) -> boo
     """Secret, and neither a visitor of its unit nor whoever is above it, now or then, is asking."""
     unit = unit_of(state.stream)
     return is_secret(state.stream) and not any(duty.role in VISITING and places.covers(duty.unit, unit) for duty in duties)
+
+
+def sees(state: RecordState, sender: Sender, captured: Interval | None, places: Places) -> bool:
+    """Whether the author of work could see this record when it was captured, by a duty held then: only that may be named or linked.
+
+    `is_hidden` asks for less on purpose: whoever ever was a visitor there knows of the visit, and is not told that it is none.
+    """
+    held = [duty for duty in sender.duties if captured is None or holds_within(duty, captured)]
+    unit = unit_of(state.stream)
+    return sender.is_system or (not is_hidden(state, sender.duties, places) and any(places.covers(duty.unit, unit) for duty in held))
 
 
 def _misplaced(mutation: Mutation, body: Any, sender: Sender, tally: Tally) -> Hold | None:

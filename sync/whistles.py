@@ -225,8 +225,6 @@ def act_on_summons(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
     state = str(summons.values.get("state"))
     if state not in {m.source for m in MOVED["summons"] if m.by == s.mutation.op}:
         return _not_now(merge, unit, state)
-    if s.mutation.op == "whistle.confirm" and str(s.sender.person) == _answerer(summons):
-        return Refuse(reason=Reason.INCOMPLETE, detail={"needs": ["not_the_answerer"]})
     change = _answered_back(s, summons)
     _show(merge, [change], reopens=merge.values.get("state") == "closed")
     return (change,)
@@ -244,12 +242,6 @@ def _answered_back(s: Situation, summons: RecordState) -> Change:
             return with_step(s, summons, op, "confirmed", {"rating": s.mutation.args["rating"]})
         case _:
             return with_step(s, summons, op, "cancelled", {})
-
-
-def _answerer(summons: RecordState) -> str | None:
-    """Who gave the result that stands: whoever reports a result does not confirm it."""
-    gave = [step.get("by") for step in summons.values.get("steps", []) if step.get("command") == "summons.result"]
-    return str(gave[-1]) if gave else None
 
 
 def _of_unit(s: Situation, unit: UnitCode) -> RecordState | tuple[Change, ...] | Refuse:

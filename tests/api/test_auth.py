@@ -289,7 +289,7 @@ async def test_a_password_that_anyone_would_try_first_is_refused(world: World, n
 
 async def test_the_phone_number_is_no_password(world: World) -> None:
     someone = await world.person(FIELD)
-    assert problem_of(await change(world, someone, someone.password, f"x{someone.phone}"), 422)["details"]["fault"] == "password_too_weak"
+    assert problem_of(await change(world, someone, someone.password, f"x{someone.phone}"), 422)["details"]["reason"] == "password_too_weak"
 
 
 async def test_too_many_password_checks_at_once_are_told_to_come_again(world: World, app: Litestar) -> None:

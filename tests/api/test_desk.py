@@ -174,7 +174,8 @@ async def test_a_release_makes_up_for_a_duty_and_never_for_a_role(world: World) 
     await a.sync()
     path = f"/office/v1/held/{COUNTY}/{a.account.device}/1/release"
     outcome = (await call(world, lead, "POST", path, json={})).json()["outcomes"][0]
-    assert (outcome["outcome"], outcome["reason"], outcome["detail"]["roles"]) == ("quarantined", "not_your_role", [])
+    assert (outcome["outcome"], outcome["reason"], outcome["detail"]["by"]) == ("quarantined", "not_your_role", [])
+    assert outcome["detail"]["decided_by"] == str(lead.account.person)
     path = f"/office/v1/held/{COUNTY}/{a.account.device}/2/release"
     assert (await call(world, lead, "POST", path, json={})).status_code == 404, "what is held of a case is on the county's desk alone"
     held = (await call(world, lead, "GET", f"/office/v1/held?county={COUNTY}")).json()["items"]

@@ -136,7 +136,7 @@ async def test_two_admins_who_enter_the_same_number_at_once_make_one_account(wor
 async def test_a_chosen_password_must_be_a_good_one(world: World) -> None:
     admin = await world.person((Role.ADMIN, TOWNSHIP))
     refused = problem_of(await post(world, admin, "/people/v1/persons", new_person() | {"password": "13611112222"}), 422)
-    assert refused["details"]["fault"] == "password_too_weak"
+    assert refused["details"]["reason"] == "password_too_weak"
 
 
 # ------------------------------------------------------------------------------------------------ duties

@@ -27,6 +27,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "colours": {"triggers": [TRIGGER]},
     "reminders": {"before": [{"hours": 24}]},
     "seasons": {"seasons": [{"key": "harvest", "from_on": "2027-05-20", "to_on": "2027-06-20"}]},
+    "duplicates": {"within_days": 30},
     "look_back": {"after": {"working_days": 60}},
 }
 
@@ -102,7 +103,7 @@ async def test_a_version_is_added_never_edited_and_noted_in_the_audit_log(office
 async def test_a_fault_is_named_by_code_path_and_in_chinese(office: Office, name: str, body: dict[str, Any], path: str, fault: str) -> None:
     refused = await publish(office, office.supervisor, name=name, body=body)
     assert (refused.status_code, refused.json()["code"]) == (422, "invalid_value"), refused.text
-    assert (refused.json()["details"]["path"], refused.json()["details"]["fault"]) == (path, fault)
+    assert (refused.json()["details"]["path"], refused.json()["details"]["reason"]) == (path, fault)
     assert re.search("[\u4e00-\u9fff]", refused.json()["detail"])
     assert (await read(office.world, office.supervisor, PATH, county=COUNTY))["versions"] == []
 

@@ -8,7 +8,7 @@ from contracts.ids import RecordId
 from contracts.outcomes import Outcome, Reason
 from contracts.people import Role
 from phone.phone import Phone
-from tests.stories.day import Day, body, result, sync
+from tests.stories.day import Day, body, found, result, sync
 from tests.world import COUNTY, DEPARTMENT, TOWNSHIP, Person
 
 REFUSED = (Outcome.REJECTED, Reason.NOT_YOUR_ROLE.value)
@@ -82,7 +82,10 @@ async def test_who_holds_duties_on_both_sides_does_not_accept_their_own_answer(d
     phone, other = await day.world.phone(both), await supervisor(day)
     letter = await issue(phone)
     assert await does(phone, letter, "answer", {"answer": "已整改"}) == (Outcome.APPLIED, "ok")
-    assert await does(phone, letter, "lift", {"lifted_because": "answered"}) == REFUSED
+    lifted = phone.command(letter, "supervision.lift", {"lifted_because": "answered"})
+    await sync(phone)
+    assert result(phone, lifted) == (Outcome.REJECTED, Reason.INCOMPLETE.value)
+    assert found(phone, lifted).detail["needs"] == ["not_the_answerer"], "the role is theirs: it is the person that may not"
     assert await does(other, letter, "lift", {"lifted_because": "answered"}) == (Outcome.APPLIED, "ok")
 
 

@@ -348,6 +348,20 @@ def test_a_link_names_only_a_problem_that_its_author_may_see() -> None:
     assert case.does(MEMBER, "suspect", other=str(hidden)).reason is Reason.NOT_YOUR_ROLE
 
 
+@pytest.mark.parametrize(("starts", "ends", "saw"), [(-30, 1, True), (-30, -1, False), (1, None, False)])
+def test_what_may_be_named_is_what_its_author_could_see_when_it_was_captured(starts: int, ends: int | None, saw: bool) -> None:
+    """Not what they see when it arrives, nor what they ever saw; linked or called about, it is the same question."""
+    case = Case()
+    of_b = another(case, VILLAGE_B)
+    ended = None if ends is None else MORNING + timedelta(hours=ends)
+    there = a_duty(Role.GRID_MEMBER, VILLAGE_B, starts=MORNING + timedelta(hours=starts), ends=ended)
+    member = msgspec.structs.replace(MEMBER, duties=(*MEMBER.duties, there))
+    body = {"unit": VILLAGE_A, "title": "叫部门来", "problem": str(of_b)}
+    whistle = case.push(member, a_mutation(case.next(), an_id(153), "whistle", "create", body=body))
+    assert whistle.reason is (Reason.OK if saw else Reason.RECORD_MISSING)
+    assert case.does(member, "link", other=str(of_b)).reason is (Reason.OK if saw else Reason.RECORD_MISSING)
+
+
 def test_a_suggestion_never_names_a_secret_and_an_open_problem_only() -> None:
     case = Case(position=PLACE)
     sender = a_sender(8, Role.COUNTY_SUPERVISOR, str(COUNTY))
