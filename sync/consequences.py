@@ -50,11 +50,11 @@ def consequences_of(
     if after.kind == "inspection" and not after.deleted and _is_submitted(mutation, after, changed):
         follows += _opened_problems(mutation, sender, tally, after)
     if after.kind == "inspection" and before is None:
-        follows += noted_on_task(mutation, sender, tally, after)
+        follows += noted_on_task(mutation, tally, after)
     if after.kind == "whistle" and before is not None:
-        follows += retold(mutation, sender, tally, after, changed)
+        follows += retold(mutation, tally, after, changed)
     if after.kind == "problem" and before is None:
-        follows += _linked(mutation, sender, tally, after)
+        follows += _linked(mutation, tally, after)
     return tuple(follows)
 
 
@@ -116,7 +116,7 @@ def _opened_problems(mutation: Mutation, sender: Sender, tally: Tally, after: Re
             continue
         body = _problem(inspection, after, checklist, item, finding, sender, tally)
         change = tally.server_made(record, "problem", after.stream, body, mutation.n)
-        opened += [change, *_linked(mutation, sender, tally, change.after)]
+        opened += [change, *_linked(mutation, tally, change.after)]
     return opened
 
 
@@ -160,7 +160,7 @@ def _departments(checklist: Checklist, finding: Finding, tally: Tally) -> tuple[
     return tuple(dict.fromkeys((*found.lead, *found.receivers)))
 
 
-def _linked(mutation: Mutation, sender: Sender, tally: Tally, new: RecordState) -> list[Change]:
+def _linked(mutation: Mutation, tally: Tally, new: RecordState) -> list[Change]:
     """Two reports of the same thing are both kept and name each other (a person decides)."""
     rule = tally.view.rules.body(tally.view.county, DuplicatesRule, tally.view.now)
     within = timedelta(days=rule.within_days) if rule else None
@@ -168,21 +168,14 @@ def _linked(mutation: Mutation, sender: Sender, tally: Tally, new: RecordState) 
     suspects = [r for r in seen if is_suspect(new, r, within)]
     if not suspects:
         return []
-    links = [_with_suspects(mutation, sender, tally, new, [r.id for r in suspects])]
-    return links + [_with_suspects(mutation, sender, tally, r, [new.id]) for r in suspects]
+    links = [_with_suspects(mutation, tally, new, [r.id for r in suspects])]
+    return links + [_with_suspects(mutation, tally, r, [new.id]) for r in suspects]
 
 
-def _with_suspects(mutation: Mutation, sender: Sender, tally: Tally, record: RecordState, others: list[RecordId]) -> Change:
-    values = record.values
-    named = sorted({*values.get("suspected_duplicates", []), *(str(o) for o in others)})
-    writer = _writer(mutation, sender, tally, record)
-    after = replace(
-        record,
-        version=writer.at,
-        fields=written(record, ("suspected_duplicates",), writer),
-        body=msgspec.json.encode({**values, "suspected_duplicates": named}),
-    )
-    return Change(after=after, op="link", patch={"set": {"suspected_duplicates": named}})
+def _with_suspects(mutation: Mutation, tally: Tally, record: RecordState, others: list[RecordId]) -> Change:
+    """Beside those it names already, by an earlier item of the same inspection, too."""
+    named = sorted({*tally.latest(record).values.get("suspected_duplicates", []), *(str(o) for o in others)})
+    return tally.edited(record, "link", {"suspected_duplicates": named}, mutation.n)
 
 
 # ------------------------------------------------------------------------------------------------ conflicts

@@ -10,17 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-import msgspec
-from msgspec.structs import replace
-
 from contracts.ids import RecordId
 from contracts.outcomes import Reason
 from sync.decision import Change, Refuse
 from sync.duplicates import may_be_same
-from sync.merge import Merge, written
+from sync.merge import Merge
 from sync.secrecy import sees, share_sight
 from sync.situation import Situation
-from sync.state import RecordState, Writer
+from sync.state import RecordState
 
 RELATED: Final = "related"
 SUSPECTED: Final = "suspected_duplicates"
@@ -61,7 +58,7 @@ def _both(s: Situation, merge: Merge, add: str, drop: tuple[str, ...]) -> tuple[
         return Refuse(reason=Reason.INCOMPLETE, detail={"needs": [f"at_most_{LINKS_MAX}"]})
     for field, value in mine.items():
         merge.values[field] = merge.changed[field] = value
-    return (_edited(s, other, theirs),) if theirs else ()
+    return (s.tally.edited(other, "link", theirs, s.mutation.n),) if theirs else ()
 
 
 def _other(s: Situation) -> RecordState | Refuse | None:
@@ -85,10 +82,3 @@ def _named(values: dict[str, Any], other: str, add: str, drop: Iterable[str]) ->
     new = {name: [one for one in values.get(name) or [] if one != other] for name in drop}
     new[add] = sorted({*(values.get(add) or []), other})
     return {name: names for name, names in new.items() if names != (values.get(name) or [])}
-
-
-def _edited(s: Situation, record: RecordState, values: dict[str, Any]) -> Change:
-    writer = Writer(s.tally.view.incarnation, record.version[1] + 1, s.sender.device, s.mutation.n)
-    body = msgspec.json.encode(record.values | values)
-    after = replace(record, version=writer.at, fields=written(record, values, writer), body=body)
-    return Change(after=after, op="link", patch={"set": values})

@@ -11,9 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-import msgspec
-from msgspec.structs import replace
-
 from contracts.ids import RecordId, StreamName, UnitCode
 from contracts.kinds import KINDS
 from contracts.mutation import CREATE, Mutation
@@ -22,11 +19,10 @@ from contracts.people import Audience, Duty
 from contracts.visits import SECRET_MODES, SENDING
 from sync.clock import Interval
 from sync.decision import Change, Hold, Refuse, Sender
-from sync.merge import written
 from sync.permission import holds_within
 from sync.places import Places, is_secret, unit_of
 from sync.scope import AUDIENCES
-from sync.state import RecordState, Writer
+from sync.state import RecordState
 from sync.tally import Tally
 
 BETWEEN_DEPARTMENTS: Final = frozenset({"enforcement_info"})  # transfers that a department's office may see (sync/clues.py)
@@ -177,7 +173,7 @@ def secret_desk(mutation: Mutation | None, state: RecordState | None, tally: Tal
     return places.desk_of(own[0]) if may_be_secret else None
 
 
-def noted_on_task(mutation: Mutation, sender: Sender, tally: Tally, inspection: RecordState) -> tuple[Change, ...]:
+def noted_on_task(mutation: Mutation, tally: Tally, inspection: RecordState) -> tuple[Change, ...]:
     """An unannounced visit knows what was found on it, so that it can be disclosed as one."""
     text = inspection.values.get("task")
     if not is_secret(inspection.stream) or text is None:
@@ -188,12 +184,8 @@ def noted_on_task(mutation: Mutation, sender: Sender, tally: Tally, inspection: 
     task = tally.records.get(record)
     if task is None or task.kind != "task":
         return ()
-    values = task.values
-    found = [*values.get("inspections", []), str(inspection.id)]
-    writer = Writer(tally.view.incarnation, task.version[1] + 1, sender.device, mutation.n)
-    body = msgspec.json.encode(values | {"inspections": found})
-    after = replace(task, version=writer.at, fields=written(task, ("inspections",), writer), body=body)
-    return (Change(after=after, op="note", patch={"set": {"inspections": found}}),)
+    found = [*tally.latest(task).values.get("inspections", []), str(inspection.id)]
+    return (tally.edited(task, "note", {"inspections": found}, mutation.n),)
 
 
 def share_sight(a: StreamName, b: StreamName) -> bool:

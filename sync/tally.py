@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from contracts.ids import MutationId, RecordId, StreamName, conflict_id
 from contracts.kinds.conflict import Conflict
@@ -24,7 +26,7 @@ from sync.decision import (
 )
 from sync.heads import place
 from sync.journal import Journal
-from sync.merge import Lost
+from sync.merge import Lost, written
 from sync.places import narrow_audience, stream_name, unit_of
 from sync.planned import Announced, HeldRow, Plan
 from sync.state import DELETION, EVERY_OTHER, RecordState, Writer
@@ -47,6 +49,7 @@ class Tally:
         self.captured: Interval | None = None  # of the mutation being decided
         self.flags: dict[str, Any] = {}
         self._changed: dict[RecordId, None] = {}
+        self._drafts: dict[RecordId, RecordState] = {}  # others, as the decision that is being made leaves them so far
         self._lacking_records: set[RecordId] = set()
         self._lacking_families: set[RecordId] = set()
         self._lacking_homes: set[RecordId] = set()
@@ -159,11 +162,25 @@ class Tally:
         )
         return Change(after=after, op=op, patch={"body": msgspec.json.decode(encoded)})
 
+    def latest(self, record: RecordState) -> RecordState:
+        """As the decision that is being made leaves it so far."""
+        return self._drafts.get(record.id, record)
+
+    def edited(self, record: RecordState, op: str, values: Mapping[str, Any], n: int) -> Change:
+        """Another record with fields that the server sets: on top of what the same decision did to it before."""
+        record = self.latest(record)
+        writer = Writer(self.view.incarnation, record.version[1] + 1, self.sender.device, n)
+        body = msgspec.json.encode({**record.values, **values})
+        after = replace(record, version=writer.at, fields=written(record, values, writer), body=body)
+        self._drafts[record.id] = after
+        return Change(after=after, op=op, patch={"set": msgspec.to_builtins(values)})
+
     # -------------------------------------------------------------------------------------------- grown by decisions
 
     def begin(self, n: int) -> dict[str, Any] | None:
         """The next decision is entered; what was flagged of its mutation."""
         flags, self.flags, self._n = self.flags or None, {}, n
+        self._drafts = {}
         return flags
 
     def take(self, change: Change) -> None:

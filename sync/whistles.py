@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import Any, Final
 
 import msgspec
-from msgspec.structs import replace
 
 from contracts.ids import County, RecordId, UnitCode, projection_id
 from contracts.kind import Step
@@ -20,13 +19,13 @@ from contracts.mutation import EDIT, Mutation
 from contracts.outcomes import Reason
 from contracts.people import Audience, Level
 from contracts.rules import Duration, RuleName, WhistleRule
-from sync.decision import Change, Refuse, Sender
+from sync.decision import Change, Refuse
 from sync.machines import MACHINES, MOVED, allowed_from
-from sync.merge import Merge, written
+from sync.merge import Merge
 from sync.permission import who_may
 from sync.places import Places, stream_name, unit_of
 from sync.situation import Situation, step_of
-from sync.state import RecordState, Writer
+from sync.state import RecordState
 from sync.tally import Tally
 
 ANSWERED: Final = frozenset({"resulted", "confirmed", "cancelled"})  # a summons that is no longer waited for
@@ -46,13 +45,7 @@ def set_in(merge: Merge, field: str, value: Any) -> None:
 
 def edited(s: Situation, record: RecordState, op: str, values: dict[str, Any]) -> Change:
     """Another record with fields set by the server as a consequence of this command."""
-    return _set_on(record, op, values, Writer(s.tally.view.incarnation, record.version[1] + 1, s.sender.device, s.mutation.n))
-
-
-def _set_on(record: RecordState, op: str, values: dict[str, Any], writer: Writer) -> Change:
-    body = msgspec.json.encode(record.values | values)
-    after = replace(record, version=writer.at, fields=written(record, values, writer), body=body)
-    return Change(after=after, op=op, patch={"set": msgspec.to_builtins(values)})
+    return s.tally.edited(record, op, values, s.mutation.n)
 
 
 def with_step(s: Situation, record: RecordState, op: str, to: str, values: dict[str, Any]) -> Change:
@@ -329,7 +322,7 @@ def dismiss(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
 # ------------------------------------------------------------------------------------------------ departments hear of changes
 
 
-def retold(mutation: Mutation, sender: Sender, tally: Tally, whistle: RecordState, changed: Sequence[str]) -> tuple[Change, ...]:
+def retold(mutation: Mutation, tally: Tally, whistle: RecordState, changed: Sequence[str]) -> tuple[Change, ...]:
     """What was corrected in a whistle that is blown is corrected in its summonses."""
     values = whistle.values
     news = {name: values.get(name) for name in SHARED if name in changed}
@@ -341,6 +334,5 @@ def retold(mutation: Mutation, sender: Sender, tally: Tally, whistle: RecordStat
         tally.is_missing(record)
         summons = tally.records.get(record)
         if summons is not None and summons.values.get("state") != "cancelled":
-            writer = Writer(tally.view.incarnation, summons.version[1] + 1, sender.device, mutation.n)
-            changes.append(_set_on(summons, "whistle.told", news, writer))
+            changes.append(tally.edited(summons, "whistle.told", news, mutation.n))
     return tuple(changes)

@@ -12,7 +12,7 @@ import msgspec
 from contracts.checklist import load_checklists
 from contracts.digest import MODULUS, record_crc
 from contracts.ids import MutationId, RecordId, StreamName
-from contracts.mutation import CREATE
+from contracts.mutation import CREATE, Mutation
 from contracts.outcomes import MutationOutcome
 from contracts.responsibility import load_responsibility
 from sync.decision import HeldMutation, Home, Incoming, Lack, Seen, Sender, View
@@ -26,6 +26,16 @@ from tests.builders import NOW_MS, PLACES, utc
 from tests.county import COUNTY
 
 TRIES_MAX = 8
+
+
+def _may_open(mutation: Mutation | None) -> bool:
+    return mutation is not None and ((mutation.kind, mutation.op) == ("problem", CREATE) or mutation.kind == "inspection")
+
+
+def _assert_each_version_once(plan: Plan) -> None:
+    """Whatever changes a record twice in one plan builds on what it did before: each version has one state in the journal."""
+    written = [(entry.after.id, entry.after.version) for entry in plan.entries if entry.after is not None]
+    assert len(written) == len(set(written)), "two changes of a record with one version"
 
 
 class PretendCounty:
@@ -45,6 +55,7 @@ class PretendCounty:
     def push(self, sender: Sender, batch: Sequence[Incoming]) -> Plan:
         """Plan as storage does, with more after each Lack, and apply."""
         plan = self.plan(sender, batch)
+        _assert_each_version_once(plan)
         self._apply(sender, plan)
         return plan
 
@@ -77,7 +88,7 @@ class PretendCounty:
         for child in self.records.values():
             if child.parent in families:
                 given.setdefault(child.id, child)
-        if any(i.mutation and i.mutation.op == CREATE and i.mutation.kind == "problem" for i in batch):
+        if any(_may_open(i.mutation) for i in batch):
             given.update({r.id: r for r in self.records.values() if r.kind == "problem" and not r.deleted})
         locked = streams | {self.records[i].stream for i in records if i in self.records}
         named = {m.id for i in batch if (m := i.mutation)} | {m.base for i in batch if (m := i.mutation) and isinstance(m.base, uuid.UUID)}

@@ -339,6 +339,19 @@ def test_two_problems_are_linked_from_both_sides_or_said_to_be_two() -> None:
     case.county.assert_true()
 
 
+def test_two_findings_of_one_inspection_that_may_be_an_open_problem_are_both_named_there() -> None:
+    """Promise 3."""
+    site = str(an_id(70))
+    case, inspection = Case(subject="construction_dust", site=site), an_id(200)
+    answers = {"sprinkling": {"value": "no"}, "covering": {"value": "no"}}
+    case.push(MEMBER, a_creation(case.next(), inspection, "inspection", site=site, answers=answers))
+    case.push(MEMBER, a_mutation(case.next(), inspection, "inspection", "inspection.submit", base=(1, 1)))
+    opened = [problem_id(inspection, item) for item in answers]
+    assert named(case, PROBLEM, "suspected_duplicates") == sorted(map(str, opened))
+    assert [named(case, problem, "suspected_duplicates") for problem in opened] == [[str(PROBLEM)]] * 2
+    case.county.assert_true()
+
+
 def test_a_link_names_only_a_problem_that_its_author_may_see() -> None:
     case = Case()
     hidden = another(case, VILLAGE_B)
