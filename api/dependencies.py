@@ -17,6 +17,7 @@ from contracts.access import PAGE_ROWS_MAX
 from contracts.caller import Caller
 from contracts.problems import Problem, ProblemCode
 from storage.audit_log import Origin
+from storage.ledger_rows import NEVER
 from sync.places import Places
 from sync.rules import CHINA, end_of
 
@@ -40,11 +41,10 @@ def start_of_day(day: date) -> datetime:
 
 
 def end_of_day(day: date) -> datetime:
-    """When it has passed."""
-    try:
-        return end_of(day)
-    except OverflowError:
-        raise Problem(ProblemCode.INVALID_VALUE) from None
+    """When it has passed. Problem: in the year in which what has no deadline stands."""
+    if day.year >= NEVER.year:
+        raise Problem(ProblemCode.INVALID_VALUE)
+    return end_of(day)
 
 
 def provide_resources(state: State) -> Resources:

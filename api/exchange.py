@@ -6,7 +6,6 @@ are read; every frame is a line of JSON, packed and flushed on its own, so that 
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from datetime import datetime
@@ -20,6 +19,7 @@ from uuid_utils.compat import uuid7
 from api.auth import PUSH_ONLY, charge_wiped
 from api.dependencies import provide_resources
 from api.frames import FrameResponse, encoding_for
+from api.reading import decode_request
 from api.resources import Resources
 from contracts.caller import Caller
 from contracts.exchange import (
@@ -49,8 +49,6 @@ from sync.decision import Sender
 from sync.scope import streams_of
 
 STREAMS_AT_ONCE: Final = 16  # streams read by one statement
-LOOSE_BYTES_MAX: Final = 4 * 1024 * 1024  # a batch has about one; reading this way takes ten times as long
-_request: Final = msgspec.json.Decoder(ExchangeRequest)
 _frame: Final = msgspec.json.Encoder()
 
 log = structlog.get_logger("xunling.exchange")
@@ -287,44 +285,6 @@ def page_line(page: PageRows, *, last: bool, replace: bool) -> bytes:
 
 def _line(frame: msgspec.Struct) -> bytes:
     return _frame.encode(frame) + b"\n"
-
-
-def decode_request(body: bytes) -> ExchangeRequest:
-    """The request; Problem when it cannot be read even loosely."""
-    try:
-        return _request.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        wanted = None if isinstance(error, msgspec.ValidationError) else read_loosely(body)
-        if wanted is None:
-            raise Problem(ProblemCode.MALFORMED_REQUEST, str(error)) from error
-        return wanted
-
-
-def read_loosely(body: bytes) -> ExchangeRequest | None:
-    """What some JSON writers let through and ours does not read (half an emoji, NaN, a bare line break in a text).
-
-    One such value must not block everything behind it (promise 3). Each mutation is written anew, as far as it was understood;
-    those at fault fail to decode by themselves, and are kept as malformed. None: it is no JSON at all.
-    """
-    if len(body) > LOOSE_BYTES_MAX:
-        return None
-    try:
-        loose = json.loads(body, strict=False)
-        parts = loose["counties"]
-        raws = {county: [_loose(m) for m in part.pop("mutations", [])] for county, part in parts.items()}
-        wanted = _request.decode(_loose(loose))
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        return None
-    counties = {
-        county: msgspec.structs.replace(part, mutations=[msgspec.Raw(raw) for raw in raws[str(county)]])
-        for county, part in wanted.counties.items()
-        if str(county) in raws
-    }
-    return msgspec.structs.replace(wanted, counties=counties)
-
-
-def _loose(value: object) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode()
 
 
 @post(

@@ -137,6 +137,15 @@ def handle_undecodable(request: Request[Any, Any, Any], _error: SerializationExc
     return handle_problem(request, Problem(ProblemCode.MALFORMED_REQUEST))
 
 
+def handle_recursion(request: Request[Any, Any, Any], error: RecursionError) -> Response[bytes]:
+    """A body that nests deeper than its decoder follows is no request; any other recursion without end is a bug."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    is_decoder = last is not None and last.tb_frame.f_globals.get("__name__", "").startswith(("litestar.serialization", "msgspec", "json"))
+    return handle_problem(request, Problem(ProblemCode.MALFORMED_REQUEST)) if is_decoder else handle_unexpected(request, error)
+
+
 def handle_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Faults of PostgreSQL and the way to it are 503; all else is a bug: logged in full, shown not at all."""
     if problem := infrastructure_problem(error):
@@ -153,5 +162,6 @@ EXCEPTION_HANDLERS: Final[ExceptionHandlersMap] = {
     Problem: handle_problem,
     HTTPException: handle_http_exception,
     SerializationException: handle_undecodable,
+    RecursionError: handle_recursion,
     Exception: handle_unexpected,
 }

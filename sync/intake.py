@@ -81,6 +81,27 @@ def is_deep(raw: bytes) -> bool:
     return False
 
 
+def set_deep_aside(raw: bytes, level: int) -> tuple[bytes, dict[bytes, bytes]]:
+    """JSON without the objects and lists at this level that nest deeper than DEPTH_MAX: each is a text instead, and stands
+    under that text in the second answer. One pass, and no more is understood of it than where brackets open and close.
+    """
+    kept: list[bytes] = []
+    aside: dict[bytes, bytes] = {}
+    depth = start = deepest = done = 0
+    for token in _STRUCTURE.finditer(raw):
+        if raw[token.start()] in b"[{":
+            depth += 1
+            start, deepest = (token.start(), depth) if depth == level else (start, max(deepest, depth))
+        elif raw[token.start()] in b"]}":
+            if depth == level and deepest - level >= DEPTH_MAX:
+                name = b'"deep %d"' % len(aside)
+                aside[name] = raw[start : token.end()]
+                kept += raw[done:start], name
+                done = token.end()
+            depth -= 1
+    return b"".join((*kept, raw[done:])), aside
+
+
 def _envelope_of(raw: bytes) -> Envelope:
     if NUL in raw or is_deep(raw):
         return Envelope()
@@ -121,7 +142,7 @@ def wanted_of(batch: Sequence[Incoming]) -> Wanted:
         if mutation.op == CREATE and mutation.body is not msgspec.UNSET:
             try:
                 homed = _homed.decode(mutation.body)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 continue
             unit = homed.unit
             if homed.parent is not None:

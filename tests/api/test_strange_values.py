@@ -63,6 +63,30 @@ async def test_nesting_without_end_is_malformed(world: World) -> None:
     assert (answer.status_code, answer.json()["code"]) == (400, "malformed_request")
 
 
+@pytest.mark.parametrize("depth", [100, 980, 1_100, 5_000])
+async def test_nesting_without_end_is_malformed_wherever_it_is_sent(world: World, depth: int) -> None:
+    """Decoders follow nesting down the stack: how far depends on where they were called."""
+    someone = await world.person((Role.TOWNSHIP_STAFF, TOWNSHIP))
+    body = '{"x":' + "[" * depth + "]" * depth + "}"
+    for path in ("/auth/v1/enrol", "/office/v1/mutations", "/office/v1/letters"):
+        answer = await world.client.post(path, content=body.encode(), headers=someone.headers)
+        assert answer.json()["code"] in ("malformed_request", "invalid_value"), (path, answer.text)
+
+
+@pytest.mark.parametrize("depth", [100, 900, 980, 1_100, 100_000])
+async def test_one_mutation_that_nests_too_deep_is_kept_and_blocks_nothing(world: World, depth: int) -> None:
+    someone = await world.person((Role.GRID_MEMBER, VILLAGE))
+    texts = [site(n, "NOTE") for n in (1, 2, 3)]
+    texts[1] = texts[1].replace('"NOTE"', "[" * depth + '"]}"' + "]" * depth)
+    answer = await exchange(world, someone, request(someone, texts))
+    assert answer.status_code == 200, answer.text
+    outcomes = next(frame for line in answer.text.splitlines() if (frame := json.loads(line))["frame"] == "outcomes")
+    told = [(o["n"], o["outcome"], o.get("reason")) for o in outcomes["outcomes"]]
+    assert told == [(1, "applied", None), (2, "quarantined", "malformed"), (3, "applied", None)]
+    raw = await world.pool.fetchval("SELECT raw FROM journal WHERE device = $1 AND n = 2", someone.device)
+    assert bytes(raw) == texts[1].encode()
+
+
 @pytest.mark.parametrize(
     ("note", "second"),
     [
