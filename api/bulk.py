@@ -17,7 +17,7 @@ from api.desk import sender_of
 from api.ledgers import streams_in_force
 from api.resources import Resources
 from contracts.caller import Caller
-from contracts.ids import RecordId, derived_mutation_id
+from contracts.ids import RecordId, asked_id
 from contracts.mutation import Mutation
 from contracts.office import AssignedMany, AssignedOne, AssignMany, StoryRecord
 from contracts.outcomes import MutationOutcome, Outcome
@@ -60,7 +60,7 @@ def assignment_of(data: AssignMany, problem: StoryRecord, base: tuple[int, int] 
         record=problem.id,
         op="problem.assign",
         now=now,
-        mutation=derived_mutation_id("assign_many", data.id, problem.id),
+        mutation=asked_id("assign_many", data.id, problem.id),
         base=base or problem.v,
         fields={name: (body.get(name), value) for name, value in new.items()},
     )

@@ -29,7 +29,7 @@ from contracts.desk import (
     OfficeMutations,
     Settle,
 )
-from contracts.ids import County, DeviceId, RecordId, StreamName, UnitCode, derived_mutation_id
+from contracts.ids import County, DeviceId, RecordId, StreamName, UnitCode, asked_id
 from contracts.kinds.conflict import Conflict
 from contracts.mutation import Mutation
 from contracts.outcomes import MutationOutcome, Outcome, Reason
@@ -210,7 +210,7 @@ async def settle_conflict(
     args = {"choice": data.choice, "record": str(found[2].record)}
     if data.choice == "other":
         args["value"] = data.value
-    tap = data.id or derived_mutation_id("settle", conflict, caller.person, data.choice, msgspec.json.encode(data.value).decode())
+    tap = data.id or asked_id("settle", conflict, caller.person, data.choice, msgspec.json.encode(data.value).decode())
     mutation = draft(kind="conflict", record=conflict, op="conflict.settle", now=now, mutation=tap, base=found[0], args=args)
     pushed = await office_push(resources.pool, await resources.units.reference(), county, sender_of(caller), [mutation], now)
     if pushed.outcomes[0].reason is not Reason.ALREADY_SO:

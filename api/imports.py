@@ -22,7 +22,7 @@ from api.resources import Resources
 from api.workbooks import MEDIA_TYPE, SheetRow, fault, read_workbook, write_template
 from contracts.access import Action
 from contracts.caller import Caller
-from contracts.ids import RecordId, derived_mutation_id
+from contracts.ids import RecordId, asked_id
 from contracts.importing import DUTIES, FAULTS_MAX, FILE_BYTES_MAX, LEVEL_WORDS, PEOPLE, ROLE_WORDS, SHEETS, SITES, ZONE_WORDS
 from contracts.office import ImportAnswer, ImportedAccount, ImportFault, ImportSubject
 from contracts.outcomes import TEXT_ZH, Outcome
@@ -201,7 +201,7 @@ class Importing:
         return self.answer()
 
     def _record(self, number: int) -> RecordId:
-        return derived_mutation_id("import_site", self.sha256, number)
+        return asked_id("import_site", self.sha256, number)
 
     async def _there_already(self, county: int, bodies: Mapping[int, dict[str, Any]]) -> None:
         """A site of this name in this unit; those that this very file made do not count, so it may come twice."""
@@ -221,7 +221,7 @@ class Importing:
                 record=self._record(number),
                 op="create",
                 now=self.now,
-                mutation=derived_mutation_id("import", self.sha256, number),
+                mutation=asked_id("import", self.sha256, number),
                 body=body,
             )
             for number, body in bodies.items()

@@ -14,7 +14,7 @@ from api.auth import LIMITED
 from api.dependencies import GivenCaller, GivenNow, GivenPlaces, GivenResources
 from api.desk import sender_of
 from api.resources import Resources
-from contracts.ids import County, RecordId, UnitCode, derived_mutation_id, projection_id
+from contracts.ids import County, RecordId, UnitCode, asked_id
 from contracts.kinds.notice import Notice
 from contracts.people import Audience
 from contracts.planning import Addressee, LetterCopy, LetterSent, LetterStanding, SendLetter, Signature
@@ -47,10 +47,10 @@ async def send_letter(
         drafts = [
             draft(
                 kind="notice",
-                record=projection_id(data.letter, unit),
+                record=asked_id("copy", data.letter, unit),
                 op="create",
                 now=now,
-                mutation=derived_mutation_id("letter", data.letter, unit, caller.person),
+                mutation=asked_id("letter", data.letter, unit, caller.person),
                 body=msgspec.to_builtins(copy_for(data, unit, now)),
             )
             for unit in units

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from typing import Final
 
@@ -42,3 +43,14 @@ def outcome_id(mutation_key: str) -> RecordId:
 def derived_mutation_id(*parts: object) -> MutationId:
     """The id of a mutation made by a rule, timer or forwarding job: the same cause never makes two (design.md 3.1)."""
     return uuid.uuid5(_OPENED, "mutation/" + "/".join(str(p) for p in parts))
+
+
+def is_derived(one: uuid.UUID) -> bool:
+    """Whether only the server makes such an id. Anybody can work one out, so nobody else may use one first (sync/words.py)."""
+    return one.version == 5
+
+
+def asked_id(*parts: object) -> uuid.UUID:
+    """The id of a person's write that the server puts into words: over an office route, or after a record that moved. Once, however often."""
+    value = int.from_bytes(hashlib.sha256("/".join(["asked", *map(str, parts)]).encode()).digest()[:16])
+    return uuid.UUID(int=value & ~(0xF << 76 | 0x3 << 62) | 8 << 76 | 0x2 << 62)  # RFC 9562: version 8

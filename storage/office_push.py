@@ -160,7 +160,8 @@ async def system_push_each(
     try:
         await system_push(pool, reference, county, drafts, now, captured)
     except Exception as error:
-        if isinstance(error, Problem) or infrastructure_problem(error) is not None:
+        is_its_own = not isinstance(error, Problem) or error.code is ProblemCode.CONFLICTING_STATE  # an id that another has
+        if not is_its_own or infrastructure_problem(error) is not None:
             raise
         if len(drafts) == 1:
             log.exception("system_write_failed", county=county, record=str(drafts[0].record), op=drafts[0].op)

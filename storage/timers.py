@@ -10,7 +10,7 @@ import structlog
 
 from contracts.ids import County, RecordId
 from storage.alike import suggest_for_changed
-from storage.office_push import draft, system_push_each
+from storage.office_push import draft, system_push_each, system_sender
 from storage.pool import Executor, Pool
 from storage.reference import Reference
 from storage.rules import fetch_settled_rules
@@ -26,7 +26,7 @@ from storage.timer_window import (
     summonses,
     summonses_of,
 )
-from sync.colours import About, Called, Colours, Letter, authorities, key_of, overturned
+from sync.colours import About, Called, Colours, Letter, authorities, by_age, key_of, overturned_one
 from sync.due import Due, Subject, terms_of
 from sync.timers import look_backs, reminders, resumptions
 
@@ -43,7 +43,7 @@ SQL_FETCH_MADE: Final[LiteralString] = """
     SELECT id FROM record WHERE county = $1 AND id = ANY ($2::uuid[])
 """
 SQL_FETCH_DONE: Final[LiteralString] = """
-    SELECT DISTINCT mutation FROM journal WHERE county = $1 AND record = ANY ($2::uuid[]) AND mutation = ANY ($3::uuid[])
+    SELECT DISTINCT mutation FROM journal WHERE county = $1 AND record = ANY ($2::uuid[]) AND mutation = ANY ($3::uuid[]) AND device = $4
 """
 # Where the county stands. It is said before the rules are read: who publishes one from then on must begin later.
 SQL_LOOK: Final[LiteralString] = """
@@ -134,7 +134,8 @@ class Run:
         beside: dict[RecordId, About] = {i: s if isinstance(s, Subject) else (i, s.summons) for i, s in abouts.items()}
         next_ones = judged(letters, lambda one: self.colours.after_letter(one, beside.get(one.supervision.subject_record), self.now))
         keys = {one.key for one in (*grounds, *next_ones)}
-        lost = judged([letters], lambda all_: overturned(all_, keys, beside | {one.id: None for one in letters}, self.now))
+        known, groundless = beside | {one.id: None for one in letters}, set[RecordId]()
+        lost = judged(by_age(letters, self.now), lambda one: overturned_one(one, keys, known, groundless, self.now))
         gone = {one.record for one in lost}
         next_ones = [one for one in next_ones if one.about not in gone]
         return await self.issue([*await self.wanted(next_ones), *lost])
@@ -159,7 +160,10 @@ class Run:
 
     async def _done(self, wanted: dict[RecordId, Due]) -> set[RecordId]:
         records = [one.record for one in wanted.values()]
-        return {row["mutation"] for row in await self.pool.fetch(SQL_FETCH_DONE, self.county, records, list(wanted))}
+        return {
+            row["mutation"]
+            for row in await self.pool.fetch(SQL_FETCH_DONE, self.county, records, list(wanted), system_sender(self.county).device)
+        }
 
     def _draft(self, one: Due) -> Any:
         return draft(

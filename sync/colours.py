@@ -328,13 +328,25 @@ def overturned(letters: Iterable[Letter], called: Collection[Key], judged: Mappi
     judged   what was asked for all it calls for; a letter about anything else is left alone
     """
     gone: set[RecordId] = set()
-    for letter in sorted(letters, key=lambda one: (one.supervision.issued_at is None, one.supervision.issued_at or now)):
-        s, key = letter.supervision, key_of(letter)
-        lost = key is not None and key[2] in judged and key not in called and _has_come(letter, now)
-        if s.lifted_because in GROUNDLESS or lost or (key is not None and s.previous in gone):
-            gone.add(letter.id)
-            if s.state != "lifted":
-                yield _lift(letter, judged.get(s.subject_record) if s.subject_record else None, now)
+    for letter in by_age(letters, now):
+        yield from overturned_one(letter, called, judged, gone, now)
+
+
+def by_age(letters: Iterable[Letter], now: datetime) -> list[Letter]:
+    """What was followed before what followed it."""
+    return sorted(letters, key=lambda one: (one.supervision.issued_at is None, one.supervision.issued_at or now))
+
+
+def overturned_one(
+    letter: Letter, called: Collection[Key], judged: Mapping[RecordId, About], gone: set[RecordId], now: datetime
+) -> Iterator[Due]:
+    """As `overturned`. `gone`: the older ones that have no ground; this one is added if it has none."""
+    s, key = letter.supervision, key_of(letter)
+    lost = key is not None and key[2] in judged and key not in called and _has_come(letter, now)
+    if s.lifted_because in GROUNDLESS or lost or (key is not None and s.previous in gone):
+        gone.add(letter.id)
+        if s.state != "lifted":
+            yield _lift(letter, judged.get(s.subject_record) if s.subject_record else None, now)
 
 
 def _has_come(letter: Letter, now: datetime) -> bool:

@@ -37,7 +37,7 @@ from sync.planned import Plan
 from sync.projections import on_source, projected
 from sync.secrecy import kept_secret
 from sync.tally import Tally
-from sync.words import shape_fault, word_fault
+from sync.words import id_fault, shape_fault, word_fault
 
 
 def plan_push(batch: Sequence[Incoming], sender: Sender, view: View, said: dict[str, Any] | None = None) -> Plan | Lack:
@@ -62,6 +62,7 @@ def plan_mutation(incoming: Incoming, sender: Sender, tally: Tally) -> Decision:
         reason = Reason.TOO_LARGE if incoming.is_too_large else Reason.MALFORMED
         return Hold(outcome=Outcome.QUARANTINED, reason=reason, detail=_identity(incoming))
     strange = _unintelligible(mutation, tally)  # reads the body: a photo is announced also where it is held
+    strange = _not_theirs(mutation, sender) or strange
     barred = None if incoming.released else _barred(mutation, sender)
     if barred is not None:
         return Hold(outcome=Outcome.QUARANTINED, reason=barred)
@@ -104,6 +105,11 @@ def _barred(mutation: Mutation, sender: Sender) -> Reason | None:
     if mutation.contract < CONTRACT_MIN:
         return Reason.CONTRACT_TOO_OLD
     return Reason.CONTRACT_TOO_NEW if mutation.contract > CONTRACT_MAX else None
+
+
+def _not_theirs(mutation: Mutation, sender: Sender) -> Hold | None:
+    fault = None if sender.is_system else id_fault(mutation)
+    return Hold(outcome=Outcome.QUARANTINED, reason=Reason.MALFORMED, detail={"error": fault}) if fault else None
 
 
 def _unintelligible(mutation: Mutation, tally: Tally) -> Hold | None:

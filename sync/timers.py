@@ -69,7 +69,8 @@ def resumptions(subject: Subject, now: datetime) -> Iterator[Due]:
     limit = subject.problem.suspended_until
     if subject.problem.state == "suspended" and limit is not None and end_of(limit) <= now:
         args = {"limit": limit.isoformat()}
-        yield Due(record=subject.id, kind="problem", op="problem.resume", args=args, moment=end_of(limit), rule="limit", is_captured=True)
+        rule = "/".join(["limit", *(str(step.id) for step in subject.problem.steps if step.command == "problem.suspend")][-2:])
+        yield Due(record=subject.id, kind="problem", op="problem.resume", args=args, moment=end_of(limit), rule=rule, is_captured=True)
 
 
 def look_backs(book: RuleBook, county: County, subject: Subject, now: datetime) -> Iterator[Due]:

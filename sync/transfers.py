@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from contracts.ids import NO_VERSION, County, DeviceId, PersonId, RecordId, derived_mutation_id
+from contracts.ids import NO_VERSION, County, DeviceId, PersonId, RecordId, asked_id, derived_mutation_id
 from contracts.kinds import KINDS
 from contracts.mutation import CONTRACT_MAX, CREATE, EDIT, Capture, Mutation
 from sync.decision import Sender
@@ -99,7 +99,7 @@ def copy_of(record: RecordState, county: County) -> Mutation:
 
 def forwarded(mutation: Mutation) -> Mutation:
     """A late mutation as it is pushed where its record lives now; forwarded twice on its way, it still is the same one."""
-    return replace(mutation, id=derived_mutation_id("forward", mutation.id), n=1, base=NO_VERSION, contract=CONTRACT_MAX)
+    return replace(mutation, id=asked_id("forward", mutation.id), n=1, base=NO_VERSION, contract=CONTRACT_MAX)
 
 
 def settling(mutation: Mutation, record: RecordState, field: str, old: Any, new: Any) -> Mutation:

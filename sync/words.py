@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
 from functools import cache
 from typing import Any
 
 import msgspec
 
+from contracts.ids import is_derived, problem_id
 from contracts.kinds import KINDS
 from contracts.meta import Policy, field_rules
 from contracts.mutation import ARCHIVE, CREATE, DELETE, EDIT, Mutation
@@ -65,6 +67,38 @@ def decoding_fault(kind: str, body: bytes) -> str | None:
     except (msgspec.DecodeError, RecursionError) as error:
         return str(error)
     return None
+
+
+class _Opening(msgspec.Struct, frozen=True):
+    """Of a problem: the inspection's item whose `no` opens it."""
+
+    inspection: uuid.UUID | None = None
+    item: str | None = None
+
+
+_opening = msgspec.json.Decoder(_Opening)
+
+
+def id_fault(mutation: Mutation) -> str | None:
+    """An id that the server derives from public facts for what it will make itself: under somebody else's work it would never be made.
+
+    The problem of a `no` is the one that a phone derives, too.
+    """
+    if is_derived(mutation.id):
+        return "id: version 5 is the server's"
+    if mutation.op == CREATE and is_derived(mutation.record) and not _is_of_a_no(mutation):
+        return "record: version 5 is the server's"
+    return None
+
+
+def _is_of_a_no(mutation: Mutation) -> bool:
+    if mutation.kind != "problem" or mutation.body is msgspec.UNSET:
+        return False
+    try:
+        opening = _opening.decode(mutation.body)
+    except msgspec.DecodeError:
+        return False
+    return opening.inspection is not None and opening.item is not None and mutation.record == problem_id(opening.inspection, opening.item)
 
 
 def shape_fault(mutation: Mutation) -> str | None:

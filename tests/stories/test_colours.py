@@ -253,3 +253,19 @@ async def test_a_suspension_ends_by_itself_as_of_its_limit_however_late_the_time
     assert (case.state, step["command"], step["args"]) == ("assigned", "problem.resume", {"limit": "2026-12-10"})
     assert datetime.fromisoformat(step["captured_at"]) == limit
     assert body(case.handler, case.assignment)["state"] == "assigned"
+
+
+async def test_a_problem_that_is_suspended_again_to_the_same_day_resumes_again(day: Day) -> None:
+    """Resumed by the timer; then the phone of somebody comes by who had suspended it, too, before that day."""
+    case, other = await assigned(day), await day.lead("另一负责人")
+    await sync(other)
+    assert await case.does(case.lead, "problem.suspend", {"suspended_until": "2026-12-10"}, reason="冰冻") == (Outcome.APPLIED, "ok")
+    late = other.command(case.problem, "problem.suspend", {"suspended_until": "2026-12-10"}, args={"reason": "冰冻"})
+    limit = datetime(2026, 12, 10, 16, tzinfo=UTC)
+    assert await tick(day, limit + timedelta(minutes=1)) == 1
+    await sync(other)
+    await case.all_sync()
+    assert (result(other, late)[0], case.state) == (Outcome.MERGED, "suspended")
+    assert await tick(day, limit + timedelta(minutes=2)) == 1
+    await case.all_sync()
+    assert case.state == "assigned"

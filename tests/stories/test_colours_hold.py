@@ -9,21 +9,24 @@ import asyncpg
 import msgspec
 import pytest
 
+import sync.colours as colours_of_sync
 from contracts.ids import RecordId
 from contracts.kinds.problem import Problem
 from contracts.kinds.supervision import Supervision
 from contracts.people import Role
+from contracts.problems import Problem as ConflictOfIds
+from contracts.problems import ProblemCode
 from contracts.rules import ColoursRule, Duration, RuleName
 from storage import office_push, timers
 from storage.audit import SQL_FETCH_RECORDED
 from storage.timers import run_timers
 from sync.colours import Colours, Letter
-from sync.due import Subject
+from sync.due import Due, Subject
 from sync.replay import Recorded, replay
-from tests.stories.day import Day, sync
+from tests.stories.day import Day, body, sync
 from tests.stories.test_colours import DEADLINE, OVERDUE, RED, YELLOW, head_of_housing, letters, overdue_case, publish, reference, tick
-from tests.stories.test_problem import assigned
-from tests.world import COUNTY
+from tests.stories.test_problem import Case, assigned
+from tests.world import COUNTY, VILLAGE_A
 
 
 async def test_a_clock_that_ran_ahead_leaves_no_days_behind_that_nobody_looks_at(day: Day) -> None:
@@ -40,10 +43,10 @@ async def test_what_the_server_failed_at_is_wanted_until_it_is_written(day: Day,
     first, second = await overdue_case(day), await assigned(day)
     push = office_push.system_push
 
-    async def failing(pool: Any, known: Any, county: int, drafts: Any, now: Any) -> Any:
+    async def failing(pool: Any, known: Any, county: int, drafts: Any, now: Any, captured: Any = None) -> Any:
         if any(one.body is not msgspec.UNSET and str(first.problem) in bytes(one.body).decode() for one in drafts):
             raise RuntimeError("planted")
-        return await push(pool, known, county, drafts, now)
+        return await push(pool, known, county, drafts, now, captured)
 
     monkeypatch.setattr(office_push, "system_push", failing)
     for days in (1, 5, 14):
@@ -153,6 +156,66 @@ async def test_the_history_of_letters_is_replayed_from_journal_and_rules(day: Da
     }
     assert len(standing) >= 4
     assert await replayed(day, now) == standing
+
+
+async def coming_letter(day: Day, case: Case) -> Due:
+    """What anybody can work out who knows the rule and the problem."""
+    known = await reference(day)
+    colours = Colours(known.rules, known.places, COUNTY)
+    problem = msgspec.convert(body(case.lead, case.problem), Problem)
+    (called,) = colours.of_problem(Subject(id=case.problem, unit=VILLAGE_A, problem=problem), DEADLINE + timedelta(hours=24))
+    return colours.issue(called)
+
+
+async def test_nobody_can_use_up_the_id_of_a_coming_letter(day: Day, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = await overdue_case(day)
+    letter = await coming_letter(day, case)
+    talk = msgspec.json.encode({"unit": VILLAGE_A, "title": "宣传", "held_on": "2026-11-25"})
+    case.lead._enter(COUNTY, letter.record, "activity", "create", None, body=talk)
+    monkeypatch.setattr("phone.phone.uuid7", letter.mutation_id)
+    case.member._enter(COUNTY, letter.record, "supervision", "supervision.acknowledge", None)
+    monkeypatch.undo()
+    await sync(case.member, case.lead)
+    held = await day.world.pool.fetch("SELECT outcome, reason FROM journal WHERE record = $1", letter.record)
+    assert [tuple(row) for row in held] == [("quarantined", "malformed")] * 2
+    assert await tick(day, DEADLINE + timedelta(hours=24)) == 1
+    assert [one["subject_record"] for one in await letters(day)] == [str(case.problem)]
+
+
+async def test_one_letter_that_cannot_be_judged_keeps_no_other_from_being_overturned(day: Day, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = await overdue_case(day), await assigned(day)
+    day.world.time = DEADLINE - timedelta(hours=5)
+    for case in (first, second):
+        photo = case.handler.add_photo(case.assignment, b"after", purpose="after")
+        case.handler.command(case.assignment, "problem.submit_fix", args={"photos": [str(photo)]})
+    assert await tick(day, DEADLINE + timedelta(hours=24)) == 2
+    lift = colours_of_sync._lift
+
+    def failing(letter: Letter, about: Any, now: Any) -> Any:
+        if letter.supervision.subject_record == first.problem:
+            raise RuntimeError("planted")
+        return lift(letter, about, now)
+
+    monkeypatch.setattr(colours_of_sync, "_lift", failing)
+    await first.all_sync()
+    await second.all_sync()
+    assert await tick(day, DEADLINE + timedelta(hours=25)) == 1
+    lifted = {one["subject_record"] for one in await letters(day) if one["lifted_because"] == "overturned"}
+    assert lifted == {str(second.problem)}
+
+
+async def test_an_id_that_is_taken_by_another_keeps_no_letter_back(day: Day, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = await overdue_case(day), await assigned(day)
+    push = office_push.system_push
+
+    async def colliding(pool: Any, known: Any, county: int, drafts: Any, now: Any, captured: Any = None) -> Any:
+        if any(one.body is not msgspec.UNSET and str(first.problem) in bytes(one.body).decode() for one in drafts):
+            raise ConflictOfIds(ProblemCode.CONFLICTING_STATE, "a mutation of another device has this id", field="id")
+        return await push(pool, known, county, drafts, now, captured)
+
+    monkeypatch.setattr(office_push, "system_push", colliding)
+    assert await tick(day, DEADLINE + timedelta(hours=24)) == 1
+    assert {letter["subject_record"] for letter in await letters(day)} == {str(second.problem)}
 
 
 async def replayed(day: Day, now: Any) -> set[tuple[RecordId, str, str]]:
