@@ -137,7 +137,7 @@ cli.add_command(backup)
 
 @cli.command()
 def ledger() -> None:
-    """Make the console's ledgers anew from the records; the server may run meanwhile."""
+    """Make the console's ledgers, and what coverage counts, anew from the records; the server may run meanwhile."""
     from server.ledger import rebuild
 
     settings = prepared()

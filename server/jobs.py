@@ -16,6 +16,7 @@ import msgspec
 import structlog
 
 from contracts.ids import County
+from storage.alike import suggest_for_changed
 from storage.campaigns import warn_of_campaigns
 from storage.carrying import carry_family
 from storage.carrying_blobs import carry_blob
@@ -204,6 +205,16 @@ async def run_casework_timers(work: Work) -> None:
     await each_county(work, run)
 
 
+async def suggest_alike(work: Work) -> None:
+    """Problems whose pictures look alike, among those that changed (storage/alike.py)."""
+    reference = await work.units.reference()
+
+    async def suggest(county: County) -> None:
+        await suggest_for_changed(work.pool, reference, county, await moment_of(work))
+
+    await each_county(work, suggest)
+
+
 async def run_patrol_plans(work: Work) -> None:
     """Tasks of patrol plans and weather responses, and warnings of lost road-check months (storage/plans.py)."""
     reference = await work.units.reference()
@@ -250,6 +261,7 @@ TIMERS: Final = (
     Timer(name="deferred.retry", cron="* * * * *", run=retry_deferred),
     Timer(name="transfer.sweep", cron="* * * * *", run=sweep_transfers),
     Timer(name="casework.due", cron="* * * * *", run=run_casework_timers),
+    Timer(name="alike.due", cron="* * * * *", run=suggest_alike),
     Timer(name="plans.due", cron="* * * * *", run=run_patrol_plans),
     Timer(name="record.archive", cron="37 17 * * *", run=archive_records),
     Timer(name="marker.purge", cron="57 17 * * *", run=purge_markers),

@@ -1,6 +1,6 @@
 """Problems of which the pictures look alike may be the same one, reported twice: suggested, never linked (sync/links.py).
 
-The photo job asks when it has looked at a picture; the timers ask again for problems that changed, because a problem may be
+The photo job asks when it has looked at a picture; a timer asks again for problems that changed, because a problem may be
 opened, or disclosed, long after its photos were looked at. Only pictures of what was found count: that two places look alike after
 they were fixed says nothing. What is suggested goes the one way that everything goes, and is judged there again.
 """
@@ -8,30 +8,55 @@ they were fixed says nothing. What is suggested goes the one way that everything
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, LiteralString
 
 import msgspec
+import structlog
 
 from contracts.ids import County, RecordId, derived_mutation_id, problem_id
 from storage.office_push import draft, system_push_each
 from storage.pictures import fetch_look, fetch_near
-from storage.pool import Executor, Pool
+from storage.pool import Executor, Pool, is_passing
 from storage.reference import Reference
 from sync.links import DISTINCT, RELATED, SUSPECTED
 from sync.secrecy import share_sight
 
-CHANGED_MAX: Final = 500
+BATCH: Final = 200
+LOOK_AGAIN: Final = timedelta(minutes=5)  # before the mark: a push that committed meanwhile
 
+log = structlog.get_logger("xunling.alike")
+
+# The row is made by the timers of the county (storage/timers.py); until then there is no mark, and all is looked at.
+SQL_FETCH_MARK: Final[LiteralString] = "SELECT alike_until FROM timer_run WHERE county = $1"
+SQL_SET_MARK: Final[LiteralString] = "UPDATE timer_run SET alike_until = $2 WHERE county = $1"
 SQL_FETCH_CHANGED: Final[LiteralString] = """
-    SELECT id FROM record WHERE county = $1 AND kind = 'problem' AND NOT deleted AND changed_at >= $2 ORDER BY changed_at DESC LIMIT $3
+    SELECT id, changed_at FROM record
+    WHERE county = $1 AND kind = 'problem' AND NOT deleted AND changed_at BETWEEN $2 AND clock_timestamp() AND (changed_at, id) > ($2, $3)
+    ORDER BY changed_at, id LIMIT $4
 """
+_FIRST: Final = (datetime.fromisoformat("2000-01-01T00:00:00+00:00"), RecordId(int=0))
 
 
-async def suggest_for_changed(pool: Pool, reference: Reference, county: County, since: datetime, now: datetime) -> None:
-    """For problems that were made or changed since then."""
-    for row in await pool.fetch(SQL_FETCH_CHANGED, county, since, CHANGED_MAX):
-        await suggest_for(pool, reference, county, row["id"], now)
+async def suggest_for_changed(pool: Pool, reference: Reference, county: County, now: datetime) -> None:
+    """For problems that were made or changed since the last run, oldest first: whoever dies on the way goes on from there."""
+    mark = await pool.fetchval(SQL_FETCH_MARK, county)
+    since, after = (mark - LOOK_AGAIN, _FIRST[1]) if mark else _FIRST
+    while found := await pool.fetch(SQL_FETCH_CHANGED, county, since, after, BATCH):
+        for row in found:
+            await _suggest_alone(pool, reference, county, row["id"], now)
+        since, after = found[-1]["changed_at"], found[-1]["id"]
+        await pool.execute(SQL_SET_MARK, county, since)
+
+
+async def _suggest_alone(pool: Pool, reference: Reference, county: County, problem: RecordId, now: datetime) -> None:
+    """One that cannot be looked at is logged, and keeps no other back."""
+    try:
+        await suggest_for(pool, reference, county, problem, now)
+    except Exception as error:
+        if is_passing(error):
+            raise
+        log.exception("not_compared", county=county, record=str(problem), error=type(error).__name__)
 
 
 # Of an announced picture: what it was taken for.

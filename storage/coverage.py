@@ -32,6 +32,20 @@ async def write_coverage(conn: Connection, county: County, records: Iterable[Rec
         await conn.execute(SQL_COVERAGE_WRITE, county, sites, inspections)
 
 
+SQL_FETCH_COUNTED: Final[LiteralString] = """
+    SELECT id, kind, seq FROM record
+    WHERE county = $1 AND stream = $2 AND seq > $3 AND kind IN ('site', 'inspection') ORDER BY seq LIMIT $4
+"""
+
+
+async def recount(conn: Connection, county: County, stream: StreamName, after: int, limit: int) -> int:
+    """Count a part of a stream anew; returns the seq it came to, or -1 at the end. Its head is locked meanwhile."""
+    found = await conn.fetch(SQL_FETCH_COUNTED, county, stream, after, limit)
+    ids = {kind: [row["id"] for row in found if row["kind"] == kind] for kind in ("site", "inspection")}
+    await conn.execute(SQL_COVERAGE_WRITE, county, ids["site"], ids["inspection"])
+    return found[-1]["seq"] if len(found) == limit else -1
+
+
 SQL_FETCH_ACTIVE_PLANS: Final[LiteralString] = """
     SELECT body FROM record
     WHERE county = $1 AND kind = 'plan' AND NOT deleted AND (body ->> 'state') = 'active'

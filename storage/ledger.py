@@ -1,6 +1,6 @@
-"""The read model of the ledgers, rebuilt from the records: after an upgrade that lists more, or when in doubt.
+"""The read models of ledgers and coverage, rebuilt from the records: after an upgrade that lists more, or when in doubt.
 
-While the server runs it is written beside push_write (storage/push_state.py), so it never lags.
+While the server runs they are written beside push_write (storage/push_state.py), so they never lag.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any, Final, LiteralString
 import msgspec
 
 from contracts.ids import County
+from storage.coverage import recount
 from storage.ledger_rows import LISTED, ledger_row
 from storage.pool import Connection, Pool, transaction
 
@@ -55,6 +56,11 @@ async def rebuild_ledger(pool: Pool, county: County) -> int:
                 await conn.execute(SQL_LOCK_STREAM, county, stream["stream"])
                 seq, written = await _rebuild_part(conn, county, stream["stream"], seq)
                 rows += written
+        seq = 0
+        while seq >= 0:
+            async with transaction(pool) as conn:
+                await conn.execute(SQL_LOCK_STREAM, county, stream["stream"])
+                seq = await recount(conn, county, stream["stream"], seq, BATCH)
     await pool.execute(SQL_DELETE_STALE, county)
     return rows
 

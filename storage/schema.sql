@@ -634,7 +634,8 @@ CREATE TABLE timer_run (
     county integer PRIMARY KEY,
     done_until timestamptz NOT NULL,
     looked_until timestamptz,     -- set before the rules are read: a version that starts earlier comes too late (storage/rules.py)
-    read_at timestamptz           -- when the last run that did everything began, by PostgreSQL's clock, which also says when a record changed
+    read_at timestamptz,          -- when the last run that did everything began, by PostgreSQL's clock, which also says when a record changed
+    alike_until timestamptz       -- problems that changed until then were compared by their pictures (storage/alike.py)
 );
 CREATE INDEX record_problem_due ON record (county, (body ->> 'due_on')) WHERE kind = 'problem' AND NOT deleted;
 CREATE INDEX record_problem_changed ON record (county, changed_at) WHERE kind = 'problem' AND NOT deleted;

@@ -6,7 +6,8 @@ the window was seen by an earlier run; what made it due since has changed the re
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import asyncio
+from collections.abc import AsyncIterator, Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Any, Final, LiteralString, TypeVar
 
@@ -27,6 +28,14 @@ _T = TypeVar("_T")
 log = structlog.get_logger("xunling.timers")
 
 DAY: Final = timedelta(days=1)
+
+
+async def unhurried(things: Iterable[_T]) -> AsyncIterator[_T]:
+    """One after the other; between some of them whatever else the worker has to do gets its turn."""
+    for k, thing in enumerate(things):
+        if k % 100 == 99:
+            await asyncio.sleep(0)
+        yield thing
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +80,7 @@ async def subjects(executor: Executor, window: Window) -> list[Subject]:
     if not window.terms.published:
         return []
     first, last = window.first - DAY, window.now + window.terms.before + DAY
-    return _subjects(
+    return await _subjects(
         await executor.fetch(SQL_FETCH_SUBJECTS, window.county, first.date().isoformat(), last.date().isoformat(), window.changed)
     )
 
@@ -85,7 +94,7 @@ SQL_FETCH_LAPSED: Final[LiteralString] = """
 
 async def lapsed(executor: Executor, window: Window) -> list[Subject]:
     """Problems whose suspension may have ended by itself."""
-    return _subjects(await executor.fetch(SQL_FETCH_LAPSED, window.county, (window.now + DAY).date().isoformat()))
+    return await _subjects(await executor.fetch(SQL_FETCH_LAPSED, window.county, (window.now + DAY).date().isoformat()))
 
 
 # Closed out so lately that a look-back may still be due, or with a look-back day of its own that has come.
@@ -101,7 +110,7 @@ SQL_FETCH_CLOSED: Final[LiteralString] = """
 
 async def closed_problems(executor: Executor, window: Window) -> list[Subject]:
     first, last = (window.since - DAY).date().isoformat(), (window.now + DAY).date().isoformat()
-    return _subjects(await executor.fetch(SQL_FETCH_CLOSED, window.county, window.changed, first, last))
+    return await _subjects(await executor.fetch(SQL_FETCH_CLOSED, window.county, window.changed, first, last))
 
 
 # Open with a clock that has run out (the ledger has the first that runs), or changed in the window.
@@ -116,7 +125,7 @@ SQL_FETCH_SUMMONSES: Final[LiteralString] = """
 async def summonses(executor: Executor, window: Window) -> list[Summoned]:
     if not window.terms.published:
         return []
-    return _summoned(await executor.fetch(SQL_FETCH_SUMMONSES, window.county, window.now, window.changed))
+    return await _summoned(await executor.fetch(SQL_FETCH_SUMMONSES, window.county, window.now, window.changed))
 
 
 # About one of the records, with a term that ended in the window, or changed in it.
@@ -140,12 +149,12 @@ async def letters_near(executor: Executor, window: Window, records: Iterable[Sub
     """Letters that may be followed or overturned, with those they followed and those that followed them."""
     ids = [one.id for one in records]
     rows = await executor.fetch(SQL_FETCH_LETTERS, window.county, ids, window.first, window.now, window.changed)
-    found = {letter.id: letter for letter in _letters(rows)}
+    found = {letter.id: letter for letter in await _letters(rows)}
     new = list(found.values())
     for _ in ORDER[1:]:
         before = [one.supervision.previous for one in new if one.supervision.previous not in found]
         rows = await executor.fetch(SQL_FETCH_CHAIN, window.county, [i for i in before if i], [str(one.id) for one in new])
-        new = [letter for letter in _letters(rows) if letter.id not in found]
+        new = [letter for letter in await _letters(rows) if letter.id not in found]
         found |= {letter.id: letter for letter in new}
     return list(found.values())
 
@@ -154,7 +163,7 @@ async def letters_of(executor: Executor, county: County, abouts: Collection[Reco
     """All letters about these records, or that followed one of these letters."""
     about = await executor.fetch(SQL_FETCH_LETTERS_ABOUT, county, list(abouts))
     after = await executor.fetch(SQL_FETCH_CHAIN, county, [], [str(one) for one in abouts])
-    return _letters([*about, *after])
+    return await _letters([*about, *after])
 
 
 SQL_FETCH_LETTERS_ABOUT: Final[LiteralString] = """
@@ -167,7 +176,7 @@ SQL_FETCH_PROBLEMS: Final[LiteralString] = """
 
 
 async def problems_of(executor: Executor, county: County, ids: Collection[RecordId]) -> list[Subject]:
-    return _subjects(await executor.fetch(SQL_FETCH_PROBLEMS, county, list(ids)))
+    return await _subjects(await executor.fetch(SQL_FETCH_PROBLEMS, county, list(ids)))
 
 
 SQL_FETCH_THESE_SUMMONSES: Final[LiteralString] = """
@@ -176,22 +185,26 @@ SQL_FETCH_THESE_SUMMONSES: Final[LiteralString] = """
 
 
 async def summonses_of(executor: Executor, county: County, ids: Collection[RecordId]) -> list[Summoned]:
-    return _summoned(await executor.fetch(SQL_FETCH_THESE_SUMMONSES, county, list(ids)))
+    return await _summoned(await executor.fetch(SQL_FETCH_THESE_SUMMONSES, county, list(ids)))
 
 
-def _subjects(rows: Iterable[Any]) -> list[Subject]:
+async def _subjects(rows: Iterable[Any]) -> list[Subject]:
     found = {row["id"]: row for row in rows}
-    return [Subject(id=i, unit=unit_of(row["stream"]), problem=body) for i, row in found.items() if (body := _body(row, Problem))]
+    return [
+        Subject(id=i, unit=unit_of(row["stream"]), problem=body)
+        async for i, row in unhurried(found.items())
+        if (body := _body(row, Problem))
+    ]
 
 
-def _summoned(rows: Iterable[Any]) -> list[Summoned]:
+async def _summoned(rows: Iterable[Any]) -> list[Summoned]:
     found = {row["id"]: row for row in rows}
-    return [Summoned(id=i, summons=body) for i, row in found.items() if (body := _body(row, Summons))]
+    return [Summoned(id=i, summons=body) async for i, row in unhurried(found.items()) if (body := _body(row, Summons))]
 
 
-def _letters(rows: Iterable[Any]) -> list[Letter]:
+async def _letters(rows: Iterable[Any]) -> list[Letter]:
     found = {row["id"]: row for row in rows}
-    return [Letter(id=i, supervision=body) for i, row in found.items() if (body := _body(row, Supervision))]
+    return [Letter(id=i, supervision=body) async for i, row in unhurried(found.items()) if (body := _body(row, Supervision))]
 
 
 def _body(row: Any, shape: type[_T]) -> _T | None:

@@ -9,7 +9,6 @@ from typing import Any, Final, LiteralString, TypeVar
 import structlog
 
 from contracts.ids import County, RecordId
-from storage.alike import suggest_for_changed
 from storage.office_push import draft, system_push_each, system_sender
 from storage.pool import Executor, Pool
 from storage.reference import Reference
@@ -25,6 +24,7 @@ from storage.timer_window import (
     subjects,
     summonses,
     summonses_of,
+    unhurried,
 )
 from sync.colours import About, Called, Colours, Letter, authorities, by_age, key_of, overturned_one
 from sync.due import Due, Subject, terms_of
@@ -35,7 +35,6 @@ _T = TypeVar("_T")
 log = structlog.get_logger("xunling.timers")
 
 LOOK_AGAIN: Final = timedelta(days=2)  # before the last run: a push that committed meanwhile
-LOOK_AGAIN_AT_PICTURES: Final = timedelta(minutes=5)  # of problems that changed, which costs some milliseconds each
 FIRST_LOOK: Final = timedelta(days=400)  # how far back the very first run looks
 BATCH: Final = 100
 
@@ -67,7 +66,8 @@ async def run_timers(pool: Pool, reference: Reference, county: County, now: date
     """Issue everything that fell due up to `now`; returns how much. Safe to run twice, by two workers, and late."""
     last = await pool.fetchrow(SQL_LOOK, county, now, now - FIRST_LOOK)
     assert last is not None  # RETURNING gives its row
-    read_at = last["read_at"] or last["reading_at"] - FIRST_LOOK
+    first_look = last["reading_at"] - FIRST_LOOK
+    read_at = max(last["read_at"] or first_look, first_look)  # a write that fails for ever widens the window no further
     book = await fetch_settled_rules(pool)
     terms = terms_of(book, authorities(reference.places, county))
     window = Window(
@@ -76,24 +76,23 @@ async def run_timers(pool: Pool, reference: Reference, county: County, now: date
     run = Run(pool, reference, county, now, Colours(book, reference.places, county))
     found, called_out = await subjects(pool, window), await summonses(pool, window)
     closed = await closed_problems(pool, window)
-    called = [*judged(found, run.of_problem), *judged(called_out, run.of_summons)]
+    called = [*await judged(found, run.of_problem), *await judged(called_out, run.of_summons)]
     others = [
-        *judged(found, lambda one: reminders(book, county, one, now)),
-        *judged(closed, lambda one: look_backs(book, county, one, now)),
+        *await judged(found, lambda one: reminders(book, county, one, now)),
+        *await judged(closed, lambda one: look_backs(book, county, one, now)),
     ]
-    await run.issue(judged(await lapsed(pool, window), lambda one: resumptions(one, now)))
+    await run.issue(await judged(await lapsed(pool, window), lambda one: resumptions(one, now)))
     await run.issue([*await run.wanted(called), *others])
     while await run.follow(await letters_near(pool, window, [*found, *called_out])):
         pass  # a letter may be followed by the next colour within the same downtime
-    await suggest_for_changed(pool, reference, county, read_at - LOOK_AGAIN_AT_PICTURES, now)
     await pool.execute(SQL_SET_RUN, county, min([now, *run.failed]), read_at if run.failed else last["reading_at"])
     return run.issued
 
 
-def judged(records: Iterable[Any], judge: Callable[[Any], Iterable[_T]]) -> list[_T]:
+async def judged(records: Iterable[Any], judge: Callable[[Any], Iterable[_T]]) -> list[_T]:
     """What follows from each. One that cannot be judged is logged, and keeps no other back."""
     found: list[_T] = []
-    for record in records:
+    async for record in unhurried(records):
         try:
             found += judge(record)
         except Exception as error:
@@ -128,14 +127,14 @@ class Run:
         abouts: dict[RecordId, Subject | Summoned] = {s.id: s for s in await problems_of(self.pool, self.county, ids)}
         abouts |= {s.id: s for s in await summonses_of(self.pool, self.county, ids)}
         grounds = [
-            *judged((s for s in abouts.values() if isinstance(s, Subject)), self.of_problem),
-            *judged((s for s in abouts.values() if isinstance(s, Summoned)), self.of_summons),
+            *await judged((s for s in abouts.values() if isinstance(s, Subject)), self.of_problem),
+            *await judged((s for s in abouts.values() if isinstance(s, Summoned)), self.of_summons),
         ]
         beside: dict[RecordId, About] = {i: s if isinstance(s, Subject) else (i, s.summons) for i, s in abouts.items()}
-        next_ones = judged(letters, lambda one: self.colours.after_letter(one, beside.get(one.supervision.subject_record), self.now))
+        next_ones = await judged(letters, lambda one: self.colours.after_letter(one, beside.get(one.supervision.subject_record), self.now))
         keys = {one.key for one in (*grounds, *next_ones)}
         known, groundless = beside | {one.id: None for one in letters}, set[RecordId]()
-        lost = judged(by_age(letters, self.now), lambda one: overturned_one(one, keys, known, groundless, self.now))
+        lost = await judged(by_age(letters, self.now), lambda one: overturned_one(one, keys, known, groundless, self.now))
         gone = {one.record for one in lost}
         next_ones = [one for one in next_ones if one.about not in gone]
         return await self.issue([*await self.wanted(next_ones), *lost])

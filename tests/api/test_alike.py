@@ -7,7 +7,8 @@ from typing import Any
 
 from contracts.ids import problem_id
 from contracts.people import Role
-from storage.timers import run_timers
+from storage import alike
+from storage.alike import suggest_for_changed
 from tests.api.office import VILLAGE
 from tests.api.photo_story import COUNTY
 from tests.api.test_photo_process import PhotoPhone, handed_in, objects, phone, work, work_off
@@ -73,10 +74,28 @@ async def test_a_problem_that_is_opened_after_its_photo_was_looked_at_is_suggest
     await work_off(pool, work)
     assert await suspected(pool, known) == []
     await phone.push(command(phone, "inspection", inspection, "inspection.submit"))
-    await run_timers(pool, await work.units.reference(), COUNTY, phone.world.clock())
+    await suggest_for_changed(pool, await work.units.reference(), COUNTY, phone.world.clock())
     opened = problem_id(inspection, "sprinkling")
     assert await suspected(pool, opened) == [str(known)]
     assert await suspected(pool, known) == [str(opened)]
+
+
+async def test_one_problem_that_cannot_be_compared_keeps_no_other_back_and_none_is_left_out(phone, pool, work, monkeypatch) -> None:
+    await pool.execute("INSERT INTO timer_run (county, done_until) VALUES ($1, now())", COUNTY)
+    made = [await problem(phone) for _ in range(5)]
+    looked: list[uuid.UUID] = []
+
+    async def look(_pool: Any, _reference: Any, _county: int, record: uuid.UUID, _now: Any) -> None:
+        looked.append(record)
+        if record == made[0]:
+            raise RuntimeError("planted")
+
+    monkeypatch.setattr(alike, "suggest_for", look)
+    monkeypatch.setattr(alike, "BATCH", 2)
+    await suggest_for_changed(pool, await work.units.reference(), COUNTY, phone.world.clock())
+    assert looked == made
+    mark = await pool.fetchval("SELECT alike_until FROM timer_run WHERE county = $1", COUNTY)
+    assert mark == await pool.fetchval("SELECT max(changed_at) FROM record WHERE kind = 'problem'")
 
 
 async def test_a_picture_of_an_unannounced_visit_betrays_nothing(phone, pool, work, world, client) -> None:
@@ -87,7 +106,7 @@ async def test_a_picture_of_an_unannounced_visit_betrays_nothing(phone, pool, wo
     secret = await problem(visitor, unit=str(COUNTY), secret=True)
     await handed_in(visitor, data, secret)
     await work_off(pool, work)
-    await run_timers(pool, await work.units.reference(), COUNTY, phone.world.clock())
+    await suggest_for_changed(pool, await work.units.reference(), COUNTY, phone.world.clock())
     assert await suspected(pool, known) == await suspected(pool, secret) == []
     told = await pool.fetch("SELECT body FROM record WHERE stream NOT LIKE '%.visit'")
     assert not any(str(secret) in row["body"] for row in told)

@@ -14,7 +14,7 @@ from storage import timer_window
 COUNTY = 610902
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 PROBLEMS, LETTERS = 200_000, 60_000
-ROWS_MAX = 4_000  # what the window holds; a scan reads hundreds of thousands
+ROWS_MAX = 12_000  # what the window holds; a scan reads hundreds of thousands
 
 FILL = """
 INSERT INTO record (county, id, kind, stream, seq, incarnation, version, crc, changed_at, fields, body)
@@ -74,7 +74,7 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from nodes(child)
 
 
-TERM = timedelta(days=10)
+TERM = timedelta(days=2 * 30 + 21)  # thirty working days, as sync.due.terms_of bounds them
 FIRST, LAST = (NOW - TERM).date().isoformat(), (NOW + timedelta(days=2)).date().isoformat()
 IDS = [uuid.UUID(int=k) for k in range(50)]
 
@@ -84,7 +84,8 @@ IDS = [uuid.UUID(int=k) for k in range(50)]
     [
         (timer_window.SQL_FETCH_SUBJECTS, (COUNTY, FIRST, LAST, NOW - TERM)),
         (timer_window.SQL_FETCH_CLOSED, (COUNTY, NOW - TERM, FIRST, LAST)),
-        (timer_window.SQL_FETCH_SUMMONSES, (COUNTY, NOW - timedelta(days=1200), NOW - TERM)),
+        (timer_window.SQL_FETCH_LAPSED, (COUNTY, LAST)),
+        (timer_window.SQL_FETCH_SUMMONSES, (COUNTY, NOW, NOW - TERM)),
         (timer_window.SQL_FETCH_LETTERS, (COUNTY, IDS, NOW - TERM, NOW, NOW - TERM)),
         (timer_window.SQL_FETCH_CHAIN, (COUNTY, IDS, [str(one) for one in IDS])),
         (timer_window.SQL_FETCH_LETTERS_ABOUT, (COUNTY, IDS)),

@@ -43,10 +43,10 @@ async def test_what_the_server_failed_at_is_wanted_until_it_is_written(day: Day,
     first, second = await overdue_case(day), await assigned(day)
     push = office_push.system_push
 
-    async def failing(pool: Any, known: Any, county: int, drafts: Any, now: Any, captured: Any = None) -> Any:
+    async def failing(pool: Any, known: Any, county: int, drafts: Any, *when: Any) -> Any:
         if any(one.body is not msgspec.UNSET and str(first.problem) in bytes(one.body).decode() for one in drafts):
             raise RuntimeError("planted")
-        return await push(pool, known, county, drafts, now, captured)
+        return await push(pool, known, county, drafts, *when)
 
     monkeypatch.setattr(office_push, "system_push", failing)
     for days in (1, 5, 14):

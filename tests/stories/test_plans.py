@@ -545,6 +545,8 @@ async def test_two_who_see_one_site_at_the_same_time_are_both_counted(day: Day) 
 
 async def test_an_upgrade_finds_what_was_seen_before_it(day: Day) -> None:
     """The migration fills its tables with what pushes would have written."""
+    from storage.ledger import rebuild_ledger
+
     member, pool = await day.member(), day.world.pool
     sites = [shared_site(member, period_days=30, status=status) for status in ("active", "active", "closed")]
     await sync(member)
@@ -560,6 +562,9 @@ async def test_an_upgrade_finds_what_was_seen_before_it(day: Day) -> None:
     await pool.execute("TRUNCATE site_watch, site_seen, site_last")
     migration = (ROOT / "storage" / "migrations" / "20261122000071_coverage.sql").read_text(encoding="utf-8")
     await pool.execute(migration[migration.index("END $$;") + len("END $$;") : migration.index("-- migrate:down")])
+    assert await held() == written
+    await pool.execute("TRUNCATE site_watch, site_seen, site_last")
+    await rebuild_ledger(pool, COUNTY)
     assert await held() == written
 
 
