@@ -7,7 +7,7 @@ is sealed is changed only after its command was taken, or so that repeating the 
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
+from datetime import date, datetime
 from functools import partial
 from typing import Annotated, Final
 from uuid import UUID
@@ -165,6 +165,7 @@ async def depart(
     `untold`: whose task could not be made.
     """
     found = await issued(resources, caller, places, now, county, draw)
+    _refuse_another_day(found, data.due_on)
     if found.body.state != "departed":
         await enqueue(resources.pool, [departure_of(county, draw)])
         given = {"due_on": data.due_on.isoformat() if data.due_on else "", "note": data.note}
@@ -173,6 +174,13 @@ async def depart(
     sent = await send_tasks(resources.pool, await resources.units.reference(), found, opened, await result_of(found, opened), now)
     resources.live.moved(sent.streams)
     return shown(found, untold=sent.untold)
+
+
+def _refuse_another_day(found: draws.DrawRecord, due_on: date | None) -> None:
+    """Inspectors have left with the day that was given: repeated is not changed."""
+    step = found.step("draw.depart")
+    if step is not None and due_on is not None and step.args.get("due_on") != due_on.isoformat():
+        raise Problem(ProblemCode.CONFLICTING_STATE, "已按另一期限出发", due_on=step.args.get("due_on"))
 
 
 @post("/{county:int}/{draw:uuid}/disclose", opt=LIMITED, status_code=200, summary="公开 · Disclose: the file for everybody")

@@ -16,6 +16,7 @@ from contracts.draw import NONCE_PATTERN
 from contracts.kinds import KINDS
 from contracts.outcomes import Reason
 from contracts.visits import ANSWERED_SOURCES
+from sync.assigning import each_unit_once
 from sync.decision import Refuse
 from sync.merge import Merge
 from sync.permission import holds_within, may
@@ -32,8 +33,7 @@ from sync.plan_guards import (
     visits_open,
 )
 from sync.proof import after_photos, before_and_after, new_after_photo, not_the_answerer, not_the_submitter, site_checked
-from sync.rules import CHINA
-from sync.situation import STORIED, Situation, captured_at, captured_on, step_of
+from sync.situation import STORIED, Situation, captured_at, captured_on, given_on, step_of
 from sync.words import state_now
 
 REFUSALS_MAX = 1
@@ -78,13 +78,13 @@ def _needs(situation: Situation, merge: Merge) -> set[str]:
     """What is missing: fields or arguments not given, words outside their choices, guards that do not pass."""
     transition, mutation = situation.transition, situation.mutation
     given = {name: new for name, (_, new) in mutation.fields.items()} | mutation.args
-    missing = {name for name in transition.needs if _is_empty(given.get(name))}
+    missing = {name for name in transition.needs if is_empty(given.get(name))}
     missing |= {name for name, words in transition.choices.items() if given.get(name) not in words}
     missing |= {name for name in transition.guards if not GUARDS[name](situation, merge.values)}
     return missing
 
 
-def _is_empty(value: object) -> bool:
+def is_empty(value: object) -> bool:
     """Spaces are no reason, no legal basis and no result."""
     return not value.strip() if isinstance(value, str) else value in (None, [], {})
 
@@ -98,12 +98,23 @@ def has_deadline(situation: Situation, values: dict[str, Any]) -> bool:
     return bool(values.get("due_on"))
 
 
-def limit_ahead(situation: Situation, values: dict[str, Any]) -> bool:
-    """A suspension ends on a day that had not passed when it was given."""
-    captured = situation.tally.captured
-    given = datetime.fromtimestamp(captured.start_ms / 1000, CHINA).date() if captured else situation.tally.view.now.date()
-    limit = _day(values.get("suspended_until"))
-    return limit is not None and limit >= given
+def day_ahead(field: str) -> Callable[[Situation, dict[str, Any]], bool]:
+    """A day that had not passed when it was given: what was given in time and arrives late is taken."""
+
+    def is_ahead(situation: Situation, _values: dict[str, Any]) -> bool:
+        _, given = situation.mutation.fields.get(field, (None, None))
+        if given is None:
+            return True  # asked for by `needs`, where it must be
+        day = _day(given)
+        return day is not None and day >= given_on(situation.tally)
+
+    return is_ahead
+
+
+def departs_ahead(situation: Situation, _values: dict[str, Any]) -> bool:
+    """The day until which a drawn list is to be checked."""
+    due_on = situation.mutation.args.get("due_on")
+    return not due_on or ((day := _day(due_on)) is not None and day >= given_on(situation.tally))
 
 
 def limit_as_set(situation: Situation, values: dict[str, Any]) -> bool:
@@ -212,7 +223,11 @@ GUARDS: dict[str, Callable[[Situation, dict[str, Any]], bool]] = {
     "not_the_submitter": not_the_submitter,
     "not_the_answerer": not_the_answerer,
     "site_checked": site_checked,
-    "limit_ahead": limit_ahead,
+    "limit_ahead": day_ahead("suspended_until"),
+    "deadline_ahead": day_ahead("due_on"),
+    "look_back_ahead": day_ahead("look_back_on"),
+    "departs_ahead": departs_ahead,
+    "each_unit_once": each_unit_once,
     "limit_as_set": limit_as_set,
     "is_listed": is_listed,
     "refused_at_most_once": refused_at_most_once,

@@ -1,4 +1,4 @@
-"""What follows from a write, in the same transaction: opened problems, followers, duplicates, settled conflicts."""
+"""What follows from a write, in the same transaction: opened problems, followers, duplicates, deletions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from contracts.checklist import Checklist, Finding, Item, findings_of
-from contracts.ids import DeviceId, RecordId, problem_id
+from contracts.ids import RecordId, problem_id
 from contracts.kinds.inspection import Inspection
 from contracts.kinds.problem import Problem
 from contracts.mutation import DELETE, Mutation
@@ -19,17 +19,13 @@ from contracts.responsibility import route
 from contracts.rules import DuplicatesRule
 from contracts.visits import SOURCE_OF_MODE
 from sync.answers import bare
-from sync.decision import Change, Refuse, Sender
+from sync.decision import Change, Sender
 from sync.duplicates import is_suspect
-from sync.homes import moved
-from sync.merge import Lost, Merge, get_field, set_field, written
 from sync.places import is_secret, unit_of
 from sync.secrecy import noted_on_task, share_sight
 from sync.state import DELETION, RecordState, Writer
 from sync.tally import Tally
-from sync.transfers import settling
 from sync.whistles import retold
-from sync.words import decoding_fault
 
 OPENS_PROBLEMS = frozenset({"inspection.submit", "inspection.amend"})
 
@@ -178,85 +174,7 @@ def _with_suspects(mutation: Mutation, tally: Tally, record: RecordState, others
     return tally.edited(record, "link", {"suspected_duplicates": named}, mutation.n)
 
 
-# ------------------------------------------------------------------------------------------------ conflicts
-
-
-def settle(mutation: Mutation, sender: Sender, tally: Tally, merge: Merge) -> tuple[Change, ...] | Refuse:
-    """The supervisor's tap. `args`: choice kept | lost | other, with `value` for other. Adds its fields to `merge`."""
-    choice = mutation.args.get("choice")
-    if choice not in ("kept", "lost", "other") or (choice == "other" and "value" not in mutation.args):
-        return Refuse(reason=Reason.MALFORMED, detail={"args": "choice"})
-    for field, value in (("choice", choice), ("settled_by", str(sender.person))):
-        merge.values[field] = merge.changed[field] = value
-    if choice == "kept":
-        return ()
-    source = RecordId(str(merge.values["record"]))
-    if tally.is_missing(source):
-        return Refuse(reason=Reason.RECORD_MISSING)
-    record = tally.records.get(source)
-    if record is None:
-        return ()
-    field = str(merge.values["field"])
-    if record.moved_to is not None:
-        _settled_elsewhere(mutation, tally, merge, record, field, choice)
-        return ()
-    if field == DELETION:
-        return _buried(mutation, sender, tally, record) if choice == "lost" else ()
-    value = merge.values.get("lost") if choice == "lost" else mutation.args["value"]
-    return _settled(mutation, sender, tally, record, field, value, merge.values.get("kept"))
-
-
-def _settled(
-    mutation: Mutation, sender: Sender, tally: Tally, record: RecordState, field: str, value: Any, kept: Any
-) -> tuple[Change, ...] | Refuse:
-    """The field takes the value that was decided on, under the same rules as any other writing.
-
-    `kept` is what the conflict said is in the record.
-    """
-    values = record.values
-    current = get_field(values, field)
-    if current == value:
-        return ()
-    set_field(values, field, value)
-    body = msgspec.json.encode(values)
-    fault = decoding_fault(record.kind, body)
-    if fault is not None:
-        return Refuse(reason=Reason.MALFORMED, detail={"error": fault})
-    writer = _writer(mutation, sender, tally, record)
-    after = replace(record, version=writer.at, fields=written(record, (field,), writer), body=body)
-    if field == "unit":
-        if tally.view.places.county_of(str(value)) is None:
-            return Refuse(reason=Reason.UNKNOWN_UNIT, detail={"unit": value})
-        after = moved(after, str(value), tally)
-    # What somebody wrote after the conflict arose was not on the supervisor's screen: it loses visibly, as any other value.
-    unseen = [Lost(field, kept=value, lost=current, kept_by=(sender.device, mutation.n), lost_by=_written_by(record, field))]
-    shown = () if current in (kept, None, "") else unseen
-    return (
-        Change(after=after, op="settle", patch={"set": {field: value}}),
-        *(tally.conflict(mutation, sender, after, lost) for lost in shown),
-        *consequences_of(mutation, sender, tally, record, after, (field,)),
-    )
-
-
-def _written_by(record: RecordState, field: str) -> tuple[DeviceId, int]:
-    writer = record.writer(field)
-    return (writer.device, writer.n)
-
-
-def _settled_elsewhere(mutation: Mutation, tally: Tally, merge: Merge, record: RecordState, field: str, choice: str) -> None:
-    """The record has moved to another county since: the decision follows it."""
-    if field == DELETION:
-        if choice == "lost":
-            tally.forward(replace(mutation, kind=record.kind, record=record.id, op=DELETE, args={}), record)
-        return
-    value = merge.values.get("lost") if choice == "lost" else mutation.args["value"]
-    tally.forward(settling(mutation, record, field, merge.values.get("kept"), value), record)
-
-
-def _buried(mutation: Mutation, sender: Sender, tally: Tally, record: RecordState) -> tuple[Change, ...]:
-    if record.deleted:
-        return ()
-    return bury(mutation, sender, tally, record)
+# ------------------------------------------------------------------------------------------------ deletion
 
 
 def bury(mutation: Mutation, sender: Sender, tally: Tally, state: RecordState) -> tuple[Change, ...]:

@@ -6,6 +6,7 @@ the record back and shows the conflict; a deletion that did not know of an edit 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -31,6 +32,7 @@ from sync.signing import signed_body, signed_edits, with_signatures
 from sync.situation import Situation
 from sync.state import DELETION, EVERY_OTHER, RecordState, Writer
 from sync.tally import Tally
+from sync.terms import passed_term
 from sync.transfers import arrives
 from sync.words import decoding_fault, guarded_fields, state_now
 
@@ -79,6 +81,8 @@ def _create(mutation: Mutation, sender: Sender, tally: Tally) -> Decision:
         guarded = [name for name, default in guarded_fields(mutation.kind) if getattr(body, name) != default]
         if guarded:
             return Refuse(reason=Reason.READ_ONLY_FIELD, detail={"fields": guarded})
+    if (passed := passed_term(mutation.kind, partial(getattr, body), sender, tally)) is not None:
+        return passed
     signed = signed_body(mutation, sender, tally) | issued_now(mutation, sender, tally)
     if mutation.kind == "inspection" and not sender.is_system:
         signed |= _told_odd(msgspec.json.decode(mutation.body), tally)  # type: ignore[arg-type]
@@ -184,6 +188,7 @@ def _change(mutation: Mutation, state: RecordState, sender: Sender, tally: Tally
     transition = transition_of(state.kind, mutation.op)
     edits = _edits(mutation, rules)
     refused = _refusal(edits, values, rules, transition, sender)
+    refused = refused or passed_term(state.kind, {name: new for name, (_, new) in mutation.fields.items()}.get, sender, tally)
     if refused is not None:
         return _with_allowed(refused, state)
     step = _step(transition, values, state, sight) if transition else ("", Reason.OK)

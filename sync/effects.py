@@ -8,34 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from contracts.outcomes import Reason
-from sync.consequences import settle
+from sync.assigning import call_units
 from sync.decision import Change, Refuse
 from sync.disclosure import disclose_problem, disclose_visit
 from sync.links import link, suspect, unlink
 from sync.merge import Merge
+from sync.settlement import settle
 from sync.situation import Situation
 from sync.whistles import act_on_summons, call_more, dismiss, reroute, summon, tell_whistle
 
 Effect: TypeAlias = Callable[[Situation, Merge], tuple[Change, ...] | Refuse]
 
 
-def settle_conflict(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
-    return settle(s.mutation, s.sender, s.tally, merge)
-
-
-def call_units(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
-    """Whoever shall fix it is a unit of this county, and will have it on their desk; the projections do the rest."""
-    places, named = s.tally.view.places, [*(merge.values.get("leads") or []), *(merge.values.get("supporting") or [])]
-    unknown = [unit for unit in named if places.county_of(unit) is None]
-    if unknown:
-        return Refuse(reason=Reason.UNKNOWN_UNIT, detail={"units": unknown})
-    elsewhere = [unit for unit in named if places.county_of(unit) != s.tally.view.county]
-    return Refuse(reason=Reason.UNIT_ELSEWHERE, detail={"units": elsewhere}) if elsewhere else ()
-
-
 EFFECTS: dict[str, Effect] = {
-    "settle_conflict": settle_conflict,
+    "settle_conflict": settle,
     "call_units": call_units,
     "link": link,
     "unlink": unlink,

@@ -111,7 +111,7 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
             "assigned",
             sets="due_on leads supporting",
             needs="due_on leads",
-            guards="no_secret",
+            guards="no_secret each_unit_once deadline_ahead",
             effects="call_units",
         ),
         # found by an unannounced visit: it becomes a problem of the inspected unit, with its history
@@ -136,15 +136,17 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
             sets="due_on",
             needs="reason",
             choices={"reason": "surface false perfunctory"},
-            guards="has_deadline",
+            guards="has_deadline deadline_ahead",
             stamps="returned",
         ),
         # Rule 6: who submits does not accept; acceptance is a check on the place.
         _t("problem.accept", "submitted", "accepted", guards="not_the_submitter site_checked"),
-        _t("problem.close_out", "accepted", "closed_out", sets="look_back_on", guards="not_the_submitter", stamps="closed"),
+        _t("problem.close_out", "accepted", "closed_out", sets="look_back_on", guards="not_the_submitter look_back_ahead", stamps="closed"),
         # 回头看 (domain.md 4.7): its result is `held`, or `rebound` or `false`, upon which the office reopens the problem.
-        _t("problem.plan_look_back", _DONE, None, sets="look_back_on", needs="look_back_on"),
-        _t("problem.look_back", _DONE, "look_back_passed", sets="look_back_on", guards="site_checked", stamps="looked_back"),
+        _t("problem.plan_look_back", _DONE, None, sets="look_back_on", needs="look_back_on", guards="look_back_ahead"),
+        _t(
+            "problem.look_back", _DONE, "look_back_passed", sets="look_back_on", guards="site_checked look_back_ahead", stamps="looked_back"
+        ),
         _t(
             "problem.look_back_failed",
             _DONE,
@@ -162,6 +164,7 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
             sets="due_on",
             needs="reason due_on",
             choices={"reason": "rebound false"},
+            guards="deadline_ahead",
             stamps="rebounded",
         ),
         # With reason and limit. Suspended again, it has a later limit; when that has passed, the server resumes it (sync/timers.py).
@@ -175,7 +178,7 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
             stamps="suspended",
         ),
         _t("problem.resume", "suspended", BACK, guards="limit_as_set", stamps="resumed"),
-        _t("problem.extend", _UNDER_WAY, None, sets="due_on", needs="reason due_on"),
+        _t("problem.extend", _UNDER_WAY, None, sets="due_on", needs="reason due_on", guards="deadline_ahead"),
         # Rule 3: a fine, a stoppage or a talk is noted and changes no state.
         _t("problem.penalize", f"{_OPEN} {_DONE}", None, needs="measure", choices={"measure": "fine stoppage talk other"}),
         _t("problem.remind", _UNDER_WAY, None, needs="note"),
@@ -352,7 +355,7 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
         ),
         _t("draw.draw", "seeded", "drawn", guards="with_sealed_part"),
         _t("draw.fail", "seeded", "failed", needs="failure", guards="with_sealed_part"),
-        _t("draw.depart", "drawn", "departed", guards="with_sealed_part"),
+        _t("draw.depart", "drawn", "departed", guards="with_sealed_part departs_ahead"),
         _t("draw.disclose", "drawn departed failed", "disclosed", guards="with_sealed_part departed_or_reason"),
         _t("draw.cancel", "prepared committed", "cancelled", needs="reason", guards="with_sealed_part"),
     ),

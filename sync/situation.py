@@ -39,6 +39,13 @@ def captured_on(situation: Situation) -> date:
     return captured_at(situation).astimezone(CHINA).date()
 
 
+def given_on(tally: Tally) -> date:
+    """The day on which the mutation being decided was made, at the earliest: a term must not have passed then."""
+    captured = tally.captured
+    moment = datetime.fromtimestamp(captured.start_ms / 1000, UTC) if captured else tally.view.now
+    return moment.astimezone(CHINA).date()
+
+
 def step_of(situation: Situation, command: str, source: str, to: str, sets: dict[str, Any] | None = None) -> Step:
     """What the story of a record says of one command."""
     mutation, tally = situation.mutation, situation.tally

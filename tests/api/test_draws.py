@@ -192,8 +192,11 @@ async def test_asked_again_after_a_lost_answer_everything_is_as_it_was(drawing: 
         assert (await drawing.act(drawing.auditor, "nonce", commitment=commitment, nonce=NONCE)).status_code == 200
     for _ in range(2):
         assert (await drawing.act(drawing.supervisor, "draw")).json()["state"] == "drawn"
-    for due_on in ("2026-11-27", "2026-12-31"):
+    assert (await drawing.act(drawing.supervisor, "depart", due_on="2026-11-19")).status_code == 409, "that day has passed"
+    for due_on in ("2026-11-27", "2026-11-27"):
         assert (await drawing.act(drawing.supervisor, "depart", due_on=due_on)).json()["untold"] == []
+    refused = await drawing.act(drawing.supervisor, "depart", due_on="2026-12-31")
+    assert (refused.status_code, refused.json()["details"]["due_on"]) == (409, "2026-11-27")
     steps = (await drawing.call(drawing.supervisor, "GET", drawing.path())).json()["steps"]
     assert [step["command"] for step in steps] == ["draw.commit", "draw.seed", "draw.draw", "draw.depart"]
     due = await drawing.world.pool.fetch("SELECT DISTINCT body ->> 'due_on' FROM record WHERE kind = 'task'")

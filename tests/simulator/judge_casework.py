@@ -167,7 +167,7 @@ def _refused(entry: Entry, fates: Fates, phone: PhoneView | None) -> Iterator[Vi
     detail = said if isinstance(said, dict) else {}
     if named is not None and named not in detail:
         yield Violation(PROMISE, f"#{entry.number} {entry.op} was refused ({row.reason}) and {entry.store} reads only {said}", entry.record)
-    if row.reason == "incomplete" and detail.get("needs") != [GUARDED.get(entry.op)]:
+    if row.reason == "incomplete" and not set(detail.get("needs") or ["nothing"]) <= GUARDED.get(entry.op, set()):
         yield Violation(PROMISE, f"#{entry.number} {entry.op} was refused, as if it lacked {detail.get('needs')}", entry.record)
     allowed = detail.get("allowed", {})
     if any(not by for by in allowed.values()):

@@ -9,16 +9,18 @@ from tests.simulator.testimony import ACCEPTED, HELD, Circumstances, Entry, Jour
 REFUSALS = frozenset({"not_allowed_now", "not_your_role", "record_missing", "discarded"})
 
 
-# A command of casework -> the only thing that may be missing of it, as it depends on what else happened.
-GUARDED = {
-    "problem.accept": "not_the_submitter",
-    "problem.close_out": "not_the_submitter",
-    "problem.submit_fix": "new_after_photo",
-    "problem.suspend": "limit_ahead",
-    "whistle.confirm": "not_the_answerer",
-    "whistle.close": "all_confirmed",
-    "summons.refuse": "refused_at_most_once",
-    "supervision.lift": "answered_if_it_says_so",
+# A command -> the only things that may be missing of it, as they depend on what else happened.
+GUARDED: dict[str, set[str]] = {
+    "problem.accept": {"not_the_submitter"},
+    "problem.close_out": {"not_the_submitter"},
+    "problem.submit_fix": {"new_after_photo"},
+    "problem.suspend": {"limit_ahead"},
+    "whistle.confirm": {"not_the_answerer"},
+    "whistle.close": {"all_confirmed"},
+    "summons.refuse": {"refused_at_most_once"},
+    "supervision.lift": {"answered_if_it_says_so"},
+    # what lost may be out of date by the time that somebody settles it
+    "conflict.settle": {"deadline_ahead", "limit_ahead", "look_back_ahead", "each_unit_once"},
 }
 # Records that carry the name of the one they are about.
 SHADOWS = frozenset({"conflict", "assignment", "summons"})

@@ -11,11 +11,12 @@ from contracts.kinds.problem import Problem
 from contracts.outcomes import MutationOutcome, Outcome, Reason
 from contracts.people import Role
 from contracts.rules import Duration, LookBackRule, RemindersRule, RuleName, RuleVersion
+from sync.clock import Interval
 from sync.decision import Sender
 from sync.due import Subject
 from sync.rules import RuleBook, end_of
 from sync.timers import look_backs, reminders, resumptions
-from tests.builders import BODIES, a_creation, a_duty, a_mutation, a_sender, an_id, arrived, the_server
+from tests.builders import BODIES, a_creation, a_duty, a_mutation, a_sender, an_edit, an_id, arrived, the_server
 from tests.county import COUNTY, DEPARTMENT, MORNING, TOWNSHIP, VILLAGE_A, VILLAGE_B
 from tests.sync.pretend_county import PretendCounty
 
@@ -182,6 +183,109 @@ def test_whoever_is_told_to_fix_it_can_be_told(fields: dict[str, Any], reason: R
     outcome = case.does(LEAD, "assign", {"due_on": "2026-12-01", **fields})
     assert (outcome.outcome, outcome.reason) == (Outcome.REJECTED, reason)
     assert case.values["state"] == "reported"
+
+
+@pytest.mark.parametrize("fields", [{"leads": [DEPARTMENT, DEPARTMENT]}, {"leads": [DEPARTMENT], "supporting": [DEPARTMENT]}])
+def test_a_unit_has_one_part_in_a_problem(fields: dict[str, Any]) -> None:
+    assert needs(Case().does(LEAD, "assign", {"due_on": "2026-12-01", **fields})) == ["each_unit_once"]
+
+
+def on_paper(case: Case, op: str, fields: dict[str, Any], captured: datetime, **args: Any) -> MutationOutcome:
+    """Captured then, and only now at the server."""
+    ms = int(captured.timestamp() * 1000)
+    pairs = {name: (None, value) for name, value in fields.items()}
+    base = case.county.records[PROBLEM].version
+    made = a_mutation(case.next(), PROBLEM, "problem", f"problem.{op}", base=base, fields=pairs, args=args)
+    (outcome,) = case.county.push(LEAD, [arrived(made, Interval(ms, ms))]).outcomes
+    return outcome
+
+
+def test_a_deadline_is_ahead_on_the_day_that_it_was_given() -> None:
+    case, past = Case(), "2026-11-19"
+    assert needs(case.does(LEAD, "assign", ASSIGN | {"due_on": past})) == ["deadline_ahead"]
+    assert on_paper(case, "assign", ASSIGN | {"due_on": past}, MORNING - timedelta(days=2)).outcome is Outcome.APPLIED
+    assert needs(case.does(LEAD, "extend", {"due_on": past}, reason="雨")) == ["deadline_ahead"]
+    case.done(LEAD, "extend", {"due_on": "2026-11-20"}, reason="雨")
+    case.done(HANDLER, "submit_fix", record=ASSIGNMENT, photos=[case.photo(HANDLER, ASSIGNMENT, "after", 1)])
+    assert needs(case.does(LEAD, "return", {"due_on": past}, reason="false")) == ["deadline_ahead"]
+    case.done(LEAD, "accept", position=PLACE)
+    assert needs(case.does(LEAD, "close_out", {"look_back_on": past})) == ["look_back_ahead"]
+    case.done(LEAD, "close_out")
+    assert needs(case.does(LEAD, "plan_look_back", {"look_back_on": past})) == ["look_back_ahead"]
+    assert needs(case.does(LEAD, "rebound", {"due_on": past}, reason="rebound")) == ["deadline_ahead"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("task", {"title": "查扬尘", "unit": VILLAGE_A, "due_on": "2026-11-19"}),
+        ("notice", {"title": "通知", "unit": VILLAGE_A, "acknowledge_by": "2026-11-19T10:00:00+08:00"}),
+        (
+            "supervision",
+            {"unit": TOWNSHIP, "colour": "white", "title": "督办", "issued_by_unit": str(COUNTY), "due_at": "2026-11-19T10:00:00Z"},
+        ),
+    ],
+)
+def test_a_term_that_has_passed_is_not_given(kind: str, body: dict[str, Any]) -> None:
+    case, record = Case(), an_id(300)
+    made = a_mutation(case.next(), record, kind, "create", body=body)
+    assert needs(case.push(SUPERVISOR, made)) == ["deadline_ahead"]
+    ms = int((MORNING - timedelta(days=2)).timestamp() * 1000)
+    again = a_mutation(case.next(), record, kind, "create", body=body)
+    (outcome,) = case.county.push(SUPERVISOR, [arrived(again, Interval(ms, ms))]).outcomes
+    assert outcome.outcome is Outcome.APPLIED, "given in time, and late at the server"
+
+
+def test_a_task_is_not_put_off_to_a_day_that_has_passed() -> None:
+    case, task = Case(), an_id(300)
+    case.push(LEAD, a_creation(case.next(), task, "task", due_on="2026-11-21"))
+    assert needs(case.push(LEAD, an_edit(case.next(), task, (1, 1), "task", due_on=("2026-11-21", "2026-11-19")))) == ["deadline_ahead"]
+    assert case.push(LEAD, an_edit(case.next(), task, (1, 1), "task", due_on=("2026-11-21", None))).outcome is Outcome.APPLIED
+
+
+# ------------------------------------------------------------------------------------------------ settlements
+
+
+def disputed(case: Case, fields: dict[str, Any], other: dict[str, Any]) -> Any:
+    """Two leads assign without having seen each other: what lost is a conflict."""
+    base = case.county.records[PROBLEM].version
+    for lead, given in ((LEAD, fields), (OTHER_LEAD, other)):
+        pairs = {name: (None, value) for name, value in given.items()}
+        case.push(lead, a_mutation(case.next(), PROBLEM, "problem", "problem.assign", base=base, fields=pairs))
+    return {r.values["field"]: r.id for r in case.county.records.values() if r.kind == "conflict"}
+
+
+def settled(case: Case, conflict: Any, choice: str, **args: Any) -> MutationOutcome:
+    version = case.county.records[conflict].version
+    return case.push(
+        SUPERVISOR, a_mutation(case.next(), conflict, "conflict", "conflict.settle", base=version, args={"choice": choice, **args})
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason", "lacks"),
+    [
+        ("leads", ["nowhere"], Reason.UNKNOWN_UNIT, []),
+        ("leads", ["6109"], Reason.UNIT_ELSEWHERE, []),
+        ("leads", [], Reason.INCOMPLETE, ["leads"]),
+        ("leads", [DEPARTMENT, DEPARTMENT], Reason.INCOMPLETE, ["each_unit_once"]),
+        ("leads", "住建局", Reason.MALFORMED, []),
+        ("due_on", None, Reason.INCOMPLETE, ["due_on"]),
+        ("due_on", "1999-01-01", Reason.INCOMPLETE, ["deadline_ahead"]),
+        ("due_on", "明天", Reason.MALFORMED, []),
+    ],
+)
+def test_a_settlement_gives_what_its_command_might_have_given(field: str, value: object, reason: Reason, lacks: list[str]) -> None:
+    case = Case()
+    conflicts = disputed(case, ASSIGN, {"due_on": "2026-12-05", "leads": [TOWNSHIP]})
+    before = case.values[field]
+    outcome = settled(case, conflicts[field], "other", value=value)
+    assert (outcome.outcome, outcome.reason) == (Outcome.REJECTED, reason)
+    assert (outcome.detail or {}).get("needs", []) == lacks
+    assert (case.values[field], case.county.records[conflicts[field]].values.get("state", "open")) == (before, "open")
+    good = {"leads": [DEPARTMENT], "due_on": "2026-12-24"}[field]
+    assert settled(case, conflicts[field], "other", value=good).outcome is Outcome.APPLIED
+    assert case.values[field] == good
 
 
 def test_the_story_says_what_a_command_set() -> None:
