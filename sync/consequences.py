@@ -137,7 +137,7 @@ def _problem(
         checklist=inspection.checklist,
         site=inspection.site,
         finding=finding.kind,
-        title=item.text.zh[:200],
+        title=_title(item, bare(answer)),
         description=str(note)[:4000] if note else "",
         severity=finding.severity,
         position=inspection.position,
@@ -147,6 +147,14 @@ def _problem(
         secret=secret,
         state="reported",
     )
+
+
+def _title(item: Item, answer: object) -> str:
+    """The question with its answer: “洒水100%” alone reads as if it were so."""
+    words = {"yes": "是", "no": "否"} | {option.key: option.text.zh for option in item.answer.options}
+    said = answer if isinstance(answer, list) else ["未填" if answer is None else answer]
+    told = "、".join(words.get(str(one), str(one)) for one in said)
+    return f"{item.text.zh[:150]}：{told}{item.answer.unit or ''}"[:200]
 
 
 def _departments(checklist: Checklist, finding: Finding, tally: Tally) -> tuple[str, ...]:

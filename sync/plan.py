@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from contracts.ids import UnitCode
+from contracts.kinds import KINDS
 from contracts.mutation import CONTRACT_MAX, CONTRACT_MIN, CREATE, Mutation
 from contracts.outcomes import Outcome, Reason
 from sync.clues import not_for_departments
@@ -29,6 +30,7 @@ from sync.edit import plan_write, root_of
 from sync.entering import enter
 from sync.homes import unit_wanted
 from sync.letters import wrong_side
+from sync.machines import PROJECTED
 from sync.naming import names_unseen
 from sync.notices import not_the_sender
 from sync.permission import LEAVE, Verdict, may, who_may
@@ -153,12 +155,21 @@ def _forbidden(incoming: Incoming, mutation: Mutation, sender: Sender, tally: Ta
         case Verdict.NO_DUTY:
             return Hold(outcome=Outcome.QUARANTINED, reason=Reason.NO_DUTY, detail={"unit": judged})
         case Verdict.WRONG_ROLE:
-            return Refuse(reason=Reason.NOT_YOUR_ROLE, detail={"op": mutation.op, "by": who_may(mutation.kind, mutation.op)})
+            return Refuse(reason=Reason.NOT_YOUR_ROLE, detail=_who_else(mutation, tally))
         case Verdict.FLAGGED:
             tally.flag({"duty": "partial"})
         case Verdict.YES:
             pass
     return _forbidden_leave(incoming, mutation, sender, tally, judged, wanted)
+
+
+def _who_else(mutation: Mutation, tally: Tally) -> dict[str, Any]:
+    """Who may do it; where nobody may on what only shows a record, who may on that, and which it is."""
+    by, source = who_may(mutation.kind, mutation.op), PROJECTED.get(mutation.kind)
+    state, field = tally.records.get(mutation.record), KINDS[mutation.kind].projects
+    if by or source is None or state is None or field is None:
+        return {"op": mutation.op, "by": by}
+    return {"op": mutation.op, "by": who_may(source, mutation.op), "on": {"kind": source, "record": state.values[field]}}
 
 
 def _unanswered(incoming: Incoming, mutation: Mutation, sender: Sender, tally: Tally, unit: UnitCode | None) -> Hold | None:

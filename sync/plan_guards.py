@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -11,11 +11,12 @@ from contracts.kinds.plan import Terms
 from contracts.people import Level
 from contracts.visits import SECRET_MODES, SENDING
 from sync.places import unit_of
-from sync.recurrence import is_readable
+from sync.recurrence import is_readable, occurrences
 from sync.rules import CHINA
 from sync.situation import Situation
 
 FROM_ON_MIN: Final = date(2000, 1, 1)  # a plan begins in our time
+YEARS_LOOKED_AHEAD: Final = 9  # 29 February is eight years away at most
 
 
 def _terms(values: dict[str, Any]) -> Terms | None:
@@ -34,6 +35,23 @@ def terms_recur(_situation: Situation, values: dict[str, Any]) -> bool:
     """Every rule can be expanded into days."""
     terms = _terms(values)
     return terms is None or all(is_readable(rule) for rule in terms.rules())
+
+
+def terms_occur(_situation: Situation, values: dict[str, Any]) -> bool:
+    """Every rule has a day between the first and the last: 31 February never comes."""
+    terms = _terms(values)
+    if terms is None or not terms_in_order(_situation, values) or not all(is_readable(rule) for rule in terms.rules()):
+        return True  # said by others
+    return all(_occurs(rule, terms) for rule in terms.rules())
+
+
+def _occurs(rule: str, terms: Terms) -> bool:
+    for year in range(YEARS_LOOKED_AHEAD):
+        first = terms.from_on + timedelta(days=366 * year)
+        last = min(first + timedelta(days=365), terms.until_on or date.max)
+        if first <= last and occurrences(rule, terms.from_on, first, last):
+            return True
+    return False
 
 
 def terms_in_order(_situation: Situation, values: dict[str, Any]) -> bool:

@@ -30,7 +30,7 @@ GUARDS_OF: Final = {
     "suspended_until": ("limit_ahead",),
     "due_on": ("deadline_ahead",),
     "look_back_on": ("look_back_ahead",),
-    "terms": ("terms_read", "terms_recur", "terms_in_order", "units_below", "visits_open"),
+    "terms": ("terms_read", "terms_recur", "terms_occur", "terms_in_order", "units_below", "visits_open"),
     "lifted_because": ("answered_if_it_says_so",),
 }
 

@@ -44,7 +44,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     rule         RRULE over days in China; `from_on` is its first day (DTSTART)
     assignee     only on days on which that person has a duty there; without `units` and `sites` the task is where the duty is
     seasons      only in these; empty: all year
-    units        each gets its own task; the plan's own unit where none is named
+    units        each gets its own task (with `sites`: each that has one of them); the plan's own unit where none is named
     sites        each goes into the task of the unit nearest above it
     ahead_days   so long before its day a task is made
     due_days     so long after its day it is due; None: no deadline

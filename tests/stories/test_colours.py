@@ -201,7 +201,7 @@ async def test_a_look_back_becomes_a_task_when_its_time_comes(day: Day) -> None:
     assert await tick(day, closed + timedelta(hours=239)) == 0
     assert await tick(day, closed + timedelta(hours=241)) == 1
     await case.all_sync()
-    assert [task.body["title"] for task in case.member.records("task")] == ["回头看：洒水100%"]
+    assert [task.body["title"] for task in case.member.records("task")] == ["回头看：洒水100%：否"]
 
 
 async def test_one_bad_record_keeps_no_letter_back(day: Day) -> None:

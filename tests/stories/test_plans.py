@@ -163,6 +163,7 @@ async def test_a_refusal_names_what_is_wrong_with_the_terms(day: Day) -> None:
     wrong: dict[str, dict[str, Any]] = {
         "terms_read": {"rule": "FREQ=HOURLY"},
         "terms_recur": {"rule": "FREQ=DAILY;BYSETPOS=1"},
+        "terms_occur": {"rule": "FREQ=MONTHLY;BYMONTHDAY=31;BYMONTH=2"},
         "terms_in_order": {"until_on": on(-1)},
         "units_below": {"units": ["610921100"]},
         "visits_open": {"units": [VILLAGE_A], "visit_mode": "secret_visit"},

@@ -177,11 +177,10 @@ def is_legal(kind: str, step: dict[str, Any]) -> bool:
 
 def refusal_names_a_way(mutation: Mutation, outcome: MutationOutcome, state: str) -> None:
     """What would be allowed now, and by whom; or, where it is the role that is missing, whose it is."""
-    detail = outcome.detail or {}
+    detail, kind = outcome.detail or {}, SHOWN.get(mutation.kind, mutation.kind)
     if outcome.reason is Reason.NOT_YOUR_ROLE:
-        assert detail["by"] == who_may(mutation.kind, mutation.op)
+        assert detail["by"] == (who_may(mutation.kind, mutation.op) or who_may(kind, mutation.op))
         return
-    kind = SHOWN.get(mutation.kind, mutation.kind)
     allowed = detail["allowed"]
     assert all(by for by in allowed.values()), allowed
     if "unit" not in detail:  # of one department's summons: told of the summons

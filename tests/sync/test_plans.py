@@ -18,6 +18,7 @@ from contracts.kinds.site import Site
 from contracts.people import Duty, Role
 from contracts.rules import RuleName, RuleVersion, Season
 from sync.campaigns import month_of, months_to_judge
+from sync.carrying_out import GUARDS
 from sync.coverage import Periods, periods_of, terms_in_force
 from sync.plans import OFF_DUTY, Around, Made, Wanted, lapsed, not_taken_on, plan_tasks, response_tasks, seasons_of, shared_out
 from sync.recurrence import AUTUMN_WINTER, Seasons, days_of, in_season, is_readable, occurrences
@@ -132,6 +133,27 @@ def test_what_never_comes_costs_nothing(rule: str) -> None:
     begins = time.perf_counter()
     assert occurrences(rule, date(2000, 1, 1), DAY, DAY + timedelta(days=400)) == []
     assert time.perf_counter() - begins < 1
+
+
+@pytest.mark.parametrize(
+    ("rule", "until_on", "occurs"),
+    [
+        ("FREQ=MONTHLY;BYMONTHDAY=31;BYMONTH=2", None, False),
+        ("FREQ=YEARLY;BYMONTHDAY=29;BYMONTH=2", None, True),
+        ("FREQ=YEARLY;BYMONTHDAY=29;BYMONTH=2", date(2027, 12, 31), False),
+        ("FREQ=WEEKLY;BYDAY=MO", date(2026, 11, 22), False),
+        ("FREQ=DAILY", None, True),
+    ],
+)
+def test_a_plan_has_a_day(rule: str, until_on: date | None, occurs: bool) -> None:
+    values = {"terms": msgspec.to_builtins(Terms(rule=rule, from_on=date(2026, 11, 20), until_on=until_on))}
+    assert GUARDS["terms_occur"](None, values) is occurs  # type: ignore[arg-type]
+
+
+def test_where_sites_are_named_a_unit_without_one_has_no_task_as_the_page_says() -> None:
+    site = uuid.uuid4()
+    terms = Terms(rule="FREQ=DAILY", from_on=DAY, units=[VILLAGE_A, VILLAGE_B], sites=[site])
+    assert shared_out(a_plan((terms, DAY, None)), terms, DAY, with_sites({site: VILLAGE_A})) == {VILLAGE_A: [site]}
 
 
 def test_a_rule_that_never_comes_ends_all_the_same() -> None:

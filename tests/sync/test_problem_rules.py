@@ -243,6 +243,25 @@ def test_a_task_is_not_put_off_to_a_day_that_has_passed() -> None:
     assert case.push(LEAD, an_edit(case.next(), task, (1, 1), "task", due_on=("2026-11-21", None))).outcome is Outcome.APPLIED
 
 
+def test_who_may_on_the_problem_is_told_to_whoever_tries_it_on_the_assignment() -> None:
+    case = Case()
+    case.submitted()
+    outcome = case.does(HANDLER, "accept", record=ASSIGNMENT, position=PLACE)
+    assert (outcome.outcome, outcome.reason) == (Outcome.REJECTED, Reason.NOT_YOUR_ROLE)
+    detail = outcome.detail or {}
+    assert "township_lead" in detail["by"]
+    assert detail["on"] == {"kind": "problem", "record": str(PROBLEM)}
+
+
+def test_a_finding_is_titled_by_the_question_and_its_answer() -> None:
+    case, inspection = Case(), an_id(200)
+    answers = {"sprinkling": {"value": "no"}, "covering": {"value": "no"}}
+    case.push(MEMBER, a_creation(case.next(), inspection, "inspection", answers=answers))
+    case.push(MEMBER, a_mutation(case.next(), inspection, "inspection", "inspection.submit", base=(1, 1)))
+    titles = [case.county.records[problem_id(inspection, item)].values["title"] for item in answers]
+    assert titles == ["洒水100%：否", "覆盖100%：否"]
+
+
 # ------------------------------------------------------------------------------------------------ settlements
 
 
