@@ -18,13 +18,14 @@ from api.photo_urls import PhotoUrls, check_body
 from api.resources import Resources
 from api.signing import PublicKey, Signer
 from contracts.caller import Caller
-from contracts.ids import County, UnitCode
+from contracts.ids import County, DeviceId, UnitCode
 from contracts.people import Audience
 from contracts.photos import CompleteAnswer, PhotoRequest, PhotoState, UploadAnswer, WantedPhoto, WantedPhotos
 from contracts.problems import Problem, ProblemCode
 from contracts.receipt import PhotoReceipt
-from storage.blobs import fetch_wanted
+from storage.blobs import fetch_announced_by, fetch_wanted
 from storage.objects import Objects, photo_key, rendering_key
+from storage.office_push import office_device
 from storage.photo_views import RENDERING_MEDIA_TYPE, Rendering, fetch_view
 from storage.photos import UploadPlan, complete_upload, plan_upload
 from sync.scope import AUDIENCES, held_duties, streams_of
@@ -38,7 +39,8 @@ RENDERING_SECONDS: Final = 7 * 86_400  # a rendering of a hash never changes: br
 @post("/uploads", opt=PUSH_ONLY, status_code=200, summary="照片上传地址 · Where to put which bytes of a photo")
 async def plan_photo_upload(data: JSONBody[PhotoRequest], caller: GivenCaller, resources: GivenResources, now: GivenNow) -> UploadAnswer:
     """What is left to be sent of a photo that this device has announced. Ask again to go on, or for fresh addresses."""
-    plan = await plan_upload(resources.pool, s3_of(resources), resources.photo_rules, data.county, caller.device, data.sha256, now)
+    device = await announcer_of(resources, caller, data)
+    plan = await plan_upload(resources.pool, s3_of(resources), resources.photo_rules, data.county, device, data.sha256, now)
     answer = UploadAnswer(state=plan.state, reason=plan.reason, receipt=receipt_of(plan, data, resources.signer))
     if plan.state is PhotoState.UPLOAD:
         parts = await resources.photo_urls.address(plan.parts, s3_of(resources), now)
@@ -53,13 +55,20 @@ async def complete_photo(
     data: JSONBody[PhotoRequest], caller: GivenCaller, resources: GivenResources, now: GivenNow
 ) -> Response[CompleteAnswer]:
     """Receipt at once when S3 vouches for the hash; 202 while the worker verifies."""
-    plan = await complete_upload(resources.pool, s3_of(resources), resources.photo_rules, data.county, caller.device, data.sha256, now)
+    device = await announcer_of(resources, caller, data)
+    plan = await complete_upload(resources.pool, s3_of(resources), resources.photo_rules, data.county, device, data.sha256, now)
     await charge_wiped(resources, caller, plan.bytes if plan.is_news else 0)  # once, however often a phone asks
     if plan.state is PhotoState.VERIFYING:
         answer = CompleteAnswer(state=plan.state, retry_after_s=VERIFYING_RETRY_SECONDS)
         return Response(answer, status_code=202, headers={"Retry-After": str(VERIFYING_RETRY_SECONDS)})
     receipt = receipt_of(plan, data, resources.signer)
     return Response(CompleteAnswer(state=plan.state, reason=plan.reason, receipt=receipt))
+
+
+async def announcer_of(resources: Resources, caller: Caller, data: PhotoRequest) -> DeviceId:
+    """The caller's device, or the name under which the server numbers what it writes over the office routes."""
+    names = (caller.device, office_device(caller.device))
+    return await fetch_announced_by(resources.pool, data.county, names, data.sha256)
 
 
 def receipt_of(plan: UploadPlan, data: PhotoRequest, signer: Signer) -> PhotoReceipt | None:

@@ -86,6 +86,17 @@ async def fetch_announced(conn: Executor, county: County, device: DeviceId, sha2
     return Announced(n=row["n"], photo=row["photo"], bytes=said.bytes, media_type=said.media_type, blob=_blob(row))
 
 
+SQL_FETCH_ANNOUNCED_BY: Final[LiteralString] = """
+    SELECT device FROM blob_announcement WHERE county = $1 AND device = ANY ($2::uuid[]) AND sha256 = $3 ORDER BY announced_at DESC LIMIT 1
+"""
+
+
+async def fetch_announced_by(conn: Executor, county: County, devices: Sequence[DeviceId], sha256: str) -> DeviceId:
+    """Which of the names under which a device writes has announced these bytes last; the first name if none has."""
+    device: DeviceId | None = await conn.fetchval(SQL_FETCH_ANNOUNCED_BY, county, list(devices), sha256)
+    return device or devices[0]
+
+
 SQL_FETCH_ANNOUNCER: Final[LiteralString] = """
     SELECT device FROM blob_announcement WHERE county = $1 AND sha256 = $2 ORDER BY announced_at LIMIT 1
 """
@@ -199,13 +210,15 @@ async def fetch_states(conn: Executor, county: County, sha256s: Sequence[str]) -
     return {row["sha256"]: (BlobState(row["state"]), row["kept"]) for row in rows}
 
 
+OFFICE_NAME: Final = "办公端"  # what is written over the office routes has a name of its own (office_push.office_device)
 SQL_FETCH_WANTED: Final[LiteralString] = """
     SELECT b.county, b.sha256, b.bytes, a.photo, r.parent AS record, p.body->>'unit' AS unit, a.device,
-           d.name AS device_name, d.person, o.name AS person_name, a.announced_at AS since
+           coalesce(d.name, $6) AS device_name, o.id AS person, o.name AS person_name, a.announced_at AS since
     FROM blob b
     JOIN blob_announcement a ON a.county = b.county AND a.sha256 = b.sha256
-    JOIN device d ON d.id = a.device
-    JOIN person o ON o.id = d.person
+    LEFT JOIN device d ON d.id = a.device
+    LEFT JOIN journal j ON j.county = a.county AND j.device = a.device AND j.n = a.n AND j.entry = 0
+    LEFT JOIN person o ON o.id = coalesce(d.person, j.person)
     LEFT JOIN record r ON r.county = a.county AND r.id = a.photo
     LEFT JOIN record p ON p.county = r.county AND p.id = r.parent
     LEFT JOIN held h ON h.county = a.county AND h.device = a.device AND h.n = a.n
@@ -221,7 +234,7 @@ async def fetch_wanted(
     conn: Executor, county: County, units: Sequence[str], after: tuple[datetime, RecordId], limit: int
 ) -> list[WantedPhoto]:
     """Photos of these units' records (or of the desks their held mutations lie on) that are waited for, oldest first."""
-    rows = await conn.fetch(SQL_FETCH_WANTED, county, list(units), *after, limit)
+    rows = await conn.fetch(SQL_FETCH_WANTED, county, list(units), *after, limit, OFFICE_NAME)
     return [WantedPhoto(**dict(row)) for row in rows]
 
 

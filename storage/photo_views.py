@@ -1,4 +1,4 @@
-"""Who may look at a photo: whoever may see a record that shows it, or the desk on which its announcement is held."""
+"""Who may look at a photo: whoever may see a record that shows it, be it where it was taken or beside a problem or whistle."""
 
 from __future__ import annotations
 
@@ -40,9 +40,12 @@ SQL_FETCH_VIEW: Final[LiteralString] = """
            a.noted_at IS NOT NULL AND p.sha256 IS NOT NULL AS stamped
     FROM blob b
     JOIN blob_announcement a ON a.county = b.county AND a.sha256 = b.sha256
-    JOIN record r ON r.county = a.county AND r.id = a.photo AND r.kind = 'photo' AND NOT r.deleted
     LEFT JOIN picture p ON p.county = b.county AND p.sha256 = b.sha256
-    WHERE b.county = $1 AND b.sha256 = $2 AND r.stream = ANY ($3::text[])
+    WHERE b.county = $1 AND b.sha256 = $2 AND EXISTS (
+        SELECT FROM record r WHERE r.county = a.county AND r.id = a.photo AND r.kind = 'photo' AND NOT r.deleted AND r.stream = ANY ($3::text[])
+        UNION ALL
+        SELECT FROM record m WHERE m.county = a.county AND (m.body ->> 'mirror_of') = a.photo::text AND m.kind = 'photo' AND NOT m.deleted
+        AND m.stream = ANY ($3::text[]))
     ORDER BY stamped DESC, a.announced_at LIMIT 1
 """
 

@@ -21,7 +21,7 @@ from storage.transfers import write_transfers
 from sync.clock import DeviceClock
 from sync.decision import Home, Incoming, Lack, Seen, Sender, View
 from sync.duplicates import NEAR_DEGREES, Alike, alike_wanted
-from sync.intake import wanted_of
+from sync.intake import photos_changed, wanted_of
 from sync.places import unit_of
 from sync.planned import Plan
 from sync.state import Head, RecordState
@@ -149,6 +149,9 @@ async def fetch_view(
     alike = alike_wanted(batch, records)
     if alike:
         records = await _fetch_alike(conn, county, alike) | records
+    photos = photos_changed(batch)
+    if photos:
+        records = await _fetch_mirrors(conn, county, photos) | records
     return View(
         county=county,
         incarnation=locked.incarnation,
@@ -200,6 +203,17 @@ async def _fetch_alike(conn: Connection, county: County, alike: set[Alike]) -> d
     placed = [(a.subject, a.lat) for a in alike if a.lat is not None]
     subjects, lats = [subject for subject, _ in placed], [lat for _, lat in placed]
     rows = await conn.fetch(SQL_FETCH_ALIKE, county, sites, subjects, lats, NEAR_DEGREES, ALIKE_MAX)
+    return {row["id"]: record_from_row(row) for row in rows}
+
+
+SQL_FETCH_MIRRORS: Final[LiteralString] = """
+    SELECT * FROM record WHERE county = $1 AND kind = 'photo' AND (body ->> 'mirror_of') = ANY ($2::text[])
+"""
+
+
+async def _fetch_mirrors(conn: Connection, county: County, photos: Collection[RecordId]) -> dict[RecordId, RecordState]:
+    """Photos that show one of these in another stream."""
+    rows = await conn.fetch(SQL_FETCH_MIRRORS, county, [str(photo) for photo in photos])
     return {row["id"]: record_from_row(row) for row in rows}
 
 

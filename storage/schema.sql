@@ -161,6 +161,8 @@ CREATE TABLE record (
 );
 CREATE UNIQUE INDEX record_stream ON record (county, stream, seq) WHERE NOT deleted;
 CREATE INDEX record_parent ON record (county, parent) WHERE parent IS NOT NULL;
+-- A photo is shown again by records in the streams of others.
+CREATE INDEX record_mirror ON record (county, (body ->> 'mirror_of')) WHERE kind = 'photo' AND (body ->> 'mirror_of') IS NOT NULL;
 -- The office's list of its draws, which are rare.
 CREATE INDEX record_draw ON record (county, changed_at, id) WHERE kind = 'draw' AND NOT deleted;
 -- Suspected duplicates of a new problem: of the same site, or of the subject on the same latitude.

@@ -154,6 +154,12 @@ def wanted_of(batch: Sequence[Incoming]) -> Wanted:
     return Wanted(records=frozenset(records), streams=frozenset(streams))
 
 
+def photos_changed(batch: Sequence[Incoming]) -> set[RecordId]:
+    """Photos about which something is said after they were announced: those who see a mirror must see it too."""
+    mutations = [incoming.mutation for incoming in batch if incoming.mutation is not None]
+    return {mutation.record for mutation in mutations if mutation.kind == "photo" and mutation.op != CREATE}
+
+
 def _ids(value: object) -> set[RecordId]:
     try:
         return {RecordId(str(value))}

@@ -3,13 +3,14 @@
 A problem is shown to every unit that must fix it as an `assignment` in that unit's stream, rewritten in the transaction that
 changes the problem. It carries the problem's version, so a command on it is judged by what its author saw. Photos of
 the problem are shown beside each assignment, and photos taken for an assignment beside the problem; likewise those of a whistle beside
-each summons, and those of a summons beside the whistle.
+each summons, and those of a summons beside the whistle. What becomes of a photo (its bytes are here, somebody wrote a caption) is
+shown beside it everywhere: a mirror is rewritten in the transaction that changes its original.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec.structs import replace
@@ -24,10 +25,13 @@ from contracts.people import Audience
 from sync.consequences import follow
 from sync.decision import Accept, Change, Decision, Hold, Sender
 from sync.machines import PROJECTED
+from sync.merge import written
 from sync.places import stream_name, unit_of
 from sync.retention import is_archived
 from sync.state import DELETION, EVERY_OTHER, RecordState, Writer
 from sync.tally import Tally
+
+OWN_TO_MIRRORS: Final = frozenset({"parent", "mirror_of"})
 
 
 def on_source(mutation: Mutation, tally: Tally) -> Mutation | Hold:
@@ -55,6 +59,8 @@ def projected(decision: Decision, mutation: Mutation, sender: Sender, tally: Tal
     for change in decision.changes:
         if change.after.kind == "photo" and change.op == CREATE:
             more += writer.mirrors(change.after)
+        elif change.after.kind == "photo" and not change.after.deleted:
+            more += writer.retold(change.after)
         if change.after.kind == "summons" and change.op == CREATE:
             more += writer.photos_of_whistle(change.after)
     return replace(decision, changes=(*decision.changes, *more)) if more else decision
@@ -171,6 +177,22 @@ class Writing:
                 record = projection_id(source.id, unit)
                 if record != parent.id:
                     yield from self._mirror(photo, record, stream_name(unit, Audience.FIELD))
+
+    def retold(self, photo: RecordState) -> Iterable[Change]:
+        """The photo as its mirrors show it now; one that was taken away stays away, and is right when it comes back."""
+        for known in sorted(self.tally.records.values(), key=lambda r: r.id):
+            mirror = self._at(known.id)
+            if mirror is None or mirror.kind != "photo" or mirror.moved_to is not None:
+                continue
+            shown = mirror.values
+            news = {name: value for name, value in photo.values.items() if name not in OWN_TO_MIRRORS and shown.get(name) != value}
+            if shown.get("mirror_of") != str(photo.id) or not news:
+                continue
+            writer = Writer(self.tally.view.incarnation, mirror.version[1] + 1, self.device, self.n)
+            body = msgspec.json.encode(shown | news)
+            after = replace(mirror, version=writer.at, fields=written(mirror, news, writer), body=body)
+            self.now[mirror.id] = after
+            yield Change(after=after, op="project", patch={"set": news})
 
     def _across_whistle(self, photo: RecordState, parent: RecordState) -> Iterable[Change]:
         """What a township shows, each department sees; what a department shows, the township sees that must confirm it."""

@@ -16,7 +16,7 @@ from contracts.mutation import CREATE, Mutation
 from contracts.outcomes import MutationOutcome
 from contracts.responsibility import load_responsibility
 from sync.decision import HeldMutation, Home, Incoming, Lack, Seen, Sender, View
-from sync.intake import wanted_of
+from sync.intake import photos_changed, wanted_of
 from sync.places import Places
 from sync.plan import plan_push
 from sync.planned import Entry, HeldRow, Plan
@@ -90,6 +90,8 @@ class PretendCounty:
                 given.setdefault(child.id, child)
         if any(_may_open(i.mutation) for i in batch):
             given.update({r.id: r for r in self.records.values() if r.kind == "problem" and not r.deleted})
+        changed = {str(photo) for photo in photos_changed(batch)}
+        given.update({r.id: r for r in self.records.values() if r.kind == "photo" and r.values.get("mirror_of") in changed})
         locked = streams | {self.records[i].stream for i in records if i in self.records}
         named = {m.id for i in batch if (m := i.mutation)} | {m.base for i in batch if (m := i.mutation) and isinstance(m.base, uuid.UUID)}
         return View(
