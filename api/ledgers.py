@@ -198,7 +198,7 @@ def row_of(county: County, listed: Listed, kind: str, places: Places, now: datet
         found_at=listed.found_at,
         changed_at=listed.changed_at,
         colours=[c for c in Colour if c.value in listed.colours],
-        site_name=listed.site_name,
+        site_name=listed.site_name or body.get("site_name") or None,
         body={name: value for name, value in body.items() if name not in NOT_LISTED},
     )
 

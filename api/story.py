@@ -85,7 +85,8 @@ def projections_of(found: StoryRecord, near: list[StoryRecord]) -> list[RecordId
 def units_named(found: StoryRecord) -> set[str]:
     body: dict[str, Any] = msgspec.json.decode(found.body)
     lists = [body.get(field) for field in ("leads", "supporting", "called", "optional")]
-    return {str(unit) for units in lists if isinstance(units, list) for unit in units}
+    named = {str(unit) for units in lists if isinstance(units, list) for unit in units}
+    return named | {body[field] for field in ("problem_unit", "whistle_unit") if isinstance(body.get(field), str)}
 
 
 def photo_of(county: County, record: StoryRecord) -> StoryPhoto:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from contracts.checklist import Checklist, Finding, Item, findings_of
 from contracts.ids import RecordId, problem_id
+from contracts.kind import Position
 from contracts.kinds.inspection import Inspection
 from contracts.kinds.problem import Problem
 from contracts.mutation import DELETE, Mutation
@@ -25,6 +26,7 @@ from sync.places import is_secret, unit_of
 from sync.secrecy import noted_on_task, share_sight
 from sync.state import DELETION, RecordState, Writer
 from sync.tally import Tally
+from sync.whereabouts import site_of
 from sync.whistles import retold
 
 OPENS_PROBLEMS = frozenset({"inspection.submit", "inspection.amend"})
@@ -140,7 +142,7 @@ def _problem(
         title=_title(item, bare(answer)),
         description=str(note)[:4000] if note else "",
         severity=finding.severity,
-        position=inspection.position,
+        position=inspection.position or _position_of_site(inspection, after, tally),
         found_at=inspection.started_at or tally.view.now,
         reported_by=sender.person,
         departments=list(_departments(checklist, finding, tally)),
@@ -155,6 +157,13 @@ def _title(item: Item, answer: object) -> str:
     said = answer if isinstance(answer, list) else ["未填" if answer is None else answer]
     told = "、".join(words.get(str(one), str(one)) for one in said)
     return f"{item.text.zh[:150]}：{told}{item.answer.unit or ''}"[:200]
+
+
+def _position_of_site(inspection: Inspection, after: RecordState, tally: Tally) -> Position | None:
+    """Where the inspection says nothing of its own position, it was at its site."""
+    site = site_of(tally, after.stream, inspection.site) if inspection.site else None
+    found = site.values.get("position") if site is not None else None
+    return msgspec.convert(found, Position) if found else None
 
 
 def _departments(checklist: Checklist, finding: Finding, tally: Tally) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from sync.places import stream_name, unit_of
 from sync.retention import is_archived
 from sync.state import DELETION, EVERY_OTHER, RecordState, Writer
 from sync.tally import Tally
+from sync.whereabouts import unit_name, whereabouts
 
 OWN_TO_MIRRORS: Final = frozenset({"parent", "mirror_of"})
 
@@ -134,6 +135,8 @@ class Writing:
             state=str(values.get("state", "assigned")),
             due_on=values.get("due_on"),
             shown=values,
+            problem_unit_name=unit_name(self.tally.view.places, unit_of(problem.stream)),
+            **whereabouts(self.tally, problem.stream, values),
         )
         record = projection_id(problem.id, unit)
         before = self._at(record)

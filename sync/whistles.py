@@ -27,9 +27,11 @@ from sync.places import Places, stream_name, unit_of
 from sync.situation import Situation, step_of
 from sync.state import RecordState
 from sync.tally import Tally
+from sync.whereabouts import unit_name, whereabouts
 
 ANSWERED: Final = frozenset({"resulted", "confirmed", "cancelled"})  # a summons that is no longer waited for
 SHARED: Final = ("title", "text", "problem", "site", "position")  # what a summons has of its whistle
+PLACED: Final = frozenset({"site", "position"})
 EVERY_CLOCK: Final[tuple[ClockName, ...]] = ("sign", "report_in", "result")
 # What a term is waiting for, by the state of its summons.
 RUNNING: Final[dict[str, tuple[ClockName, ...]]] = {
@@ -97,7 +99,8 @@ def _summons(s: Situation, merge: Merge, unit: UnitCode, *, required: bool) -> C
         text=str(values.get("text", "")),
         problem=values.get("problem"),
         site=values.get("site"),
-        position=values.get("position"),
+        whistle_unit_name=unit_name(tally.view.places, unit_of(s.state.stream)),
+        **whereabouts(tally, s.state.stream, values),
         required=required,
         called_at=tally.view.now,
         **_terms(s, [], EVERY_CLOCK if required else (), after=0),
@@ -328,6 +331,8 @@ def retold(mutation: Mutation, tally: Tally, whistle: RecordState, changed: Sequ
     news = {name: values.get(name) for name in SHARED if name in changed}
     if mutation.op != EDIT or not news:
         return ()
+    if PLACED & news.keys():
+        news |= whereabouts(tally, whistle.stream, values)
     changes: list[Change] = []
     for unit in values.get("summons") or {}:
         record = projection_id(whistle.id, unit)

@@ -27,6 +27,7 @@ class Clock(msgspec.Struct, frozen=True, kw_only=True):
 class Summons(msgspec.Struct, frozen=True, kw_only=True):
     """The three clocks run from the blowing, by the whistle rule in force then (`rule_version`); none without a rule.
 
+    site_name, site_address, position   where to go: the site is in no stream of the department; the whistle's own position, or else the site's
     required   waited for; a department that only assists has no clock
     clocks     every term that ever ran: insisted on, the department has all three anew; sent back, that of the result
     """
@@ -34,10 +35,13 @@ class Summons(msgspec.Struct, frozen=True, kw_only=True):
     unit: Annotated[UnitCode, field("部门", Policy.SERVER, max_length=40)]
     whistle: Annotated[RecordId, field("吹哨", Policy.SERVER)]
     whistle_unit: Annotated[UnitCode, field("吹哨单位", Policy.SERVER)]
+    whistle_unit_name: Annotated[ShortText, field("吹哨单位名称", Policy.SERVER)] = ""
     title: Annotated[ShortText, field("事由", Policy.SERVER)]
     text: Annotated[Text, field("情况", Policy.SERVER)] = ""
     problem: Annotated[RecordId | None, field("问题", Policy.SERVER)] = None
     site: Annotated[RecordId | None, field("监管对象", Policy.SERVER)] = None
+    site_name: Annotated[ShortText, field("监管对象名称", Policy.SERVER)] = ""
+    site_address: Annotated[ShortText, field("监管对象地址", Policy.SERVER)] = ""
     position: Annotated[Position | None, field("位置", Policy.SERVER)] = None
     required: Annotated[bool, field("必须报到", Policy.SERVER)] = True
     called_at: Annotated[datetime | None, field("吹哨时间", Policy.SERVER)] = None

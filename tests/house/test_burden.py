@@ -108,7 +108,7 @@ def test_other_words_are_not_mistaken_for_it(word: str) -> None:
 # ------------------------------------------------------------------------------------------------ positions
 
 # Where a position is evidence of a thing or an act. A kind that is not named has none; no field holds more than one.
-WITH_POSITION = {"site", "inspection", "problem", "photo", "whistle", "summons", "campaign", "activity", "task"}
+WITH_POSITION = {"assignment", "site", "inspection", "problem", "photo", "whistle", "summons", "campaign", "activity", "task"}
 
 
 def holds_position(hint: Any) -> bool:
