@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -12,15 +13,17 @@ from litestar.params import FromPath
 from api.auth import LIMITED
 from api.dependencies import GivenCaller, GivenNow, GivenPlaces, GivenResources
 from api.ledgers import streams_in_force
-from contracts.ids import County, RecordId, projection_id
+from contracts.ids import County, RecordId, StreamName, projection_id
 from contracts.kinds.photo import Photo
-from contracts.office import Story, StoryPhoto, StoryRecord
+from contracts.office import Story, StoryColour, StoryPhoto, StoryRecord
+from contracts.people import Audience
 from contracts.problems import Problem, ProblemCode
 from storage import story
 from storage.photo_views import Rendering
-from storage.pool import snapshot
+from storage.pool import Connection, snapshot
+from sync.machines import PROJECTED
 from sync.permission import OFFICE
-from sync.places import unit_of
+from sync.places import stream_name, unit_of
 from sync.scope import held_duties
 
 # A story's list -> the kind in it.
@@ -59,6 +62,7 @@ async def tell_story(
         near = await story.fetch_near(conn, county, found, streams)
         photos = await story.fetch_photos(conn, county, found, streams)
         entries, more = await story.fetch_entries(conn, county, record, projections_of(found, near), desks)
+        colours = await colours_of(conn, county, found, streams)
         people = await story.fetch_names(conn, story.people_in(entries, [found, *near, *photos]))
     lists: dict[str, Any] = {name: [one for one in near if one.kind == kind] for name, kind in BESIDE.items()}
     units = {unit_of(one.stream) for one in (found, *near)} | units_named(found)
@@ -69,6 +73,7 @@ async def tell_story(
         units={code: places.units[code].name for code in sorted(units) if code in places.units},
         entries=entries,
         more_entries=more,
+        colours=colours,
         photos=[photo_of(county, photo) for photo in photos],
         **lists,
     )
@@ -80,6 +85,16 @@ def projections_of(found: StoryRecord, near: list[StoryRecord]) -> list[RecordId
         return []
     shown = [one.id for one in near if one.kind == "assignment"]
     return [*shown, *(projection_id(found.id, unit) for unit in units_named(found))]
+
+
+async def colours_of(conn: Connection, county: County, found: StoryRecord, streams: Sequence[StreamName]) -> list[StoryColour]:
+    """In which colour stand those who must act on a problem or whistle: for whoever has the desk of its unit."""
+    if found.kind not in PROJECTED.values() and found.kind != "whistle":
+        return []
+    if stream_name(unit_of(found.stream), Audience.OFFICE) not in streams:
+        return []
+    units = units_named(found)
+    return await story.fetch_colours(conn, county, [found.id, *(projection_id(found.id, unit) for unit in units)], units)
 
 
 def units_named(found: StoryRecord) -> set[str]:

@@ -76,11 +76,20 @@ class StoryPhoto(msgspec.Struct, frozen=True, kw_only=True):
     links: dict[str, str] = {}
 
 
+class StoryColour(msgspec.Struct, frozen=True, kw_only=True):
+    """An open letter to a unit that has a part in the record; the letter itself is for those who have its stream."""
+
+    colour: Colour
+    unit: UnitCode
+    issued_at: datetime | None = None
+
+
 class Story(msgspec.Struct, frozen=True, kw_only=True):
     """A record with everything that belongs to it and that the caller may see; each list oldest first.
 
     people      names of everybody who is mentioned      units   names of the units
     entries     newest `ENTRIES_MAX`; `more_entries`: there are older ones
+    colours     of a problem or whistle, for the office of its unit: which unit that must act on it was sent a letter, and stands in which colour
     """
 
     county: County
@@ -94,6 +103,7 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
     whistles: list[StoryRecord] = []
     summons: list[StoryRecord] = []
     supervisions: list[StoryRecord] = []
+    colours: list[StoryColour] = []
     transfers: list[StoryRecord] = []
     conflicts: list[StoryRecord] = []
     inspections: list[StoryRecord] = []

@@ -8,11 +8,14 @@ from uuid import UUID
 
 import msgspec
 
-from contracts.ids import County, PersonId, RecordId, StreamName, UnitCode
-from contracts.office import StoryEntry, StoryRecord
+from contracts.ids import County, PersonId, RecordId, StreamName, UnitCode, problem_id
+from contracts.kinds import KINDS
+from contracts.office import StoryColour, StoryEntry, StoryRecord
 from contracts.outcomes import Outcome, Reason
+from contracts.rules import Colour
 from storage.pool import Connection, Executor
 from sync.machines import PROJECTED
+from sync.places import stream_name, unit_of
 
 ENTRIES_MAX: Final = 500
 NEAR_MAX: Final = 500
@@ -76,6 +79,8 @@ async def fetch_near(executor: Executor, county: County, record: StoryRecord, st
     """Records that name this one or that it names, as far as they are in these streams; oldest change first."""
     body: dict[str, Any] = msgspec.json.decode(record.body)
     named = {found for field in NAMING for value in _listed(body.get(field)) if (found := _id(value)) is not None}
+    if record.kind == "inspection":  # what it opened names it, and has an id that the answer gives
+        named |= {problem_id(record.id, item) for item in _map(body.get("answers"))}
     rows = await executor.fetch(SQL_FETCH_NEAR, county, record.id, list(named)[:NEAR_MAX], streams, NEAR_MAX)
     return [_record_from(row) for row in rows]
 
@@ -97,6 +102,22 @@ async def fetch_photos(executor: Executor, county: County, record: StoryRecord, 
     wanted = item if isinstance(item, str) else None
     rows = await executor.fetch(SQL_FETCH_PHOTOS, county, parents, record.id, wanted, streams, PHOTOS_MAX)
     return [_record_from(row) for row in reversed(rows)]
+
+
+SQL_FETCH_COLOURS: Final[LiteralString] = """
+    SELECT e.colour, e.stream, e.found_at FROM ledger_entry e
+    WHERE e.county = $1 AND e.about = ANY ($2::uuid[]) AND e.kind = 'supervision' AND e.is_open AND e.stream = ANY ($3::text[])
+    ORDER BY e.found_at, e.record LIMIT $4
+"""
+
+
+async def fetch_colours(
+    executor: Executor, county: County, records: Collection[RecordId], units: Collection[UnitCode]
+) -> list[StoryColour]:
+    """Open letters about these records to these units: that there is one, and of which colour, but not the letter."""
+    streams = [stream_name(unit, KINDS["supervision"].audience) for unit in units]
+    rows = await executor.fetch(SQL_FETCH_COLOURS, county, list(records), streams, NEAR_MAX)
+    return [StoryColour(colour=Colour(row["colour"]), unit=unit_of(row["stream"]), issued_at=row["found_at"]) for row in rows]
 
 
 # Of a mutation that waits on a desk, or was discarded there, only that desk sees anything. What a problem's projection only

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from contracts.ids import projection_id
+from contracts.ids import problem_id, projection_id
 from contracts.people import Role
 from server.settings import Settings
 from storage.office_push import office_device
@@ -204,3 +204,44 @@ async def test_the_pictures_of_the_check_item_prove_the_problem_it_opened(office
         await office.done(office.lead, create("photo", pictures[item], picture))
     assert [p["id"] for p in (await story(office, office.lead, problem))["photos"]] == [str(pictures["cover"])]
     assert {p["id"] for p in (await story(office, office.lead, inspection))["photos"]} == {str(p) for p in pictures.values()}
+
+
+async def test_an_inspection_lists_what_it_opened_for_whoever_may_see_it(office: Office) -> None:
+    inspection = uuid.uuid4()
+    dust = {"slug": "construction_dust", "jurisdiction": "ankang", "version": 1}
+    body = {
+        "unit": VILLAGE_A,
+        "subject": "construction_dust",
+        "checklist": dust,
+        "answers": {"sprinkling": "no", "cover": {"value": "yes"}},
+    }
+    await office.done(office.lead, create("inspection", inspection, body), command("inspection", inspection, "inspection.submit"))
+    told = await story(office, office.member, inspection)
+    assert [one["id"] for one in told["problems"]] == [str(problem_id(inspection, "sprinkling"))]
+    assert told["problems"][0]["body"]["inspection"] == str(inspection)
+
+
+async def test_the_office_of_a_problem_sees_in_which_colour_those_stand_who_must_fix_it(office: Office) -> None:
+    problem, other = await office.problem("裸土"), await office.problem("油烟")
+    await office.assign(problem)
+    await office.supervise(problem, "yellow", DEPARTMENT)
+    await office.supervise(problem, "red", VILLAGE_B)  # has no part in it
+    await office.supervise(other, "white", DEPARTMENT)
+    told = await story(office, office.lead, problem)
+    assert [(one["colour"], one["unit"]) for one in told["colours"]] == [("yellow", DEPARTMENT)]
+    assert told["colours"][0]["issued_at"] is not None
+    assert [one["body"]["unit"] for one in told["supervisions"]] == [VILLAGE_B], "the letter is the department's"
+    assert (await story(office, office.member, problem))["colours"] == [], "letters are for desks"
+    assignment = projection_id(problem, DEPARTMENT)
+    assert (await story(office, office.handler, assignment))["colours"] == []
+
+
+async def test_the_township_sees_the_colour_of_a_summons_of_its_whistle_until_it_is_lifted(office: Office) -> None:
+    whistle = uuid.uuid4()
+    await office.done(office.lead, create("whistle", whistle, {"unit": TOWNSHIP, "title": "吹哨"}))
+    await office.done(office.lead, command("whistle", whistle, "whistle.blow", {"called": [[], [DEPARTMENT]]}))
+    letter = await office.supervise(projection_id(whistle, DEPARTMENT), "white", DEPARTMENT)
+    assert [(c["colour"], c["unit"]) for c in (await story(office, office.lead, whistle))["colours"]] == [("white", DEPARTMENT)]
+    lift = command("supervision", letter, "supervision.lift", {"lifted_because": [None, "mistaken"]}, reason="误发")
+    await office.done(office.supervisor, lift)
+    assert (await story(office, office.lead, whistle))["colours"] == []
