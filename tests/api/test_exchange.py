@@ -331,7 +331,7 @@ async def test_a_full_server_says_when_to_come_back(settings: Settings, clock: C
         assert 1 <= int(answer.headers["retry-after"]) <= 60
         assert await world.pool.fetchval("SELECT count(*) FROM journal") == 0
         assert named(frames_of(await post(world, someone, body)), "Outcomes")[0].n_high == 1
-        seen = world.client._transport.app.state.resources.metrics.exposition().decode()  # type: ignore[attr-defined]
+        seen = (await world.client.get("/metrics")).text
         assert "xunling_exchanges_refused_total 1.0" in seen
         for part in ("whole", "push", "pull"):
             assert f'xunling_exchange_seconds_count{{part="{part}"}} 1.0' in seen

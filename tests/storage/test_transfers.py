@@ -17,7 +17,7 @@ from storage.objects import Objects, photo_key, rendering_key
 from storage.transfers import enqueue_open
 from tests.carrying import OTHER_COUNTY, OTHER_TOWNSHIP, OTHER_VILLAGE, carry_all, carry_blobs
 from tests.photo_builder import jpeg, picture, sha256_of
-from tests.world import COUNTY, TOWNSHIP, VILLAGE_A, VILLAGE_B, World, open_world
+from tests.world import COUNTY, MORNING, TOWNSHIP, VILLAGE_A, VILLAGE_B, World, open_world
 
 SITE = {"name": "界河工地", "unit": VILLAGE_A, "subjects": ["construction_dust"]}
 POINTS = ("fetched", "pushed", "marked")
@@ -118,7 +118,7 @@ async def test_a_job_that_dies_anywhere_ends_with_everything_there_once(world: W
         **SITE,
         "unit": OTHER_VILLAGE,
         "note": "一",
-        "comments": [{"id": "c1", "text": "河对岸"}],
+        "comments": [{"id": "c1", "text": "河对岸", "by": str(a.account.person), "at": MORNING.isoformat()}],
     }
     persons = await world.pool.fetch("SELECT DISTINCT person FROM journal WHERE county = $1 AND what = 'mutation'", OTHER_COUNTY)
     assert [row["person"] for row in persons] == [a.account.person]
