@@ -6,7 +6,6 @@ import hashlib
 import multiprocessing
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -20,15 +19,11 @@ from pydantic import SecretStr
 from server.embedded.ports import free_ports
 from server.embedded.postgres import EmbeddedPostgres
 from server.settings import AuthSettings, LimitSettings, LogSettings, PgSettings, S3Settings, Settings
-from tests.simulator.cast import MORNING_MS
 from tests.simulator.plants import plant_in_database
 from tests.simulator.server_process import SharedTime, run_server
 from tests.simulator.worker_process import run_timers
 
 READY_SECONDS_MAX = 30.0
-MORNING = datetime.fromtimestamp(MORNING_MS / 1000, UTC)
-# PostgreSQL's clock is the machine's, and timers ask which records have changed since their last round.
-SQL_CHANGED_TODAY = "UPDATE record SET changed_at = $1 WHERE changed_at < $2"
 _processes = multiprocessing.get_context("forkserver")
 
 
@@ -89,7 +84,6 @@ class Installation:
 
     async def run_timers(self, *, behind_ms: int = 0, kill_after_s: float | None = None) -> bool:
         """A worker that goes once round its timers, or is killed on the way; returns whether it was killed."""
-        await self.sql(SQL_CHANGED_TODAY, self.time.now(), MORNING)
         arguments = (self.settings(), self.time.path, self.log, self._plant, behind_ms)
         worker = _processes.Process(target=run_timers, args=arguments, daemon=True)
         worker.start()

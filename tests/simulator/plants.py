@@ -338,12 +338,17 @@ def _story_without_reasons(garden: Garden, _now: Now) -> None:
 
 
 def _issued_again(garden: Garden, _now: Now) -> None:
-    """A letter's id does not derive from what it is about."""
-    garden.replace(storage.timers, "colour_letters", lambda colour_letters: lambda *args: map(_anew, colour_letters(*args)))
+    """Nobody looks whether there is a letter for it already, and its id derives from nothing."""
 
+    def carelessly(wanted: Any) -> Any:
+        async def every(run: Any, called: Any) -> Any:
+            first = [one for one in called if one.trigger.fact != "unanswered"]
+            again = [msgspec.structs.replace(run.colours.issue(one), record=uuid4()) for one in first]
+            return [*again, *await wanted(run, [one for one in called if one not in first])]
 
-def _anew(due: Any) -> Any:
-    return msgspec.structs.replace(due, record=uuid4())
+        return every
+
+    garden.replace(storage.timers.Run, "wanted", carelessly)
 
 
 def _rule_of_today(garden: Garden, now: Now) -> None:
@@ -355,14 +360,13 @@ def _downtime_skipped(garden: Garden, _now: Now) -> None:
     """Only what fell due in the last two hours is looked for."""
 
     def recent(subjects: Any) -> Any:
-        async def read(executor: Any, county: Any, _since: Any, moment: Any, terms: Any) -> Any:
-            found = await subjects(executor, county, moment, moment, terms)
-            earliest = (moment - timedelta(hours=2)).astimezone(sync.rules.CHINA).date()
-            return [one for one in found if one.problem.due_on is not None and one.problem.due_on >= earliest]
+        async def read(executor: Any, window: Any) -> Any:
+            earliest = (window.now - timedelta(hours=2)).astimezone(sync.rules.CHINA).date()
+            return [one for one in await subjects(executor, window) if one.problem.due_on is not None and one.problem.due_on >= earliest]
 
         return read
 
-    garden.replace(storage.timers, "_subjects", recent)
+    garden.replace(storage.timers, "subjects", recent)
 
 
 def _days_made_twice(garden: Garden, _now: Now) -> None:
