@@ -29,7 +29,6 @@ BODIES: dict[str, dict[str, Any]] = {
     "seasons": {"seasons": [{"key": "harvest", "from_on": "2027-05-20", "to_on": "2027-06-20"}]},
     "duplicates": {"within_days": 30},
     "look_back": {"after": {"working_days": 60}},
-    "duplicates": {"within_days": 14},
 }
 
 
