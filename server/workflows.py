@@ -8,6 +8,7 @@ from typing import Final
 
 from contracts.kinds import KINDS
 from contracts.meta import field_rules
+from sync.carrying_out import GUARDS
 from sync.machines import ANY, BACK, MACHINES, MOVED, PROJECTED, Transition
 from sync.permission import who_may
 
@@ -62,6 +63,33 @@ def row(kind: str, t: Transition) -> str:
     return f"| `{t.command}` | {sources} | {target} | {late} | {needs} | {', '.join(t.effects)} | {roles} |"
 
 
+# What no field of a kind says: `args` that commands take, and which of them a guard looks at.
+ARGUMENTS: Final = {
+    "site_checked": "`args.position` {lat, lng, accuracy_m} where it was checked, or `args.inspection`, the id of a submitted inspection there",
+    "new_after_photo": "`args.photos`, a list of ids of photo records of the problem with `purpose` after",
+    "other": "`args.other`, the id of the other problem",
+    "note": "`args.note`, what is said, in the words of whoever says it",
+    "to": "`args.to`, who is told (of `reroute`: the unit that is called instead)",
+    "unit": "`args.unit`, the unit whose summons it is (of `disclose`: the unit that is told)",
+    "reason": "`args.reason`, why; one of the words where there are words",
+    "position": "`args.position` {lat, lng, accuracy_m}",
+    "rating": "`args.rating`, 1 to 5",
+}
+
+
+def meanings(kind: str) -> Iterator[str]:
+    """What the words under *needs* mean: guards by what they say of themselves, arguments by their table."""
+    machine = MACHINES[kind].values()
+    guards = {name: (GUARDS[name].__doc__ or "").strip().split("\n")[0] for t in machine for name in t.guards}
+    arguments = {name for t in machine for name in (*t.needs, *t.guards) if name in ARGUMENTS and name not in t.sets}
+    words = sorted(arguments | {name for name, said in guards.items() if said})
+    if words:
+        yield "| under *needs* | means |"
+        yield "|---|---|"
+        yield from (f"| `{name}` | {' '.join(part for part in (guards.get(name), ARGUMENTS.get(name)) if part)} |" for name in words)
+        yield ""
+
+
 def page(kind: str) -> str:
     """The page of one kind's workflow."""
     spec = KINDS[kind]
@@ -81,7 +109,11 @@ def page(kind: str) -> str:
         "|---|---|---|---|---|---|---|",
         *(row(kind, t) for t in MACHINES[kind].values()),
         "",
-        *(f"Commands may also be given on `{shown}`, which shows it to the units that work on it.\n" for shown in also),
+        *(
+            f"Commands may also be given on `{shown}`, which shows it to the units that work on it: there, too, `op` is `{kind}.*`.\n"
+            for shown in also
+        ),
+        *meanings(kind),
         "*Late*: accepted in these states, too, when the phone could not have seen them. Whatever is refused says what would be",
         "allowed and who may do it, and stays in the record's history.",
     ]
