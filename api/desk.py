@@ -6,6 +6,7 @@ Everything is scoped by duty: a desk shows what lies at or below the units of an
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Final
 
@@ -32,12 +33,12 @@ from contracts.desk import (
 from contracts.ids import County, DeviceId, RecordId, StreamName, UnitCode, asked_id
 from contracts.kinds.conflict import Conflict
 from contracts.mutation import Mutation
-from contracts.outcomes import MutationOutcome, Outcome, Reason
+from contracts.outcomes import TEXT_ZH, MutationOutcome, Outcome, Reason
 from contracts.people import Audience
 from contracts.problems import Problem, ProblemCode
 from storage import conflicts, desk
 from storage.audit_log import Note, Origin, insert_note
-from storage.office_push import draft, office_device, office_push
+from storage.office_push import NOT_UNDERSTOOD, NotUnderstood, draft, office_device, office_push
 from storage.pool import transaction
 from sync.decision import Sender
 from sync.permission import OFFICE
@@ -110,7 +111,7 @@ def held_key(after: str | None) -> tuple[datetime, DeviceId, int]:
         moment, device, n = after.split(SEPARATOR)
         return datetime.fromisoformat(moment), DeviceId(device), int(n)
     except ValueError:
-        raise Problem(ProblemCode.INVALID_VALUE, "after") from None
+        raise Problem(ProblemCode.INVALID_VALUE, "翻页位置无法识别", field="after") from None
 
 
 @post(
@@ -142,7 +143,7 @@ async def decide_held(
     if not outcomes:
         outcomes = await desk.fetch_decided(resources.pool, county, device, n, action, caller.person)
         if not outcomes:
-            raise Problem(ProblemCode.CONFLICTING_STATE, "settled")
+            raise Problem(ProblemCode.CONFLICTING_STATE, "该项已处理", reason="settled")
         return Decided(outcomes=outcomes)  # decided so by this person already: the answer was lost
     async with transaction(resources.pool) as conn:
         note = Note(
@@ -183,7 +184,7 @@ def conflict_key(after: str | None) -> tuple[datetime, RecordId]:
         moment, record = after.split(SEPARATOR)
         return datetime.fromisoformat(moment), RecordId(record)
     except ValueError:
-        raise Problem(ProblemCode.INVALID_VALUE, "after") from None
+        raise Problem(ProblemCode.INVALID_VALUE, "翻页位置无法识别", field="after") from None
 
 
 @post(
@@ -253,13 +254,30 @@ async def push_office_mutations(
     now: GivenNow,
     data: JSONBody[OfficeMutations],
 ) -> Decided:
-    """The one write path, for a browser: the server numbers the mutations. An `id` that is known has its old outcome."""
+    """The one write path, for a browser: the server numbers the mutations. An `id` that is known has its old outcome.
+
+    What has no meaning (malformed, unknown words or units, a record that is not there) is 422 and nothing is written: whoever
+    wrote it is there to mend it. What waits for another person's decision is held, as a phone's.
+    """
     if places.county_of(str(data.county)) is None and not any(u.county == data.county for u in places.units.values()):
         raise Problem(ProblemCode.NOT_FOUND)
     drafts = [office_draft(m, now) for m in data.mutations]
-    pushed = await office_push(resources.pool, await resources.units.reference(), data.county, sender_of(caller), drafts, now)
+    reference = await resources.units.reference()
+    try:
+        pushed = await office_push(resources.pool, reference, data.county, sender_of(caller), drafts, now, author_waits=True)
+    except NotUnderstood as refused:
+        raise not_understood(refused.outcomes) from None
     resources.live.moved((data.county, stream) for stream in pushed.streams)
     return Decided(outcomes=pushed.outcomes)
+
+
+def not_understood(outcomes: Sequence[MutationOutcome]) -> Problem:
+    """Which of them, and why, for people and for machines. `index` counts from 0."""
+    wrong = [(k, o) for k, o in enumerate(outcomes) if o.outcome is Outcome.QUARANTINED and o.reason in NOT_UNDERSTOOD]
+    texts = {o.reason: TEXT_ZH[o.reason].removesuffix("，已原样保存") for _, o in wrong}
+    faults = [{"index": k, "id": str(o.id), "reason": o.reason.value, "text": texts[o.reason], "detail": o.detail or {}} for k, o in wrong]
+    said = "；".join(f"第{k + 1}项：{texts[o.reason]}" for k, o in wrong)
+    return Problem(ProblemCode.INVALID_VALUE, f"{said}。未写入任何内容", faults=faults)
 
 
 def office_draft(m: OfficeMutation, now: datetime) -> Mutation:

@@ -19,6 +19,7 @@ from contracts.draw import (
 )
 from contracts.ids import County, PersonId, RecordId, UnitCode
 from contracts.mutation import Mutation
+from contracts.outcomes import TEXT_ZH as OUTCOME_ZH
 from contracts.outcomes import Outcome, Reason
 from contracts.people import Role
 from contracts.problems import Problem, ProblemCode
@@ -63,7 +64,7 @@ async def issued(resources: Resources, caller: Caller, places: Places, now: date
 async def opened_of(resources: Resources, found: DrawRecord) -> Opened:
     opened = await draws.open_draw(resources.pool, resources.draw_seal, found.county, found.id)
     if opened is None:  # a record that was not made here has no pool: nothing can be done with it but to cancel it
-        raise Problem(ProblemCode.CONFLICTING_STATE, "no sealed pool")
+        raise Problem(ProblemCode.CONFLICTING_STATE, "没有封存的抽查名单", reason="no_sealed_pool")
     return opened
 
 
@@ -96,7 +97,7 @@ async def push_one(resources: Resources, caller: Caller, county: County, mutatio
     outcome = pushed.outcomes[0]
     if outcome.outcome not in (Outcome.APPLIED, Outcome.MERGED):
         code = ProblemCode.NOT_ALLOWED if outcome.reason is Reason.NOT_YOUR_ROLE else ProblemCode.CONFLICTING_STATE
-        raise Problem(code, outcome.reason.value, refused=outcome.detail)
+        raise Problem(code, OUTCOME_ZH[outcome.reason], reason=outcome.reason.value, refused=outcome.detail)
 
 
 async def act(
@@ -119,5 +120,5 @@ async def act(
 async def result_of(found: DrawRecord, opened: Opened) -> DrawResult:
     """Recomputed, beside the event loop: a large pool takes a second."""
     if opened.secret is None or opened.statement is None or opened.statement.commitment != found.body.commitment:
-        raise Problem(ProblemCode.CONFLICTING_STATE, "no commitment")
+        raise Problem(ProblemCode.CONFLICTING_STATE, "尚未作出承诺", reason="no_commitment")
     return await asyncio.to_thread(draws.drawn_of, opened, found.body.nonce)

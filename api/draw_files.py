@@ -95,9 +95,9 @@ def key_of(before: str) -> tuple[datetime, str]:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        raise Problem(ProblemCode.INVALID_VALUE, "before") from None
+        raise Problem(ProblemCode.INVALID_VALUE, "翻页位置无法识别", field="before") from None
     if at.tzinfo is None:
-        raise Problem(ProblemCode.INVALID_VALUE, "before")
+        raise Problem(ProblemCode.INVALID_VALUE, "翻页位置无法识别", field="before")
     return at, rest
 
 

@@ -56,7 +56,7 @@ async def _sites(data: PrepareDraw, resources: Resources, places: Places) -> lis
     area = area_of(data.unit, places)
     unknown = [str(one.id) for one in data.sites if one.id not in known or not places.covers(area, known[one.id][1])]
     if unknown:
-        raise Problem(ProblemCode.INVALID_VALUE, "sites", unknown=unknown[:NAMED_MAX])
+        raise Problem(ProblemCode.INVALID_VALUE, "名单中有不存在或不在本区域的监管对象", field="sites", unknown=unknown[:NAMED_MAX])
     return [
         PoolSite(id=str(one.id), name=printed(known[one.id][0]), unit=known[one.id][1], weight=one.weight, why=one.why)
         for one in data.sites
@@ -68,7 +68,7 @@ async def _inspectors(data: PrepareDraw, resources: Resources, places: Places, n
     area = area_of(data.unit, places)
     unknown = [str(one.id) for one in data.inspectors if (one.id, one.unit) not in known or not places.covers(area, one.unit)]
     if unknown:
-        raise Problem(ProblemCode.INVALID_VALUE, "inspectors", unknown=unknown[:NAMED_MAX])
+        raise Problem(ProblemCode.INVALID_VALUE, "名单中有不存在或不在本区域的检查人员", field="inspectors", unknown=unknown[:NAMED_MAX])
     return [PoolInspector(id=str(one.id), name=printed(known[one.id, one.unit]), unit=one.unit) for one in data.inspectors]
 
 

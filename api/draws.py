@@ -65,7 +65,7 @@ async def prepare_draw(
         found = await issued(resources, caller, places, now, county, data.draw)
         opened = await opened_of(resources, found)
         if found.body.prepared_by != caller.person or msgspec.structs.replace(opened.plan, previous=None) != ordered(plan):
-            raise Problem(ProblemCode.CONFLICTING_STATE, "draw exists")
+            raise Problem(ProblemCode.CONFLICTING_STATE, "该抽查编号已存在，内容与此不同", reason="draw_exists")
         return shown(found)  # asked again, because the answer was lost
     body = {"unit": data.unit, "title": data.title, "prepared_by": str(caller.person)}
     mutation = draft(kind="draw", record=data.draw, op="create", now=now, mutation=uuid7(), body=body)
@@ -92,7 +92,7 @@ async def commit_draw(
         await draws.commit_sealed(resources.pool, resources.draw_seal, opened.plan, partial(stated, resources, now))
     kept = (await opened_of(resources, found)).statement
     if kept is None:
-        raise Problem(ProblemCode.CONFLICTING_STATE, "no commitment")
+        raise Problem(ProblemCode.CONFLICTING_STATE, "尚未作出承诺", reason="no_commitment")
     if found.body.state == "committed" and found.body.committed_by == caller.person:
         return shown(found)
     fields = {"commitment": (None, kept.commitment)}
@@ -252,7 +252,7 @@ def drawn_before(before: str | None) -> tuple[datetime, UUID]:
     try:
         return at, UUID(record)
     except ValueError:
-        raise Problem(ProblemCode.INVALID_VALUE, "before") from None
+        raise Problem(ProblemCode.INVALID_VALUE, "翻页位置无法识别", field="before") from None
 
 
 @get("/{county:int}/{draw:uuid}", opt=LIMITED, summary="抽查 · One draw")

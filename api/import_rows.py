@@ -14,8 +14,21 @@ import prcoords
 from uuid_utils.compat import uuid7
 
 from api.workbooks import SheetRow, fault
-from contracts.access import UNIT_CODE_PATTERN
-from contracts.importing import DATUM_WORDS, DUTIES, LEVEL_WORDS, PEOPLE, ROLE_WORDS, SITES, UNITS, ZONE_WORDS, Sheet
+from contracts.access import NAME_PATTERN, UNIT_CODE_PATTERN
+from contracts.importing import (
+    CHINA_LAT,
+    CHINA_LNG,
+    DATUM_WORDS,
+    DUTIES,
+    LEVEL_WORDS,
+    PEOPLE,
+    ROLE_WORDS,
+    SITES,
+    UNITS,
+    ZONE_WORDS,
+    Sheet,
+    subject_words,
+)
 from contracts.kinds.site import Site
 from contracts.office import ImportFault
 from contracts.people import Duty, Role, Unit
@@ -29,7 +42,7 @@ from sync.rules import CHINA, end_of
 DAY: Final = re.compile(r"([0-9]{4})\s*[-/.年]\s*([0-9]{1,2})\s*[-/.月]\s*([0-9]{1,2})\s*日?")
 PHONE: Final = re.compile(r"1[3-9][0-9]{9}")
 UNIT_CODE: Final = re.compile(UNIT_CODE_PATTERN)
-SUBJECT: Final = re.compile(r"[0-9A-Za-z_.:-]{1,80}")
+NAME: Final = re.compile(NAME_PATTERN)
 SEPARATORS: Final = re.compile(r"[,，、;；\s]+")
 _T = TypeVar("_T")
 
@@ -141,6 +154,8 @@ def _units(checking: Checking, rows: Iterable[SheetRow], admin: Sequence[Duty], 
             checking.say(UNITS, row, "code", "not_a_code")
         elif len(row.text("name")) > 50:
             checking.say(UNITS, row, "name", "too_long")
+        elif not NAME.match(row.text("name")):
+            checking.say(UNITS, row, "name", "not_a_name")
         elif level is not None:
             refusal = unit_refusal(admin, parent, level, around, now)
             if refusal is not None:
@@ -165,6 +180,8 @@ def _people(checking: Checking, rows: Iterable[SheetRow], known: Mapping[str, Kn
             checking.say(PEOPLE, row, "phone", "account_exists")
         elif len(name) > 50:
             checking.say(PEOPLE, row, "name", "too_long")
+        elif not NAME.match(name):
+            checking.say(PEOPLE, row, "name", "not_a_name")
         else:
             people[phone] = (uuid7(), name)
         seen.add(phone)
@@ -249,18 +266,30 @@ def _site(checking: Checking, row: SheetRow) -> dict[str, Any]:
     for name in ("name", "address", "contact", "contact_phone"):
         if len(body[name]) > 200:
             checking.say(SITES, row, name, "too_long")
-    body["subjects"] = [word for word in SEPARATORS.split(row.text("subjects")) if word]
-    if len(body["subjects"]) > 20 or not all(SUBJECT.fullmatch(word) for word in body["subjects"]):
-        checking.say(SITES, row, "subjects", "not_a_code")
+    body["subjects"] = _subjects(checking, row)
     body["tags"] = [word[:200] for word in SEPARATORS.split(row.text("tags")) if word][:50]
     body["protection_zone"] = checking.word(SITES, row, "protection_zone", ZONE_WORDS)
     period = checking.number(SITES, row, "period_days", 1, 3660)
+    if period is not None and not period.is_integer():
+        checking.say(SITES, row, "period_days", "not_whole")
     body["period_days"] = None if period is None else int(period)
     body["position"] = _position(checking, row)
     kept = {name: value for name, value in body.items() if value not in ("", None, [])}
     if not checking.faults:
         msgspec.convert(kept, Site)  # what was checked above is what the kind asks
     return kept
+
+
+def _subjects(checking: Checking, row: SheetRow) -> list[str]:
+    """Codes, or titles: a title may have a separator in it."""
+    words, text = subject_words(), row.text("subjects")
+    named = [text] if text in words else [word for word in SEPARATORS.split(text) if word]
+    found = list(dict.fromkeys(words.get(word, word) for word in named))
+    if len(found) > 20:
+        checking.say(SITES, row, "subjects", "too_long")
+    if unknown := sorted(set(found) - set(words.values())):
+        checking.say(SITES, row, "subjects", "unknown_word", "、".join(unknown)[:40])
+    return found
 
 
 def _position(checking: Checking, row: SheetRow) -> dict[str, float] | None:
@@ -272,6 +301,10 @@ def _position(checking: Checking, row: SheetRow) -> dict[str, float] | None:
         checking.say(SITES, row, "lat", "position_incomplete")
     if lat is None or lng is None:
         return None
+    if not (CHINA_LAT[0] <= lat <= CHINA_LAT[1] and CHINA_LNG[0] <= lng <= CHINA_LNG[1]):
+        checking.say(SITES, row, "lat", "not_in_china")
+    if row.text("datum") == "":
+        checking.say(SITES, row, "datum", "datum_missing")
     if datum == "gcj02":
         lat, lng = prcoords.gcj_wgs_bored((lat, lng))
     return {"lat": round(lat, 7), "lng": round(lng, 7)} | ({} if accuracy is None else {"accuracy_m": accuracy})

@@ -23,7 +23,18 @@ from api.workbooks import MEDIA_TYPE, SheetRow, fault, read_workbook, write_temp
 from contracts.access import Action
 from contracts.caller import Caller
 from contracts.ids import RecordId, asked_id
-from contracts.importing import DUTIES, FAULTS_MAX, FILE_BYTES_MAX, LEVEL_WORDS, PEOPLE, ROLE_WORDS, SHEETS, SITES, ZONE_WORDS
+from contracts.importing import (
+    DUTIES,
+    FAULTS_MAX,
+    FILE_BYTES_MAX,
+    LEVEL_WORDS,
+    PEOPLE,
+    ROLE_WORDS,
+    SHEETS,
+    SITES,
+    ZONE_WORDS,
+    subject_words,
+)
 from contracts.office import ImportAnswer, ImportedAccount, ImportFault, ImportSubject
 from contracts.outcomes import TEXT_ZH, Outcome
 from contracts.people import Audience
@@ -59,6 +70,7 @@ async def import_template(subject: FromPath[ImportSubject], caller: GivenCaller,
         codes["职责"] = [(word, role.value) for word, role in ROLE_WORDS.items()]
         codes["级别"] = [(word, level.value) for word, level in LEVEL_WORDS.items()]
     else:
+        codes["类别"] = sorted(subject_words().items(), key=lambda pair: pair[1])
         codes["保护区分区"] = list(ZONE_WORDS.items())
         codes["坐标系"] = [("WGS-84", "GPS、天地图"), ("GCJ-02", "高德、腾讯地图")]
     data = await asyncio.to_thread(write_template, SHEETS[subject], codes)

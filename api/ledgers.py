@@ -212,7 +212,7 @@ def key_of(after: str | None) -> Key | None:
         at = datetime.fromisoformat(moment)
         return at.astimezone(UTC), UUID(record)
     except (ValueError, OverflowError):
-        raise Problem(ProblemCode.INVALID_VALUE, "after") from None
+        raise Problem(ProblemCode.INVALID_VALUE, "翻页位置无法识别", field="after") from None
 
 
 LEDGERS: Final = Router("/office/v1", route_handlers=[list_ledger], tags=["office"])

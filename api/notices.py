@@ -38,7 +38,7 @@ async def send_letter(
     if data.from_unit not in mine or not set(data.units) <= mine:
         raise Problem(ProblemCode.NOT_ALLOWED)
     if not set(data.roles) <= ACTIVE:  # who only reads or administers signs for nothing
-        raise Problem(ProblemCode.INVALID_VALUE, "roles")
+        raise Problem(ProblemCode.INVALID_VALUE, "所选职责不签收通知", field="roles")
     sent: list[LetterSent] = []
     counties = {places.units[unit].county for unit in data.units}
     for county in sorted(counties):
@@ -69,7 +69,7 @@ async def check_same_letter(resources: Resources, county: County, data: SendLett
     for _, notice in await fetch_letter(resources.pool, county, data.letter, [f"{unit}{FIELD}" for unit in units]):
         sent = copy_for(data, notice.unit, notice.published_at)
         if any(getattr(sent, name) != getattr(notice, name) for name in WORDS):
-            raise Problem(ProblemCode.CONFLICTING_STATE, "letter differs", unit=notice.unit)
+            raise Problem(ProblemCode.CONFLICTING_STATE, "该通知已发送，内容与此不同", reason="letter_differs", unit=notice.unit)
 
 
 def copy_for(data: SendLetter, unit: UnitCode, now: datetime | None) -> Notice:

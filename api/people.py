@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import combinations
 from typing import Annotated, Final
 from uuid import UUID
 
@@ -45,6 +46,7 @@ from storage.people import (
     insert_duty,
     insert_person,
     lock_admin_duties,
+    lock_duties_of,
     lock_duty,
     update_password,
 )
@@ -55,6 +57,7 @@ from sync.administration import (
     end_refusal,
     grant_refusal,
     last_admin_refusal,
+    overlap,
     person_refusal,
     units_with,
 )
@@ -163,6 +166,8 @@ async def create_person(
     """With their first duties, each inside the admin's units. The password is in this answer and nowhere else."""
     person = uuid7()
     duties = {uuid7(): _new_duty(person, wanted, caller, places, now) for wanted in data.duties}
+    if any(overlap(one, other) for one, other in combinations(duties.values(), 2)):
+        raise Problem(ProblemCode.INVALID_VALUE, "同一职责不能重复授予", field="duties", reason="duplicate")
     password = data.password or generate_password()
     check_new_password(password, data.phone)
     password_hash = await resources.passwords.hash(password)
@@ -284,7 +289,10 @@ async def grant_duty(
     now: GivenNow,
     origin: GivenOrigin,
 ) -> PersonOut:
-    """Inside the admin's units. A start in the past is allowed, and logged: it is how a forgotten duty is entered late."""
+    """Inside the admin's units. A start in the past is allowed, and logged: it is how a forgotten duty is entered late.
+
+    A duty that the person has is not given twice: the same again changes nothing, another end or start is 409.
+    """
     person = await fetch_person(resources.pool, data.person)
     if person is None:
         raise Problem(ProblemCode.NOT_FOUND)
@@ -295,10 +303,14 @@ async def grant_duty(
         known = await lock_duty(conn, duty_id)
         if known is not None:
             if (known.person, known.role, known.unit) != (duty.person, duty.role, duty.unit):
-                raise Problem(ProblemCode.CONFLICTING_STATE, field="id")
+                raise Problem(ProblemCode.CONFLICTING_STATE, "该标识已用于另一职责", field="id")
             return await _visible(data.person, caller, resources.pool, places, now)
-        await insert_duty(conn, duty_id, duty)
-        await insert_note(conn, _granted(caller, duty_id, duty), origin, now)
+        held = next((d for d in await lock_duties_of(conn, duty.person) if overlap(d, duty)), None)
+        if held is None:
+            await insert_duty(conn, duty_id, duty)
+            await insert_note(conn, _granted(caller, duty_id, duty), origin, now)
+        elif held.ends != duty.ends or data.duty.starts not in (None, held.starts):
+            raise Problem(ProblemCode.CONFLICTING_STATE, "该人员已有此职责，且起止时间不同：可更改其结束时间", reason="duty_exists")
     return await _visible(data.person, caller, resources.pool, places, now)
 
 

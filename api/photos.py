@@ -138,7 +138,7 @@ def cursor_of(after: str | None) -> tuple[datetime, UUID]:
     try:
         return datetime.fromisoformat(since).astimezone(UTC), UUID(photo)
     except ValueError:
-        raise Problem(ProblemCode.INVALID_VALUE, "after") from None
+        raise Problem(ProblemCode.INVALID_VALUE, "翻页位置无法识别", field="after") from None
 
 
 @get("/{county:int}/{sha256:str}/{rendering:str}", opt=LIMITED, summary="查看照片 · Look at a photo")

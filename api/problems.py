@@ -65,6 +65,21 @@ CODE_OF_STATUS: Final[Mapping[int, ProblemCode]] = {
 
 _MISSING: Final = re.compile(r"Missing required \w+ parameter '(?P<key>\w+)'")  # Litestar says it in its text only
 
+SAID_MAX: Final = 5  # faults that the text names; all are in the details
+# (part of what msgspec or Litestar says, code, Chinese), the most telling first
+FAULTS: Final = (
+    ("missing", "missing", "缺少此项"),
+    ("unexpected", "unknown_field", "没有这一项"),
+    ("Invalid enum value", "unknown_word", "不是可选的内容"),
+    ("matching regex", "not_of_this_form", "格式不正确"),
+    ("length <=", "too_long", "内容过长"),
+    ("length >=", "too_short", "内容过短或为空"),
+    (" <= ", "too_large", "数值过大"),
+    (" >= ", "too_small", "数值过小"),
+    ("Invalid", "not_of_this_form", "格式不正确"),
+    ("Expected", "wrong_type", "类型不正确"),
+)
+
 log = structlog.get_logger("xunling.http")
 
 
@@ -119,17 +134,24 @@ def handle_http_exception(request: Request[Any, Any, Any], error: HTTPException)
     return response
 
 
+def _fault(key: str, message: str) -> dict[str, str]:
+    """A decoder's English in a code and in Chinese; what was sent is not quoted."""
+    code, text = next(((code, text) for part, code, text in FAULTS if part in message), ("not_fitting", "不符合要求"))
+    return {"key": key, "code": code, "message": text}
+
+
 def problem_of(error: HTTPException) -> Problem:
     """The problem that an HTTP error of the framework amounts to."""
     if isinstance(error, ValidationException):
         faults = [
-            {"key": str(fault.get("key", "")), "message": str(fault.get("message", ""))}
+            _fault(str(fault.get("key", "")), str(fault.get("message", "")))
             for fault in (error.extra if isinstance(error.extra, list) else [])
             if isinstance(fault, dict)
         ]
         if not faults and (missing := _MISSING.match(error.detail)):
-            faults = [{"key": missing["key"], "message": "missing"}]
-        return Problem(ProblemCode.INVALID_VALUE, faults=faults)
+            faults = [_fault(missing["key"], "missing")]
+        said = "；".join(f"{fault['key']}：{fault['message']}" if fault["key"] else fault["message"] for fault in faults[:SAID_MAX])
+        return Problem(ProblemCode.INVALID_VALUE, said, faults=faults)
     return Problem(CODE_OF_STATUS.get(error.status_code, ProblemCode.MALFORMED_REQUEST))
 
 

@@ -9,6 +9,7 @@ from litestar.params import FromPath, JSONBody
 from api.dependencies import GivenCaller, GivenNow, GivenOrigin, GivenPlaces, GivenResources
 from contracts.access import Action, RenameUnit, UnitIn, Units
 from contracts.ids import UnitCode
+from contracts.importing import FAULT_TEXTS
 from contracts.people import Unit
 from contracts.problems import Problem, ProblemCode
 from storage.audit_log import Note, insert_note
@@ -23,11 +24,11 @@ def refuse(refusal: Refusal | None) -> None:
         case None:
             return
         case Refusal.OUTSIDE_YOUR_UNITS:
-            raise Problem(ProblemCode.NOT_ALLOWED, reason=refusal.value)
+            raise Problem(ProblemCode.NOT_ALLOWED, FAULT_TEXTS[refusal.value], reason=refusal.value)
         case Refusal.ENDED_ALREADY | Refusal.LAST_ADMIN:
-            raise Problem(ProblemCode.CONFLICTING_STATE, reason=refusal.value)
+            raise Problem(ProblemCode.CONFLICTING_STATE, FAULT_TEXTS[refusal.value], reason=refusal.value)
         case _:
-            raise Problem(ProblemCode.INVALID_VALUE, reason=refusal.value)
+            raise Problem(ProblemCode.INVALID_VALUE, FAULT_TEXTS[refusal.value], reason=refusal.value)
 
 
 @get("/units", summary="单位 · Units")
@@ -52,7 +53,9 @@ async def create_unit(
     unit = Unit(code=data.code, county=places.units[data.parent].county, parent=data.parent, level=data.level, name=data.name)
     async with transaction(resources.pool) as conn:
         if not await insert_unit(conn, unit):
-            raise Problem(ProblemCode.CONFLICTING_STATE, field="code")
+            if await resources.units.find(unit.code) == unit:
+                return unit  # made so already: the answer was lost
+            raise Problem(ProblemCode.CONFLICTING_STATE, FAULT_TEXTS["unit_exists"], field="code")
         note = Note(
             action=Action.UNIT_CREATED,
             person=caller.person,

@@ -66,7 +66,7 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConflictItem(msgspec.Struct, frozen=True, kw_only=True):
-    """One open conflict with the record that shows it. `person_name`: who entered the losing value."""
+    """One open conflict with the record that shows it. `person_name`: who entered the losing value; null where that was nobody."""
 
     county: County
     id: RecordId

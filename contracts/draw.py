@@ -350,16 +350,16 @@ def plan_faults(plan: DrawPlan) -> Sequence[str]:
     departments = plan.rules.departments
     faults = []
     if len(sites) < len(plan.sites):
-        faults.append("sites: an id stands twice")
+        faults.append("监管对象重复")
     if len(inspectors) < len(plan.inspectors):
-        faults.append("inspectors: an id stands twice")
+        faults.append("检查人员重复")
     if len(set(departments)) < len(departments):
-        faults.append("departments: a unit stands twice")
+        faults.append("部门重复")
     if len(departments) > plan.rules.team_size:
-        faults.append("team_size: smaller than the number of departments")
+        faults.append("每组人数少于部门数")
     for one in plan.exclusions:
         if one.site is None and one.inspector is None:
-            faults.append("exclusions: neither site nor inspector")
+            faults.append("排除项未指明监管对象或检查人员")
         if (one.site is not None and one.site not in sites) or (one.inspector is not None and one.inspector not in inspectors):
-            faults.append("exclusions: names what is not in the pool")
+            faults.append("排除项不在名单内")
     return sorted(set(faults))

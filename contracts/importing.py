@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import unicodedata
+from functools import cache
 from typing import Final
 
 import msgspec
 
+from contracts.checklist import load_checklists
 from contracts.office import ImportSubject
 from contracts.people import Level, Role
+from contracts.responsibility import load_responsibility
 
 FILE_BYTES_MAX: Final = 4 * 1024 * 1024
 UNPACKED_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -96,6 +100,19 @@ ROLE_WORDS: Final[dict[str, Role]] = {
 ZONE_WORDS: Final = {"核心保护区": "core", "重点保护区": "key", "一般保护区": "general", "保护区外": "outside"}
 DATUM_WORDS: Final = {"WGS-84": "wgs84", "CGCS2000": "wgs84", "GCJ-02": "gcj02"}  # CGCS2000 is WGS-84 at a phone's accuracy
 
+# Where GCJ-02 is one: latitude and longitude, south-west to north-east.
+CHINA_LAT: Final = (0.8293, 55.8271)
+CHINA_LNG: Final = (72.004, 137.8347)
+
+
+@cache
+def subject_words() -> dict[str, str]:
+    """Chinese title -> code of every subject that a checklist or a responsibility names; full-width forms as plain ones."""
+    words = [(c.title.zh, c.slug) for c in load_checklists().values()]
+    words += [(row.text.zh, row.subject) for one in load_responsibility().values() for row in one.subjects]
+    return {unicodedata.normalize("NFKC", title): code for title, code in words}
+
+
 # What can be wrong with a cell, a row or a file.
 FAULT_TEXTS: Final[dict[str, str]] = {
     "not_a_workbook": "文件不是可识别的 xlsx 工作簿",
@@ -115,7 +132,9 @@ FAULT_TEXTS: Final[dict[str, str]] = {
     "too_long": "内容过长",
     "not_a_phone": "不是有效的手机号",
     "not_a_code": "代码格式不正确",
+    "not_a_name": "名称须为一行文字，且不含尖括号",
     "not_a_number": "不是有效的数字",
+    "not_whole": "须为整数",
     "not_a_date": "不是有效的日期（如 2026-12-01）",
     "unknown_word": "不是可选的内容，请见“代码”表",
     "duplicate": "与本文件其他行重复",
@@ -127,6 +146,8 @@ FAULT_TEXTS: Final[dict[str, str]] = {
     "duty_exists": "该人员已有此职责，且起止日期不同",
     "site_exists": "该单位已有同名监管对象",
     "position_incomplete": "纬度、经度须同时填写",
+    "datum_missing": "填写纬度、经度须注明坐标系",
+    "not_in_china": "纬度、经度不在国内，请检查是否填反",
     "one_county": "一个文件只能导入同一县区的监管对象",
     "unknown_unit": "单位代码不存在",
     "outside_your_units": "不在您的管辖范围内",
@@ -134,5 +155,8 @@ FAULT_TEXTS: Final[dict[str, str]] = {
     "role_does_not_fit_unit": "该职责不适用于该级别的单位",
     "level_is_not_added": "只能新增网格、队伍、部门",
     "ends_before_it_starts": "结束日期早于开始日期",
+    "ends_in_the_past": "结束时间不能早于现在",
+    "ended_already": "该职责已经结束",
+    "last_admin": "该单位再无其他系统管理员，不能结束",
     "refused": "未能入库",
 }

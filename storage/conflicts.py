@@ -18,7 +18,10 @@ BEGINNING: Final = (datetime.fromisoformat("1970-01-01T00:00:00+00:00"), uuid.UU
 
 SQL_FETCH_CONFLICTS: Final[LiteralString] = """
     SELECT r.county, r.id, r.stream, r.incarnation, r.version, r.body, r.changed_at, p.name
-    FROM record r LEFT JOIN person p ON p.id = (r.body ->> 'person')::uuid
+    FROM record r
+        LEFT JOIN journal j ON j.county = r.county AND j.device = (r.body -> 'lost_by' ->> 0)::uuid
+            AND j.n = (r.body -> 'lost_by' ->> 1)::bigint AND j.entry = 0
+        LEFT JOIN person p ON p.id = j.person
     WHERE r.county = $1 AND r.kind = 'conflict' AND NOT r.deleted AND (r.body ->> 'state') = 'open'
       AND r.stream = ANY ($2::text[]) AND (r.changed_at, r.id) > ($3, $4)
     ORDER BY r.changed_at, r.id LIMIT $5

@@ -157,7 +157,7 @@ async def commit_sealed(executor: Executor, seal: Seal, plan: DrawPlan, stated: 
         previous = await executor.fetchval(SQL_FETCH_CHAIN_END, plan.county, plan.unit)
         with suppress(asyncpg.UniqueViolationError):
             return await _commit_linked(executor, seal, msgspec.structs.replace(plan, previous=previous), stated)
-    raise Problem(ProblemCode.CONFLICTING_STATE, "other draws of the unit are being committed")
+    raise Problem(ProblemCode.CONFLICTING_STATE, "该单位另有抽查正在办理，请稍后再试", reason="busy")
 
 
 async def _commit_linked(executor: Executor, seal: Seal, plan: DrawPlan, stated: Callable[[str], Statement]) -> None:

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from contracts.ids import County, DeviceId, MutationId, RecordId, Version
 from contracts.mutation import CONTRACT_MAX, Capture, Mutation
-from contracts.outcomes import MutationOutcome, Outcome
+from contracts.outcomes import MutationOutcome, Outcome, Reason
 from contracts.people import Duty, Role
 from contracts.problems import Problem, ProblemCode
 from storage.pool import Connection, Pool, infrastructure_problem
@@ -89,6 +89,29 @@ class NotAll(Exception):
         self.outcomes = outcomes
 
 
+NOT_UNDERSTOOD: Final = frozenset(
+    {
+        Reason.MALFORMED,
+        Reason.UNKNOWN_KIND,
+        Reason.UNKNOWN_COMMAND,
+        Reason.UNKNOWN_UNIT,
+        Reason.UNKNOWN_CHECKLIST,
+        Reason.KIND_DIFFERS,
+        Reason.RECORD_MISSING,
+        Reason.PARENT_MISSING,
+        Reason.WRONG_COUNTY,
+    }
+)
+
+
+class NotUnderstood(Exception):
+    """Some of these mutations have no meaning here, and their author is there to mend them: nothing was written."""
+
+    def __init__(self, outcomes: Sequence[MutationOutcome]) -> None:
+        super().__init__("not understood")
+        self.outcomes = outcomes
+
+
 async def office_push(
     pool: Pool,
     reference: Reference,
@@ -101,6 +124,7 @@ async def office_push(
     captured: Interval | None = None,
     said: dict[str, Any] | None = None,
     all_or_none: bool = False,
+    author_waits: bool = False,
 ) -> Pushed:
     """Number, plan and commit. Atomic: an unexpected failure raises and nothing is written.
 
@@ -108,6 +132,7 @@ async def office_push(
     captured   when it was captured, if not now
     said       goes into the detail of each outcome
     all_or_none  NotAll, and nothing written, unless every one is applied
+    author_waits  NotUnderstood, and nothing written, if one would be held for what its author can mend at once
     """
     guess = _numbered(drafts, 1, now)
 
@@ -121,6 +146,8 @@ async def office_push(
             return plan
         if all_or_none and any(outcome.outcome is not Outcome.APPLIED for outcome in plan.outcomes):
             raise NotAll(plan.outcomes)
+        if author_waits and any(o.outcome is Outcome.QUARANTINED and o.reason in NOT_UNDERSTOOD for o in plan.outcomes):
+            raise NotUnderstood(plan.outcomes)
         after = replace(locked.device, n_high=batch[-1].n, n_made=batch[-1].n)
         await write_plan(conn, county, sender, plan, after)
         return Pushed(
@@ -136,7 +163,7 @@ async def office_push(
     try:
         return await until_planned(pool, reach_of(guess, reference, county), attempt)
     except asyncpg.UniqueViolationError:  # sqlstate 23505: what follows from a mutation has ids that derive from its own
-        raise Problem(ProblemCode.CONFLICTING_STATE, "a mutation of another device has this id", field="id") from None
+        raise Problem(ProblemCode.CONFLICTING_STATE, "该操作编号已被其他设备使用", field="id") from None
 
 
 async def system_push(

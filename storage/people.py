@@ -119,6 +119,16 @@ async def lock_duty(conn: Connection, duty_id: UUID) -> Duty | None:
     return Duty(**{**row, "role": Role(row["role"])}) if row else None
 
 
+SQL_LOCK_PERSON: Final[LiteralString] = "SELECT 1 FROM person WHERE id = $1 FOR NO KEY UPDATE"
+SQL_FETCH_DUTIES_OF: Final[LiteralString] = "SELECT person, role, unit, starts, ends FROM duty WHERE person = $1 ORDER BY starts, id"
+
+
+async def lock_duties_of(conn: Connection, person: PersonId) -> list[Duty]:
+    """Every duty the person ever had; until the transaction ends nobody else who asks so grants another."""
+    await conn.execute(SQL_LOCK_PERSON, person)
+    return [Duty(**{**row, "role": Role(row["role"])}) for row in await conn.fetch(SQL_FETCH_DUTIES_OF, person)]
+
+
 async def end_duty(conn: Connection, duty_id: UUID, ends: datetime) -> None:
     await conn.execute(SQL_END_DUTY, duty_id, ends)
 

@@ -80,6 +80,13 @@ def grant_refusal(
     return None
 
 
+def overlap(one: Duty, other: Duty) -> bool:
+    """Whether somebody would have the same role at the same unit twice at some moment."""
+    if (one.person, one.role, one.unit) != (other.person, other.role, other.unit):
+        return False
+    return (one.ends is None or other.starts < one.ends) and (other.ends is None or one.starts < other.ends)
+
+
 def end_refusal(admin: Iterable[Duty], duty: Duty, ends: datetime, places: Places, now: datetime) -> Refusal | None:
     """Why a duty may not be ended then: what was permitted at the time of capture stays permitted."""
     if duty.unit not in units_with(ADMINS, admin, places, now):

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -85,6 +86,7 @@ async def test_a_conflict_is_settled_with_one_tap_and_syncs_back(world: World) -
     await b.sync()
     inbox = (await call(world, lead, "GET", f"/office/v1/conflicts?county={COUNTY}")).json()["items"]
     assert [(i["conflict"]["kept"], i["conflict"]["lost"], i["conflict"]["field"]) for i in inbox] == [("乙写", "甲写", "note")]
+    assert inbox[0]["person_name"] == "甲"  # whose value is not in the record; 乙's arrival made the two meet
     path = f"/office/v1/conflicts/{COUNTY}/{inbox[0]['id']}/settle"
     settled = await call(world, lead, "POST", path, json={"choice": "lost"})
     assert settled.json()["outcomes"][0]["outcome"] == Outcome.APPLIED.value, settled.text
@@ -180,3 +182,33 @@ async def test_a_release_makes_up_for_a_duty_and_never_for_a_role(world: World) 
     assert (await call(world, lead, "POST", path, json={})).status_code == 404, "what is held of a case is on the county's desk alone"
     held = (await call(world, lead, "GET", f"/office/v1/held?county={COUNTY}")).json()["items"]
     assert [h["reason"] for h in held] == ["not_your_role"]  # for whoever may
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"op": "problem.abolish"}, "unknown_command"),
+        ({"kind": "wish", "op": "edit"}, "unknown_kind"),
+        ({"op": "edit", "fields": {"subjects": ["construction_dust", "x"]}}, "malformed"),
+        ({"op": "edit", "fields": {"unit": [VILLAGE_A, "nowhere"]}}, "unknown_unit"),
+        ({"op": "edit", "record": str(uuid4()), "fields": {"note": ["", "x"]}}, "record_missing"),
+        ({"op": "create", "record": str(uuid4()), "body": {"unit": VILLAGE_A}}, "malformed"),
+    ],
+)
+async def test_a_slip_at_the_console_is_told_at_once_and_locks_nothing(world: World, wrong: dict[str, Any], reason: str) -> None:
+    lead = await lead_of(world)
+    site = {"id": str(uuid4()), "kind": "site", "record": str(uuid4()), "op": "create", "body": SITE}
+    path = "/office/v1/mutations"
+    assert (await call(world, lead, "POST", path, json={"county": COUNTY, "mutations": [site]})).status_code == 200
+    slip = {"id": str(uuid4()), "kind": "site", "record": site["record"]} | wrong
+    other = {"id": str(uuid4()), "kind": "site", "record": str(uuid4()), "op": "create", "body": SITE}
+    refused = await call(world, lead, "POST", path, json={"county": COUNTY, "mutations": [other, slip]})
+    assert (refused.status_code, refused.json()["code"]) == (422, "invalid_value"), refused.text
+    fault = refused.json()["details"]["faults"][0]
+    assert (fault["index"], fault["id"], fault["reason"]) == (1, slip["id"], reason)
+    assert refused.json()["detail"].startswith("第2项：")
+    assert await world.pool.fetchval("SELECT count(*) FROM held") == 0
+    assert await world.pool.fetchval("SELECT count(*) FROM record WHERE id = $1::uuid", other["record"]) == 0
+    right = {"id": slip["id"], "kind": "site", "record": site["record"], "op": "edit", "base": [1, 1], "fields": {"note": ["", "好"]}}
+    answer = await call(world, lead, "POST", path, json={"county": COUNTY, "mutations": [right]})
+    assert answer.json()["outcomes"][0]["outcome"] == "applied", answer.text

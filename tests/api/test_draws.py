@@ -83,7 +83,7 @@ async def test_whatever_a_name_holds_the_plan_is_read_again(drawing: Drawing) ->
 async def test_rules_that_contradict_each_other_are_named(drawing: Drawing) -> None:
     rules = {"sites": 2, "team_size": 1, "departments": [DEPARTMENT, WATER]}
     refused = await prepare(drawing, rules=rules)
-    assert refused.json()["details"]["faults"] == ["team_size: smaller than the number of departments"]
+    assert refused.json()["details"]["faults"] == ["每组人数少于部门数"]
 
 
 async def test_a_draw_is_prepared_once(drawing: Drawing) -> None:

@@ -40,7 +40,7 @@ HEAD = ["名称", "单位代码", "类别", "纬度", "经度", "坐标系", "�
 SITE_ROWS: list[list[Any]] = [
     HEAD,
     ["一号工地", VILLAGE_A, "construction_dust", 32.6953, 109.0292, "GCJ-02", "一般保护区", 30, "临街"],
-    ["二号排口", VILLAGE_B, "river_outfalls、construction_dust", None, None, None, None, None, None],
+    ["二号排口", VILLAGE_B, "river_outfall、施工扬尘", None, None, None, None, None, None],
 ]
 
 
@@ -334,7 +334,12 @@ async def test_sites_take_the_one_write_path(office: Office) -> None:
         (["三", "nowhere", "construction_dust"], "单位代码", "unknown_unit"),
         (["一号工地", VILLAGE_A, "construction_dust"], "名称", "duplicate"),
         (["旧工地", VILLAGE_A, "construction_dust"], "名称", "site_exists"),
-        (["三", VILLAGE_A, "扬尘"], "类别", "not_a_code"),
+        (["三", VILLAGE_A, "扬尘"], "类别", "unknown_word"),
+        (["三", VILLAGE_A, "qwerty"], "类别", "unknown_word"),
+        (["三", VILLAGE_A, "construction_dust", 0, 0, "WGS-84"], "纬度", "not_in_china"),
+        (["三", VILLAGE_A, "construction_dust", 89.02, 32.69, "WGS-84"], "纬度", "not_in_china"),
+        (["三", VILLAGE_A, "construction_dust", 32.69, 109.02], "坐标系", "datum_missing"),
+        (["三", VILLAGE_A, "construction_dust", None, None, None, None, 1.5], "检查周期(天)", "not_whole"),
         (["三", VILLAGE_A, "construction_dust", 91, 109], "纬度", "not_a_number"),
         (["三", VILLAGE_A, "construction_dust", 32.6, None], "纬度", "position_incomplete"),
         (["三", VILLAGE_A, "construction_dust", None, None, "BD-09"], "坐标系", "unknown_word"),

@@ -453,3 +453,31 @@ async def test_two_who_add_one_code_at_once_do_not_move_it(world: World) -> None
     assert sorted(answer.status_code for answer in answers) == [201, 409]
     unit = await world.pool.fetchrow("SELECT county, parent FROM unit WHERE code = 'wg-1'")
     assert str(unit["county"]) == unit["parent"]
+
+
+async def test_a_duty_that_somebody_has_is_not_given_twice(world: World) -> None:
+    """Ending one of two would leave the access."""
+    admin = await world.person((Role.ADMIN, TOWNSHIP))
+    member = await world.person((Role.AUDITOR, TOWNSHIP))
+    duty = {"role": "grid_member", "unit": VILLAGE}
+    answers = await asyncio.gather(*(post(world, admin, "/people/v1/duties", {"person": str(member.id), "duty": duty}) for _ in range(3)))
+    assert [a.status_code for a in answers] == [201] * 3
+    count = "SELECT count(*) FROM duty WHERE person = $1 AND role = 'grid_member'"
+    assert await world.pool.fetchval(count, member.id) == 1
+    other = await post(world, admin, "/people/v1/duties", {"person": str(member.id), "duty": duty | {"ends": "2027-01-01T00:00:00Z"}})
+    assert (other.status_code, other.json()["details"]["reason"]) == (409, "duty_exists")
+    twice = new_person() | {"duties": [duty, duty]}
+    assert (await post(world, admin, "/people/v1/persons", twice)).json()["details"]["reason"] == "duplicate"
+
+
+@pytest.mark.parametrize("name", [" ", "张\n三", "<b>张三</b>", "\u200b", "\u3000"])
+async def test_a_name_is_something_to_read_in_one_line(world: World, name: str) -> None:
+    admin = await world.person((Role.ADMIN, TOWNSHIP))
+    member = await world.person((Role.GRID_MEMBER, VILLAGE))
+    for path, body in (
+        (f"/people/v1/persons/{member.id}/correct", {"name": name}),
+        ("/people/v1/persons", new_person() | {"name": name}),
+        ("/people/v1/units", {"code": "wg-blank", "parent": VILLAGE, "level": "grid", "name": name}),
+    ):
+        answer = await post(world, admin, path, body)
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid_value"), (path, answer.text)

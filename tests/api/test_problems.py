@@ -1,6 +1,8 @@
 """RFC 9457: every code has a status, a text and a way to be seen; every error has this one shape."""
 
 import json
+import re
+import uuid
 from typing import Any
 
 import asyncpg
@@ -170,3 +172,42 @@ async def test_a_field_of_the_wrong_type_is_invalid_not_a_crash(client: httpx.As
 def test_the_framework_s_own_words_are_not_shown() -> None:
     problem = problem_of(HTTPException(status_code=400, detail="quotes what was sent"))
     assert problem.detail == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "code"),
+    [
+        ("/people/v1/duties", {"person": str(uuid.UUID(int=7)), "duty": {"role": "king", "unit": "610902"}}, "unknown_word"),
+        ("/people/v1/duties", {"person": "x", "duty": {"role": "auditor", "unit": "610902"}}, "not_of_this_form"),
+        ("/people/v1/duties", {"person": str(uuid.UUID(int=7))}, "missing"),
+        ("/auth/v1/password", {"old": "x", "new": "short"}, "too_short"),
+        ("/auth/v1/password", {"old": "x" * 129, "new": "long enough"}, "too_long"),
+        ("/auth/v1/password", {"old": 7, "new": "long enough"}, "wrong_type"),
+    ],
+)
+async def test_what_is_wrong_with_a_request_is_said_in_chinese(world: World, path: str, body: dict[str, Any], code: str) -> None:
+    admin = await world.person((Role.ADMIN, "610902"))
+    refused = (await world.client.post(path, json=body, headers=admin.headers)).json()
+    fault = refused["details"]["faults"][0]
+    assert (refused["code"], fault["code"]) == ("invalid_value", code), refused
+    assert not re.search("[A-Za-z]", fault["message"])
+    assert fault["message"] in refused["detail"]
+
+
+async def test_a_refusal_of_administration_says_why_in_chinese(world: World) -> None:
+    admin = await world.person((Role.ADMIN, "610902"))
+    for unit, level in (("610902101001", "county"), ("nowhere", "grid"), ("610921", "grid")):
+        body = {"code": "wg-new", "parent": unit, "level": level, "name": "名"}
+        refused = (await world.client.post("/people/v1/units", json=body, headers=admin.headers)).json()
+        assert re.fullmatch("[^A-Za-z]+", refused["detail"]), refused
+
+
+async def test_the_same_unit_again_is_the_same_unit(world: World) -> None:
+    """An answer may be lost."""
+    admin = await world.person((Role.ADMIN, "610902"))
+    body = {"code": "wg-new", "parent": "610902101001", "level": "grid", "name": "一网格"}
+    answers = [await world.client.post("/people/v1/units", json=body, headers=admin.headers) for _ in range(2)]
+    assert [a.status_code for a in answers] == [201, 201]
+    assert answers[0].json() == answers[1].json()
+    other = await world.client.post("/people/v1/units", json=body | {"name": "二网格"}, headers=admin.headers)
+    assert (other.status_code, other.json()["code"]) == (409, "conflicting_state")

@@ -48,7 +48,8 @@ async def test_nul_in_the_name_of_a_device_is_refused(world: World) -> None:
 async def test_a_parameter_that_is_missing_is_named(world: World) -> None:
     someone = await world.person((Role.TOWNSHIP_STAFF, TOWNSHIP))
     answer = await world.client.get("/office/v1/held", headers=someone.headers)
-    assert answer.json()["details"]["faults"] == [{"key": "county", "message": "missing"}]
+    assert answer.json()["details"]["faults"] == [{"key": "county", "code": "missing", "message": "缺少此项"}]
+    assert answer.json()["detail"] == "county：缺少此项"
 
 
 async def test_a_county_that_no_number_of_ours_names_is_passed_over(world: World) -> None:

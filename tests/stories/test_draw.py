@@ -119,7 +119,7 @@ async def state_of(drawing: Drawing) -> str:
 async def test_a_nonce_before_the_commitment_is_refused(drawing: Drawing) -> None:
     await drawing.prepared()
     early = await drawing.act(drawing.auditor, "nonce", commitment="0" * 64, nonce=NONCE)
-    assert (early.status_code, early.json()["detail"]) == (409, "not_allowed_now")
+    assert (early.status_code, early.json()["details"]["reason"]) == (409, "not_allowed_now")
     assert "draw.commit" in early.json()["details"]["refused"]["allowed"]
     assert await state_of(drawing) == "prepared"
 
@@ -144,7 +144,7 @@ async def test_who_issues_cannot_give_the_nonce_even_as_an_auditor(drawing: Draw
 async def test_a_second_nonce_is_refused_and_the_first_stays(drawing: Drawing) -> None:
     commitment = await drawing.seeded()
     again = await drawing.act(drawing.auditor, "nonce", commitment=commitment, nonce="f" * 32)
-    assert (again.status_code, again.json()["detail"]) == (409, "not_allowed_now")
+    assert (again.status_code, again.json()["details"]["reason"]) == (409, "not_allowed_now")
     assert (await drawing.call(drawing.auditor, "GET", drawing.path())).json()["nonce"] == NONCE
 
 

@@ -297,12 +297,12 @@ def test_what_is_impossible_fails_by_name() -> None:
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        (lambda p: replace(p, sites=[*p.sites, p.sites[0]]), "sites: an id stands twice"),
-        (lambda p: replace(p, inspectors=[*p.inspectors, p.inspectors[0]]), "inspectors: an id stands twice"),
-        (lambda p: replace(p, rules=replace(p.rules, departments=["env", "env"])), "departments: a unit stands twice"),
-        (lambda p: replace(p, rules=replace(p.rules, team_size=1)), "team_size: smaller than the number of departments"),
-        (lambda p: replace(p, exclusions=[Exclusion(reason="x")]), "exclusions: neither site nor inspector"),
-        (lambda p: replace(p, exclusions=[Exclusion(reason="x", site="s9")]), "exclusions: names what is not in the pool"),
+        (lambda p: replace(p, sites=[*p.sites, p.sites[0]]), "监管对象重复"),
+        (lambda p: replace(p, inspectors=[*p.inspectors, p.inspectors[0]]), "检查人员重复"),
+        (lambda p: replace(p, rules=replace(p.rules, departments=["env", "env"])), "部门重复"),
+        (lambda p: replace(p, rules=replace(p.rules, team_size=1)), "每组人数少于部门数"),
+        (lambda p: replace(p, exclusions=[Exclusion(reason="x")]), "排除项未指明监管对象或检查人员"),
+        (lambda p: replace(p, exclusions=[Exclusion(reason="x", site="s9")]), "排除项不在名单内"),
     ],
 )
 def test_an_unsound_plan_says_what_is_wrong(change: Any, fault: str) -> None:
