@@ -87,7 +87,7 @@ async def push_each(
 
 async def push_batch(resources: Resources, data: AssignMany, caller: Caller, drafts: Sequence[Mutation], now: datetime) -> Pushed:
     reference = await resources.units.reference()
-    pushed = await office_push(resources.pool, reference, data.county, sender_of(caller), drafts, now)
+    pushed = await office_push(resources.pool, reference, data.county, sender_of(caller), drafts, now, same_content=True)
     resources.live.moved((data.county, stream) for stream in pushed.streams)
     return pushed
 

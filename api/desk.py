@@ -264,7 +264,9 @@ async def push_office_mutations(
     drafts = [office_draft(m, now) for m in data.mutations]
     reference = await resources.units.reference()
     try:
-        pushed = await office_push(resources.pool, reference, data.county, sender_of(caller), drafts, now, author_waits=True)
+        pushed = await office_push(
+            resources.pool, reference, data.county, sender_of(caller), drafts, now, author_waits=True, same_content=True
+        )
     except NotUnderstood as refused:
         raise not_understood(refused.outcomes) from None
     resources.live.moved((data.county, stream) for stream in pushed.streams)

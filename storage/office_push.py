@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 
 import asyncpg
 import msgspec
@@ -125,6 +125,7 @@ async def office_push(
     said: dict[str, Any] | None = None,
     all_or_none: bool = False,
     author_waits: bool = False,
+    same_content: bool = False,
 ) -> Pushed:
     """Number, plan and commit. Atomic: an unexpected failure raises and nothing is written.
 
@@ -132,6 +133,7 @@ async def office_push(
     captured   when it was captured, if not now
     said       goes into the detail of each outcome
     all_or_none  NotAll, and nothing written, unless every one is applied
+    same_content  Problem, and nothing written, if an id that is known had other content
     author_waits  NotUnderstood, and nothing written, if one would be held for what its author can mend at once
     """
     guess = _numbered(drafts, 1, now)
@@ -148,6 +150,8 @@ async def office_push(
             raise NotAll(plan.outcomes)
         if author_waits and any(o.outcome is Outcome.QUARANTINED and o.reason in NOT_UNDERSTOOD for o in plan.outcomes):
             raise NotUnderstood(plan.outcomes)
+        if same_content:
+            await _check_content(conn, county, batch, plan.outcomes)
         after = replace(locked.device, n_high=batch[-1].n, n_made=batch[-1].n)
         await write_plan(conn, county, sender, plan, after)
         return Pushed(
@@ -164,6 +168,25 @@ async def office_push(
         return await until_planned(pool, reach_of(guess, reference, county), attempt)
     except asyncpg.UniqueViolationError:  # sqlstate 23505: what follows from a mutation has ids that derive from its own
         raise Problem(ProblemCode.CONFLICTING_STATE, "该操作编号已被其他设备使用", field="id") from None
+
+
+SQL_FETCH_RAW: Final[LiteralString] = "SELECT raw FROM journal WHERE county = $1 AND device = $2 AND n = $3 AND entry = 0"
+
+
+async def _check_content(conn: Connection, county: County, batch: Sequence[Incoming], outcomes: Sequence[MutationOutcome]) -> None:
+    """A mutation that is known is sent again as it was, or it is another one under a used id. Problem: conflicting_state."""
+    for incoming, outcome in zip(batch, outcomes, strict=True):
+        known = (outcome.detail or {}).get("as") if outcome.reason is Reason.ALREADY_SO else None
+        raw = await conn.fetchval(SQL_FETCH_RAW, county, uuid.UUID(known[0]), known[1]) if known else None
+        if raw is not None and _content(bytes(raw)) != _content(incoming.raw):
+            raise Problem(ProblemCode.CONFLICTING_STATE, "该操作编号已用于其他内容", field="id", id=str(outcome.id))
+
+
+def _content(raw: bytes) -> dict[str, Any]:
+    """What was meant. What was on the screen before may have changed meanwhile."""
+    said = msgspec.json.decode(raw)
+    new = {name: pair[1] for name, pair in said.get("fields", {}).items()}
+    return {name: said.get(name) for name in ("kind", "record", "op", "body", "args")} | {"new": new}
 
 
 async def system_push(

@@ -15,7 +15,7 @@ from litestar.routes import HTTPRoute
 from contracts.people import Role
 from phone.phone import Phone
 from server.settings import Settings
-from tests.api.casework import Office, call, create
+from tests.api.casework import DEPARTMENT, Office, call, create
 from tests.world import COUNTY, MORNING, VILLAGE_A, VILLAGE_B, open_world
 
 SAFE = {  # why the same request again does no harm
@@ -154,3 +154,23 @@ async def test_a_console_write_is_written_once(office: Office) -> None:
     first, again = await twice(office, office.lead, "/office/v1/mutations", {"county": COUNTY, "mutations": [made]})
     assert [o["outcome"] for o in (*first["outcomes"], *again["outcomes"])] == ["applied", "applied"]
     assert await office.world.pool.fetchval("SELECT version FROM record WHERE id = $1", record) == 1
+    other = made | {"body": made["body"] | {"name": "另一工地"}}
+    answer = await call(office.world, office.lead, "POST", "/office/v1/mutations", json={"county": COUNTY, "mutations": [other]})
+    assert (answer.status_code, answer.json()["details"]["id"]) == (409, made["id"]), (
+        "other content under a used id is not dropped in silence"
+    )
+
+
+async def test_many_are_assigned_once_and_an_id_is_not_used_for_another_deadline(office: Office) -> None:
+    problem = await office.problem("裸土")
+    wanted = {
+        "id": str(uuid.uuid4()),
+        "county": COUNTY,
+        "due_on": "2026-12-01",
+        "leads": [DEPARTMENT],
+        "problems": [{"problem": str(problem)}],
+    }
+    first, again = await twice(office, office.lead, "/office/v1/problems/assign", wanted)
+    assert first["applied"] == again["applied"] == 1
+    other = await call(office.world, office.lead, "POST", "/office/v1/problems/assign", json=wanted | {"due_on": "2026-12-09"})
+    assert (other.status_code, other.json()["code"]) == (409, "conflicting_state"), other.text
