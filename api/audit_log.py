@@ -14,7 +14,8 @@ from contracts.access import Action, AuditPage
 from contracts.people import Level
 from contracts.problems import Problem, ProblemCode
 from storage.audit_log import NEWEST, AuditFilter, fetch_entries
-from sync.administration import AUDIT_READERS, units_with
+from sync.administration import AUDIT_READERS
+from sync.scope import units_with
 
 NOBODY_KNOWN: Final = 0  # the county of what concerns no known person
 

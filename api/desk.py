@@ -43,7 +43,7 @@ from storage.pool import transaction
 from sync.decision import Sender
 from sync.permission import OFFICE
 from sync.places import NARROW, Places, stream_name
-from sync.scope import AUDIENCES, held_duties
+from sync.scope import AUDIENCES, held_duties, units_with
 
 PAGE_ROWS: Final = 100
 SEPARATOR: Final = "|"
@@ -55,7 +55,7 @@ def desk_units(caller: Caller, places: Places, county: County, now: datetime) ->
     Those of other counties are among them: a visitor's secret work that was pushed to the inspected county waits on the desk of
     whoever sent the visitor (sync/secrecy.py), and on no other.
     """
-    units = {code for duty in held_duties(caller.duties, now) if duty.role in OFFICE for code in places.below(duty.unit)}
+    units = units_with(OFFICE, caller.duties, places, now)
     if not any(places.county_of(code) == county for code in units):
         raise Problem(ProblemCode.NOT_ALLOWED)
     return sorted(units)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import unicodedata
+import re
 from datetime import datetime
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -16,6 +17,7 @@ from storage.draws import fetch_pool_people, fetch_pool_sites, fetch_recently_dr
 from sync.places import Places
 
 NAMED_MAX = 20  # ids in a refusal
+CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # the control characters (Cc) of Unicode
 
 
 async def complete_plan(data: PrepareDraw, county: County, resources: Resources, places: Places, now: datetime) -> DrawPlan:
@@ -48,7 +50,7 @@ def area_of(unit: UnitCode, places: Places) -> UnitCode:
 
 def printed(name: str) -> str:
     """A name as it stands in a plan: whatever its record holds, the plan must be read again."""
-    return "".join(" " if unicodedata.category(one) == "Cc" else one for one in name)[:NAME_CHARACTERS_MAX]
+    return CONTROL.sub(" ", name[:NAME_CHARACTERS_MAX])
 
 
 async def _sites(data: PrepareDraw, resources: Resources, places: Places) -> list[PoolSite]:

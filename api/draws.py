@@ -47,7 +47,7 @@ from storage.jobs import enqueue
 from storage.office_push import draft
 from storage.pool import transaction
 from sync.places import stream_name
-from sync.scope import held_duties
+from sync.scope import units_with
 
 DRAWS_MAX: Final = 200
 
@@ -90,7 +90,7 @@ async def commit_draw(
     if found.body.state == "prepared":
         opened = await opened_of(resources, found)
         await draws.commit_sealed(resources.pool, resources.draw_seal, opened.plan, partial(stated, resources, now))
-    kept = (await opened_of(resources, found)).statement
+    kept = await draws.fetch_statement(resources.pool, county, draw)
     if kept is None:
         raise Problem(ProblemCode.CONFLICTING_STATE, "尚未作出承诺", reason="no_commitment")
     if found.body.state == "committed" and found.body.committed_by == caller.person:
@@ -198,9 +198,9 @@ async def disclose(
     if found.body.state != "disclosed":
         args = {"reason": data.reason} if data.reason else {}
         found = await act(resources, caller, found, "draw.disclose", now, args=args)
-    opened = await opened_of(resources, found)
-    content = opened.file
+    content = await draws.fetch_kept_file(resources.pool, county, draw)
     if content is None:
+        opened = await opened_of(resources, found)
         result = await result_of(found, opened)
         file, content = await asyncio.to_thread(made_file, resources, found, opened, result)
         await draws.keep_file(resources.pool, county, draw, content, file.disclosed_at)
@@ -237,7 +237,7 @@ async def list_draws(
     before: FromQuery[Annotated[str, Meta(max_length=120)] | None] = None,
 ) -> Draws:
     """The last changed first; `next` is the `before` of the page after it. Never a pool or a list."""
-    units = {code for duty in held_duties(caller.duties, now) if duty.role in READERS for code in places.below(duty.unit)}
+    units = units_with(READERS, caller.duties, places, now)
     streams = [stream_name(code, Audience.SECRET) for code in units if places.county_of(code) == county]
     if not streams:
         raise Problem(ProblemCode.NOT_ALLOWED)

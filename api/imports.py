@@ -43,9 +43,10 @@ from storage.audit_log import Note, Origin, insert_note
 from storage.importing import NewAccount, fetch_accounts, fetch_sites_named, insert_staff
 from storage.office_push import NotAll, draft, office_push
 from storage.pool import transaction
-from sync.administration import ADMINS, units_with
+from sync.administration import ADMINS
 from sync.permission import ACTIVE, OFFICE
 from sync.places import Places, stream_name
+from sync.scope import units_with
 
 CODES_MAX: Final = 5000
 SITE_IMPORTERS: Final = OFFICE & ACTIVE

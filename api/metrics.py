@@ -30,7 +30,9 @@ CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 class Metrics:
     """Every instrument of the server by name. Labels have few values: never an id, a person or a raw path."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
+        """`folder`: where the server processes count together; None: this one counts alone."""
+        self.folder = folder
         self.registry = registry = CollectorRegistry()
         self.requests = Counter("xunling_http_requests", "Requests answered", ["method", "route", "status"], registry=registry)
         self.request_seconds = Histogram(
@@ -69,12 +71,11 @@ class Metrics:
 
     def exposition(self, gauges: Gauges, backlog: Sequence[Backlog]) -> bytes:
         """All of it in the text format: what was counted, by all processes, and what the database says now."""
-        folder = os.environ.get(FOLDER_VARIABLE)
         counted = self.registry
-        if folder:
-            forget_dead_processes(Path(folder))
+        if self.folder is not None:
+            forget_dead_processes(self.folder)
             counted = CollectorRegistry()
-            MultiProcessCollector(counted, path=folder)
+            MultiProcessCollector(counted, path=str(self.folder))
         stands = CollectorRegistry()
         stands.register(Standing(gauges, backlog))
         return generate_latest(counted) + generate_latest(stands)

@@ -23,7 +23,7 @@ from storage.notices import fetch_addressees, fetch_letter, fetch_names, signatu
 from storage.office_push import draft, office_push
 from sync.permission import ACTIVE, OFFICE
 from sync.places import Places
-from sync.scope import held_duties, streams_of
+from sync.scope import streams_of, units_with
 
 WORDS: Final = ("title", "text", "category", "roles", "subject_record", "needs_acknowledgement", "acknowledge_by")
 FIELD: Final = f".{Audience.FIELD.value}"
@@ -34,7 +34,7 @@ async def send_letter(
     caller: GivenCaller, resources: GivenResources, places: GivenPlaces, now: GivenNow, data: JSONBody[SendLetter]
 ) -> list[LetterSent]:
     """A copy to each unit, through the one write path, judged by the caller's duties. Repeated, nothing is sent twice."""
-    mine = {code for d in held_duties(caller.duties, now) if d.role in OFFICE for code in places.below(d.unit)}
+    mine = units_with(OFFICE, caller.duties, places, now)
     if data.from_unit not in mine or not set(data.units) <= mine:
         raise Problem(ProblemCode.NOT_ALLOWED)
     if not set(data.roles) <= ACTIVE:  # who only reads or administers signs for nothing
@@ -93,7 +93,7 @@ async def letter_standing(
     caller: GivenCaller, resources: GivenResources, places: GivenPlaces, now: GivenNow, letter: FromPath[uuid.UUID]
 ) -> LetterStanding:
     """The copies in units that the caller has an office duty over."""
-    mine = {code for d in held_duties(caller.duties, now) if d.role in OFFICE for code in places.below(d.unit)}
+    mine = units_with(OFFICE, caller.duties, places, now)
     scope = streams_of(caller.duties, caller.device, places, now)
     found: list[tuple[County, RecordId, Notice]] = []
     for county in sorted(set(scope.values())):

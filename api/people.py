@@ -59,9 +59,9 @@ from sync.administration import (
     last_admin_refusal,
     overlap,
     person_refusal,
-    units_with,
 )
 from sync.places import Places
+from sync.scope import open_duties, units_with
 
 Text = Annotated[str, QueryParameter(max_length=50)]
 
@@ -130,10 +130,6 @@ async def _administered(person: PersonId, caller: Caller, pool: Pool, places: Pl
     theirs = await fetch_duties(pool, person)
     refuse(person_refusal(caller.duties, theirs, places, now))
     return theirs
-
-
-def _open(duties: tuple[Duty, ...], now: datetime) -> list[Duty]:
-    return [d for d in duties if d.ends is None or now < d.ends]
 
 
 def _new_duty(person: PersonId, wanted: DutyIn, caller: Caller, places: Places, now: datetime) -> Duty:
@@ -223,7 +219,7 @@ async def disable(
     theirs = await _administered(person_id, caller, resources.pool, places, now)
     async with transaction(resources.pool) as conn:
         admins = await lock_admin_duties(conn, now)
-        refuse(last_admin_refusal(_open(theirs, now), [d for d in admins.values() if d.person != person_id], now, places))
+        refuse(last_admin_refusal(open_duties(theirs, now), [d for d in admins.values() if d.person != person_id], now, places))
         ended = await disable_person(conn, person_id, now)
         if ended is None:
             raise Problem(ProblemCode.CONFLICTING_STATE)

@@ -24,7 +24,7 @@ from storage.pool import Connection, snapshot
 from sync.machines import PROJECTED
 from sync.permission import OFFICE
 from sync.places import stream_name, unit_of
-from sync.scope import held_duties
+from sync.scope import units_with
 
 # A story's list -> the kind in it.
 BESIDE: Final = {
@@ -54,7 +54,7 @@ async def tell_story(
 ) -> Story:
     """A problem, whistle, site or any other record: steps, journal, photos, and what belongs to it within the caller's duties."""
     streams = [stream for stream, c in streams_in_force(caller, places, now).items() if c == county]
-    desks = {code for duty in held_duties(caller.duties, now) if duty.role in OFFICE for code in places.below(duty.unit)}
+    desks = units_with(OFFICE, caller.duties, places, now)
     async with snapshot(resources.pool) as conn:
         found = await story.fetch_record(conn, county, record, streams)
         if found is None:

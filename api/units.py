@@ -16,6 +16,7 @@ from storage.audit_log import Note, insert_note
 from storage.pool import transaction
 from storage.units import insert_unit, upsert_units
 from sync.administration import Refusal, rename_refusal, unit_refusal
+from sync.scope import open_duties
 
 
 def refuse(refusal: Refusal | None) -> None:
@@ -34,7 +35,7 @@ def refuse(refusal: Refusal | None) -> None:
 @get("/units", summary="单位 · Units")
 async def list_units(caller: GivenCaller, places: GivenPlaces, now: GivenNow) -> Units:
     """The units of the caller's duties, all below them, and the line above each for its name."""
-    below = {code for d in caller.duties if d.ends is None or now < d.ends for code in places.below(d.unit)}
+    below = {code for d in open_duties(caller.duties, now) for code in places.below(d.unit)}
     above = {code for d in caller.duties for code in places.line(d.unit)}
     return Units(units=[places.units[code] for code in sorted(below | above)])
 

@@ -37,15 +37,17 @@ async def tell_why(
 ) -> Why:
     """The letter and those it followed, oldest first, in sentences; with the rule version each was issued under."""
     streams = [stream for stream, c in streams_in_force(caller, places, now).items() if c == county]
+    book = (await resources.units.reference()).rules
     letters: list[WhyLetter] = []
     wanted: RecordId | None = record
     async with snapshot(resources.pool) as conn:
-        book = await load_rules(conn)
         while wanted is not None and len(letters) < len(ORDER):
             found = await fetch_record(conn, county, wanted, streams)
             if found is None or found.kind != "supervision":
                 break
             letter = msgspec.json.decode(found.body, type=Supervision)
+            if grounds_of(letter) is not None and rule_of(letter, book) is None:
+                book = await load_rules(conn)  # published so lately that this process does not know of it
             letters.insert(0, told(wanted, letter, book, places))
             wanted = letter.previous
     if not letters:
@@ -54,7 +56,8 @@ async def tell_why(
 
 
 def told(record: RecordId, letter: Supervision, book: RuleBook, places: Places) -> WhyLetter:
-    names = {code: unit.name for code, unit in places.units.items() if code in (letter.unit, letter.issued_by_unit)}
+    known = (places.units.get(code) for code in (letter.unit, letter.issued_by_unit))
+    names = {unit.code: unit.name for unit in known if unit is not None}
     rule = rule_of(letter, book)
     return WhyLetter(
         id=record, colour=letter.colour, state=letter.state, grounds=letter.grounds, rule=rule, sentences=reasons(letter, rule, names)

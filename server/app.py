@@ -1,8 +1,10 @@
 """`create_app(settings)`: the application, readable top to bottom."""
 
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
+from pathlib import Path
 
 from litestar import Litestar
 from litestar.middleware import DefineMiddleware
@@ -11,7 +13,7 @@ from api.auth import Authenticate
 from api.dependencies import DEPENDENCIES
 from api.docs import openapi_config
 from api.documented import ProblemResponses
-from api.metrics import Metrics
+from api.metrics import FOLDER_VARIABLE, Metrics
 from api.middleware import RequestContext, RequestDecompression, ResponseCompression
 from api.problems import EXCEPTION_HANDLERS
 from api.proxies import TrustedProxies
@@ -23,7 +25,8 @@ from server.tracing import traced
 
 def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None) -> Litestar:
     """The app for these settings. `now`: the server's clock, for tests that own time."""
-    metrics = Metrics()
+    folder = os.environ.get(FOLDER_VARIABLE)
+    metrics = Metrics(Path(folder) if folder else None)
 
     @asynccontextmanager
     async def resources(app: Litestar) -> AsyncIterator[None]:

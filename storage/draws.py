@@ -72,7 +72,6 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     plan: DrawPlan
     secret: bytes | None
     statement: Statement | None
-    file: bytes | None
 
 
 class DrawRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,12 +116,30 @@ def _sealed_plan(seal: Seal, plan: DrawPlan) -> bytes:
     return seal.close(plan.county, plan.draw, _PLAN, canonical(ordered(plan)))
 
 
-SQL_FETCH_SEALED: Final[LiteralString] = "SELECT plan, secret, statement, file FROM draw_sealed WHERE county = $1 AND draw = $2"
+SQL_FETCH_SEALED: Final[LiteralString] = "SELECT plan, secret, statement FROM draw_sealed WHERE county = $1 AND draw = $2"
 
 
 async def open_draw(executor: Executor, seal: Seal, county: County, draw: RecordId) -> Opened | None:
     row = await executor.fetchrow(SQL_FETCH_SEALED, county, draw)
-    return _opened(row, seal, county, draw) if row else None
+    return await asyncio.to_thread(_opened, row, seal, county, draw) if row else None  # a pool may have 100,000 sites
+
+
+SQL_FETCH_STATEMENT: Final[LiteralString] = "SELECT statement FROM draw_sealed WHERE county = $1 AND draw = $2"
+
+
+async def fetch_statement(executor: Executor, county: County, draw: RecordId) -> Statement | None:
+    """What was stated at its commitment; None before."""
+    said = await executor.fetchval(SQL_FETCH_STATEMENT, county, draw)
+    return msgspec.json.decode(said, type=Statement) if said else None
+
+
+SQL_FETCH_KEPT_FILE: Final[LiteralString] = "SELECT file FROM draw_sealed WHERE county = $1 AND draw = $2"
+
+
+async def fetch_kept_file(executor: Executor, county: County, draw: RecordId) -> bytes | None:
+    """The disclosed file, once it was made."""
+    file: bytes | None = await executor.fetchval(SQL_FETCH_KEPT_FILE, county, draw)
+    return file
 
 
 def _opened(row: Any, seal: Seal, county: County, draw: RecordId) -> Opened:
@@ -130,7 +147,6 @@ def _opened(row: Any, seal: Seal, county: County, draw: RecordId) -> Opened:
         plan=msgspec.json.decode(seal.open(county, draw, _PLAN, row["plan"]), type=DrawPlan),
         secret=seal.open(county, draw, _SECRET, row["secret"]) if row["secret"] else None,
         statement=msgspec.json.decode(row["statement"], type=Statement) if row["statement"] else None,
-        file=row["file"],
     )
 
 
@@ -186,7 +202,7 @@ async def keep_file(executor: Executor, county: County, draw: RecordId, file: by
 
 
 SQL_FETCH_RECENT: Final[LiteralString] = """
-    SELECT s.draw, s.plan, s.secret, s.statement, s.file, r.body
+    SELECT s.draw, s.plan, s.secret, s.statement, r.body
     FROM draw_sealed s JOIN record r ON r.county = s.county AND r.id = s.draw
     WHERE s.county = $1 AND s.unit = $2 AND s.committed_at >= $3 AND r.body ->> 'state' IN ('departed', 'disclosed')
     ORDER BY s.committed_at, s.draw

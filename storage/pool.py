@@ -23,10 +23,10 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Executor: TypeAlias = "Connection | Pool"
 T = TypeVar("T")
 
-# 08 connection, 40 rollback (deadlock, serialization), 53 out of resources, 55 not in a usable state, 57 operator
-# intervention (restart, cancel), 58 system error. Everything else is a fault of the statement or of the data.
 # U+0000 as itself, and as an escape inside a JSON body that an index looks into.
 UNSTORABLE: Final = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)
+# 08 connection, 40 rollback (deadlock, serialization), 53 out of resources, 55 not in a usable state, 57 operator
+# intervention (restart, cancel), 58 system error. Everything else is a fault of the statement or of the data.
 BUSY_CLASSES: Final = frozenset({"40", "53", "55"})
 DOWN_CLASSES: Final = frozenset({"08", "57", "58"})
 QUERY_CANCELED: Final = "57014"

@@ -6,6 +6,7 @@ from datetime import date, datetime
 from functools import cache
 from typing import Final, LiteralString
 
+import asyncpg
 import holidays
 import msgspec
 
@@ -25,20 +26,20 @@ SQL_FETCH_RULES: Final[LiteralString] = """
 async def load_rules(executor: Executor) -> RuleBook:
     """Everything published, with the public holidays of China."""
     rows = await executor.fetch(SQL_FETCH_RULES)
-    versions = [
-        RuleVersion(
-            county=r["county"],
-            name=RuleName(r["name"]),
-            version=r["version"],
-            starts=r["starts"],
-            body=msgspec.json.decode(r["body"]),
-            made_by=r["made_by"],
-            made_at=r["made_at"],
-            note=r["note"],
-        )
-        for r in rows
-    ]
-    return RuleBook(versions, public_holidays())
+    return RuleBook([_version(row) for row in rows], public_holidays())
+
+
+def _version(row: asyncpg.Record) -> RuleVersion:
+    return RuleVersion(
+        county=row["county"],
+        name=RuleName(row["name"]),
+        version=row["version"],
+        starts=row["starts"],
+        body=msgspec.json.decode(row["body"]),
+        made_by=row["made_by"],
+        made_at=row["made_at"],
+        note=row["note"],
+    )
 
 
 SQL_AWAIT_PUBLISHING: Final[LiteralString] = "SELECT version FROM unit_version FOR SHARE"
@@ -66,7 +67,7 @@ def public_holidays() -> dict[date, bool]:
 SQL_INSERT_RULE: Final[LiteralString] = """
     INSERT INTO rule_version (county, name, version, starts, body, made_by, note)
     SELECT $1, $2, coalesce(max(version), 0) + 1, $3, $4::json, $5, $6 FROM rule_version WHERE county = $1 AND name = $2
-    RETURNING version, made_at
+    RETURNING county, name, version, starts, body, made_by, made_at, note
 """
 # Two who publish the same rule at once get two numbers. Readers and pushes do not wait for this lock.
 SQL_LOCK_COUNTY: Final[LiteralString] = "SELECT county FROM county WHERE county = $1 FOR NO KEY UPDATE"
@@ -74,7 +75,8 @@ SQL_TELL: Final[LiteralString] = "UPDATE unit_version SET version = version + 1"
 
 
 SQL_FETCH_NEWEST: Final[LiteralString] = """
-    SELECT version, starts, body, made_by, made_at, note FROM rule_version WHERE county = $1 AND name = $2 ORDER BY version DESC LIMIT 1
+    SELECT county, name, version, starts, body, made_by, made_at, note FROM rule_version
+    WHERE county = $1 AND name = $2 ORDER BY version DESC LIMIT 1
 """
 
 
@@ -82,12 +84,9 @@ async def fetch_repeated(conn: Connection, rule: PublishRule, by: PersonId) -> R
     """The newest version, if this person published this very one and its answer was lost. Keeps other publishers out meanwhile."""
     await conn.execute(SQL_LOCK_COUNTY, rule.county)
     row = await conn.fetchrow(SQL_FETCH_NEWEST, rule.county, rule.name.value)
-    if row is None or (row["starts"], row["made_by"], row["note"]) != (rule.starts, by, rule.note):
-        return None
-    if msgspec.json.decode(row["body"]) != rule.body:
-        return None
-    return RuleVersion(county=rule.county, name=rule.name, version=row["version"], starts=row["starts"], body=rule.body,
-                       made_by=by, made_at=row["made_at"], note=rule.note)  # fmt: skip
+    newest = _version(row) if row is not None else None
+    same = newest is not None and (newest.starts, newest.made_by, newest.note, newest.body) == (rule.starts, by, rule.note, rule.body)
+    return newest if same else None
 
 
 SQL_FETCH_LOOKED: Final[LiteralString] = "SELECT looked_until FROM timer_run WHERE county = $1"
@@ -116,13 +115,4 @@ async def insert_rule(conn: Connection, rule: PublishRule, by: PersonId | None, 
         rule.note,
     )
     assert row is not None  # INSERT ... RETURNING gives its row
-    return RuleVersion(
-        county=rule.county,
-        name=rule.name,
-        version=row["version"],
-        starts=rule.starts,
-        body=rule.body,
-        made_by=by,
-        made_at=row["made_at"],
-        note=rule.note,
-    )
+    return _version(row)

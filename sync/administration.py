@@ -14,7 +14,7 @@ from typing import Final
 from contracts.ids import UnitCode
 from contracts.people import Duty, Level, Role
 from sync.places import Places
-from sync.scope import held_duties
+from sync.scope import open_duties, units_with
 
 ADMINS: Final = frozenset({Role.ADMIN})
 AUDIT_READERS: Final = frozenset({Role.ADMIN, Role.AUDITOR})
@@ -59,11 +59,6 @@ class Refusal(Enum):
     LAST_ADMIN = "last_admin"
 
 
-def units_with(roles: frozenset[Role], duties: Iterable[Duty], places: Places, now: datetime) -> set[UnitCode]:
-    """All units at or below a duty in force with one of the roles."""
-    return {code for d in held_duties(duties, now) if d.role in roles for code in places.below(d.unit)}
-
-
 def grant_refusal(
     admin: Iterable[Duty], role: Role, unit: UnitCode, starts: datetime, ends: datetime | None, places: Places, now: datetime
 ) -> Refusal | None:
@@ -101,7 +96,7 @@ def end_refusal(admin: Iterable[Duty], duty: Duty, ends: datetime, places: Place
 def person_refusal(admin: Iterable[Duty], theirs: Iterable[Duty], places: Places, now: datetime) -> Refusal | None:
     """Why a person may not be disabled, reset or have a device revoked by this admin."""
     mine = units_with(ADMINS, admin, places, now)
-    open_or_last = [d for d in theirs if d.ends is None or now < d.ends] or list(theirs)[-1:]
+    open_or_last = open_duties(theirs, now) or list(theirs)[-1:]
     if not open_or_last or any(d.unit not in mine for d in open_or_last):
         return Refusal.OUTSIDE_YOUR_UNITS
     return None

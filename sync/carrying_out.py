@@ -34,7 +34,7 @@ from sync.plan_guards import (
     visits_open,
 )
 from sync.proof import after_photos, before_and_after, new_after_photo, not_the_answerer, not_the_submitter, site_checked
-from sync.situation import STORIED, Situation, captured_at, captured_on, given_on, step_of
+from sync.situation import STORIED, Situation, captured_on, given_on, step_of
 from sync.words import state_now
 
 REFUSALS_MAX = 1
@@ -50,12 +50,12 @@ def carried_out(situation: Situation, merge: Merge, to: str) -> Refuse | None:
         return Refuse(reason=Reason.INCOMPLETE, detail={"needs": sorted(needs)})
     before = state_now(situation.state.kind, merge.values)
     for stamp in situation.transition.stamps:
-        _set(merge, STAMPS[stamp](situation, merge.values))
+        merge.set(STAMPS[stamp](situation, merge.values))
     if to and before != to:
-        _set(merge, {"state": to})
+        merge.set({"state": to})
     if _has_story(situation):
         step = step_of(situation, situation.mutation.op, before, to or before, _sets(situation, merge))
-        _set(merge, {STORIED: [*merge.values.get(STORIED, []), msgspec.to_builtins(step)]})
+        merge.set({STORIED: [*merge.values.get(STORIED, []), msgspec.to_builtins(step)]})
     return None
 
 
@@ -63,12 +63,6 @@ def _sets(situation: Situation, merge: Merge) -> dict[str, Any]:
     """What the story says that the command set: the deadline, the limit, the level; what was fixed on the spot by which photos."""
     given = {name: merge.values.get(name) for name in sorted(situation.transition.sets) if name in situation.mutation.fields}
     return given | ({"photos": after_photos(situation, merge.values)} if "before_and_after" in situation.transition.guards else {})
-
-
-def _set(merge: Merge, values: dict[str, Any]) -> None:
-    for field, value in values.items():
-        if merge.values.get(field) != value:
-            merge.values[field] = merge.changed[field] = value
 
 
 def _has_story(situation: Situation) -> bool:
@@ -276,7 +270,7 @@ def _end_terms(situation: Situation, values: dict[str, Any]) -> dict[str, Any]:
 
 def _reported_in(situation: Situation, values: dict[str, Any]) -> dict[str, Any]:
     """Of two handlers who were there, the first: also if the other arrived at the server before."""
-    captured, known = captured_at(situation), values.get("reported_in_at")
+    captured, known = situation.tally.captured_at(), values.get("reported_in_at")
     is_late = not situation.transition.accepts(state_now(situation.state.kind, situation.state.values))
     if is_late and known and datetime.fromisoformat(str(known)) <= captured:
         return {}
@@ -319,7 +313,7 @@ STAMPS: dict[str, Callable[[Situation, dict[str, Any]], dict[str, Any]]] = {
     "refused": lambda _, values: {"refusals": int(values.get("refusals") or 0) + 1},
     "reported_in": _reported_in,
     "recorded": lambda s, values: {"submitted_by": values.get("submitted_by") or str(s.sender.person)},
-    "submitted": lambda s, values: {"submitted_at": values.get("submitted_at") or captured_at(s).isoformat()},
+    "submitted": lambda s, values: {"submitted_at": values.get("submitted_at") or s.tally.captured_at().isoformat()},
     "disclosed": lambda s, _: {"disclosed_at": s.tally.view.now.isoformat()},
     "new_terms": _new_terms,
     "end_terms": _end_terms,

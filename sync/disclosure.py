@@ -51,8 +51,7 @@ def disclose_problem(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
     county = s.tally.view.places.county_of(unit)
     if county is None:
         return Refuse(reason=Reason.UNKNOWN_UNIT, detail={"unit": unit})
-    for field, value in (("unit", unit), ("secret", False), ("disclosed_at", s.tally.view.now.isoformat())):
-        merge.values[field] = merge.changed[field] = value
+    merge.set({"unit": unit, "secret": False, "disclosed_at": s.tally.view.now.isoformat()})
     return ()
 
 

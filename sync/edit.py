@@ -269,7 +269,7 @@ def _told_odd(values: dict[str, Any], tally: Tally) -> dict[str, Any]:
 def _set_odd(merge: Merge, tally: Tally) -> None:
     odd = _told_odd(merge.values, tally).get("odd_answers", [])
     if odd != merge.values.get("odd_answers", []):
-        merge.values["odd_answers"] = merge.changed["odd_answers"] = odd
+        merge.set({"odd_answers": odd})
 
 
 def _with_allowed(refused: Refuse, state: RecordState) -> Refuse:

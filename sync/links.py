@@ -56,8 +56,7 @@ def _both(s: Situation, merge: Merge, add: str, drop: tuple[str, ...]) -> tuple[
     mine, theirs = _named(merge.values, str(other.id), add, drop), _named(other.values, str(s.state.id), add, drop)
     if max(len(mine.get(add, ())), len(theirs.get(add, ()))) > LINKS_MAX:
         return Refuse(reason=Reason.INCOMPLETE, detail={"needs": [f"at_most_{LINKS_MAX}"]})
-    for field, value in mine.items():
-        merge.values[field] = merge.changed[field] = value
+    merge.set(mine)
     return (s.tally.edited(other, "link", theirs, s.mutation.n),) if theirs else ()
 
 

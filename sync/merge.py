@@ -47,6 +47,12 @@ class Merge(msgspec.Struct, frozen=True):
     lost: tuple[Lost, ...]
     beside_others: bool
 
+    def set(self, values: Mapping[str, Any]) -> None:
+        """What the server sets in the record beside what was asked for; of what is so already, nothing."""
+        for field, value in values.items():
+            if self.values.get(field) != value:
+                self.values[field] = self.changed[field] = value
+
 
 def has_seen(sight: Sight, writer: Writer, current: Any, old: Any) -> bool:
     """Whether the author knew the current value of a field when giving it a new one."""

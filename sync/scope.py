@@ -30,7 +30,17 @@ AUDIENCES: dict[Role, tuple[Audience, ...]] = {
 
 def held_duties(duties: Iterable[Duty], now: datetime) -> list[Duty]:
     """The duties in force at `now`."""
-    return [d for d in duties if d.starts <= now and (d.ends is None or now < d.ends)]
+    return [d for d in open_duties(duties, now) if d.starts <= now]
+
+
+def open_duties(duties: Iterable[Duty], now: datetime) -> list[Duty]:
+    """The duties that have not ended at `now`, also those that have not begun."""
+    return [d for d in duties if d.ends is None or now < d.ends]
+
+
+def units_with(roles: frozenset[Role], duties: Iterable[Duty], places: Places, now: datetime) -> set[UnitCode]:
+    """All units at or below a duty in force with one of the roles."""
+    return {code for d in held_duties(duties, now) if d.role in roles for code in places.below(d.unit)}
 
 
 def units_of(duties: Iterable[Duty], places: Places, now: datetime) -> set[UnitCode]:

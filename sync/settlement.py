@@ -41,8 +41,7 @@ def settle(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
     choice = mutation.args.get("choice")
     if choice not in ("kept", "lost", "other") or (choice == "other" and "value" not in mutation.args):
         return Refuse(reason=Reason.MALFORMED, detail={"args": "choice"})
-    for field, value in (("choice", choice), ("settled_by", str(sender.person))):
-        merge.values[field] = merge.changed[field] = value
+    merge.set({"choice": choice, "settled_by": str(sender.person)})
     if choice == "kept":
         return ()
     source = RecordId(str(merge.values["record"]))

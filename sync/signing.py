@@ -7,7 +7,6 @@ its way between counties) was signed where it came from.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final, get_args, get_type_hints
 
@@ -65,7 +64,7 @@ def signed_edits(
 def _signed(new: Any, old: Any, sender: Sender, tally: Tally, known: frozenset[str] = frozenset()) -> Any:
     """Signed by the sender. What they only hand back (it was on their screen, and the server lost it) is nobody's signature."""
     on_screen = _ids(old)
-    mine = {"by": str(sender.person), "at": _captured_at(tally).isoformat()}
+    mine = {"by": str(sender.person), "at": tally.captured_at().isoformat()}
     return [
         entry if not isinstance(entry, dict) or _id(entry) in known else entry | ({"by": None} if _id(entry) in on_screen else mine)
         for entry in new
@@ -78,11 +77,6 @@ def _ids(entries: Any) -> frozenset[str]:
 
 def _id(entry: Mapping[str, Any]) -> str:
     return str(entry.get("id"))
-
-
-def _captured_at(tally: Tally) -> datetime:
-    captured = tally.captured
-    return datetime.fromtimestamp(captured.end_ms / 1000, UTC) if captured else tally.view.now
 
 
 def with_signatures(raw: bytes, signed: Mapping[str, Any]) -> bytes:

@@ -28,15 +28,9 @@ class Situation(msgspec.Struct, frozen=True):
     tally: Tally
 
 
-def captured_at(situation: Situation) -> datetime:
-    """When it was done, at the latest: an offline report-in counts from its capture, not from its arrival."""
-    captured = situation.tally.captured
-    return datetime.fromtimestamp(captured.end_ms / 1000, UTC) if captured else situation.tally.view.now
-
-
 def captured_on(situation: Situation) -> date:
     """The day on which it was done, at the latest."""
-    return captured_at(situation).astimezone(CHINA).date()
+    return situation.tally.captured_at().astimezone(CHINA).date()
 
 
 def given_on(tally: Tally) -> date:
@@ -54,7 +48,7 @@ def step_of(situation: Situation, command: str, source: str, to: str, sets: dict
         command=command,
         by=situation.sender.person,
         at=tally.view.now,
-        captured_at=captured_at(situation),
+        captured_at=situation.tally.captured_at(),
         source=source,
         to=to,
         args=mutation.args,

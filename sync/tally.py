@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -61,6 +62,10 @@ class Tally:
         self._n = 0  # of the mutation being entered
         self._left: dict[RecordId, int] = {}
         self._forwarded: list[Transfer] = []
+
+    def captured_at(self) -> datetime:
+        """When what is being decided was done, at the latest: work of an offline phone counts from its capture, not from its arrival."""
+        return datetime.fromtimestamp(self.captured.end_ms / 1000, UTC) if self.captured else self.view.now
 
     # -------------------------------------------------------------------------------------------- asked by planning
 

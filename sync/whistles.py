@@ -41,10 +41,6 @@ RUNNING: Final[dict[str, tuple[ClockName, ...]]] = {
 }
 
 
-def set_in(merge: Merge, field: str, value: Any) -> None:
-    merge.values[field] = merge.changed[field] = value
-
-
 def edited(s: Situation, record: RecordState, op: str, values: dict[str, Any]) -> Change:
     """Another record with fields set by the server as a consequence of this command."""
     return s.tally.edited(record, op, values, s.mutation.n)
@@ -68,8 +64,7 @@ def summon(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
     if refused is not None:
         return refused
     made = [_summons(s, merge, unit, required=unit in called) for unit in dict.fromkeys((*called, *optional))]
-    set_in(merge, "blown_at", s.tally.view.now.isoformat())
-    set_in(merge, "feedback_owed", value=True)
+    merge.set({"blown_at": s.tally.view.now.isoformat(), "feedback_owed": True})
     _show(merge, made)
     return tuple(made)
 
@@ -170,17 +165,14 @@ def _next_due(summons: dict[UnitCode, dict[str, Any]]) -> str | None:
 def _show(merge: Merge, changes: Iterable[Change], *, reopens: bool = False) -> None:
     """The whistle of this very command: how its summonses stand, what is due next, and where that leads it."""
     summons = {**(merge.values.get("summons") or {}), **_news(changes)}
-    set_in(merge, "summons", summons)
-    if _next_due(summons) != merge.values.get("due_at"):
-        set_in(merge, "due_at", _next_due(summons))
+    merge.set({"summons": summons, "due_at": _next_due(summons)})
     state, to = merge.values.get("state"), "blown" if _waited_for(summons) else "answered"
     if state == to or not (reopens or state in ("blown", "answered")):
         return
     *before, step = merge.values["steps"]
-    set_in(merge, "steps", [*before, step | {"to": to}])
-    set_in(merge, "state", to)
+    merge.set({"steps": [*before, step | {"to": to}], "state": to})
     if reopens or to == "blown":
-        set_in(merge, "feedback_owed", value=True)  # what they were told does not hold any more
+        merge.set({"feedback_owed": True})  # what they were told does not hold any more
 
 
 def tell_whistle(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
@@ -262,7 +254,7 @@ def call_more(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
 def _enter(merge: Merge, field: str, unit: UnitCode) -> None:
     units = merge.values.get(field) or []
     if unit not in units:
-        set_in(merge, field, [*units, unit])
+        merge.set({field: [*units, unit]})
 
 
 def reroute(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:

@@ -254,11 +254,11 @@ LAUGHS = '<!DOCTYPE l [<!ENTITY a "{}">]>'.format("x" * 100_000)
     ids=["many empty texts", "a text too far", "entities", "a file of the server", "old or encrypted"],
 )
 async def test_a_hostile_file_costs_nothing_and_says_why(office: Office, admin: Phone, data: bytes, code: str) -> None:
-    started = time.monotonic()
+    began = time.process_time()  # of this process with all its threads: whatever else the machine does
     tried = await send(office, admin, data)
     assert tried.status_code == 200, tried.text
     assert [f["code"] for f in tried.json()["faults"]] == [code]
-    assert time.monotonic() - started < 5
+    assert time.process_time() - began < 5
 
 
 async def test_a_full_file_is_within_the_bounds(office: Office) -> None:

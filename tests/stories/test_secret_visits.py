@@ -177,18 +177,29 @@ async def _what_the_inspected_count(visit: Visit) -> Any:
 async def test_a_live_line_says_nothing(day: Day, sent_by: Any) -> None:
     visit = await sent_by(day)
     heard: list[str] = []
+    told = [{word: asyncio.Event() for word in ("ready", ".field")} for _ in visit.inspected]
 
-    async def listen(phone: Phone) -> None:
+    async def listen(phone: Phone, mine: dict[str, asyncio.Event]) -> None:
         resources = day.world.app.state.resources
         caller = await _caller(day, phone)
         async for event in live_events(resources, caller, await resources.units.places()):
-            heard.append(str(event))  # noqa: PERF401 - the line is cut while it listens
+            heard.append(str(event))
+            for word, said in mine.items():
+                if word in heard[-1]:
+                    said.set()
 
-    listeners = [asyncio.create_task(listen(phone)) for phone in visit.inspected]
-    await asyncio.sleep(0.2)
+    async def everybody(word: str) -> None:
+        async with asyncio.timeout(60):
+            await asyncio.gather(*(mine[word].wait() for mine in told))
+
+    listeners = [asyncio.create_task(listen(phone, mine)) for phone, mine in zip(visit.inspected, told, strict=True)]
+    await everybody("ready")
     await visit.sent()
     await visit.visited()
-    await asyncio.sleep(0.5)
+    shared_site(visit.inspected[0])
+    visit.inspected[5].create("site", COUNTY, {"unit": DEPARTMENT, "name": "公开", "category": "construction_site", "subjects": ["noise"]})
+    await sync(*visit.inspected)
+    await everybody(".field")  # what was not secret, after all that was: whatever else they are told of has been told by now
     for listener in listeners:
         listener.cancel()
         with contextlib.suppress(asyncio.CancelledError):
