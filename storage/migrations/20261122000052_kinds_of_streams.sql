@@ -1,7 +1,5 @@
 -- migrate:up
-CREATE INDEX record_site ON record (county, stream, id) WHERE kind = 'site' AND NOT deleted;
 CREATE INDEX record_draw ON record (county, changed_at, id) WHERE kind = 'draw' AND NOT deleted;
 
 -- migrate:down
 DROP INDEX record_draw;
-DROP INDEX record_site;
