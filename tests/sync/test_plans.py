@@ -1,10 +1,14 @@
 """Patrol plans, responses, coverage and campaigns as pure functions: which days, which tasks, what is counted."""
 
+import datetime as dt
 import time
 import uuid
 from datetime import UTC, date, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any, get_args
+from unittest.mock import patch
 
+import dateutil.rrule
 import msgspec
 import pytest
 from dateutil.rrule import rrulestr
@@ -71,6 +75,10 @@ def test_what_is_no_recurrence_over_days_is_refused(rule: str) -> None:
     assert not is_readable(rule)
 
 
+# The other one looks for what never comes to the end of its calendar, day by day: here that is soon.
+A_SHORT_FUTURE = SimpleNamespace(**vars(dt) | {"MAXYEAR": 2030})
+
+
 def some(words: list[str], name: str) -> st.SearchStrategy[str]:
     chosen = st.lists(st.sampled_from(words), min_size=1, max_size=3, unique=True).map(lambda found: f";{name}={','.join(found)}")
     return st.one_of(st.just(""), st.just(""), chosen)
@@ -104,8 +112,9 @@ def test_rules_mean_what_they_mean_to_others(rule: str, starts: date, later: int
     """
     begun = 7 if "WEEKLY" in rule and "BYSETPOS" in rule else 0
     first, last = starts + timedelta(days=later + begun), date(2026, 6, 30)
-    dates = rrulestr(rule, dtstart=datetime(starts.year, starts.month, starts.day))
-    expected = [found.date() for found in dates.between(datetime(2023, 1, 1), datetime(2026, 6, 30), inc=True)]
+    with patch.object(dateutil.rrule, "datetime", A_SHORT_FUTURE):
+        dates = rrulestr(rule, dtstart=datetime(starts.year, starts.month, starts.day))
+        expected = [found.date() for found in dates.between(datetime(2023, 1, 1), datetime(2026, 6, 30), inc=True)]
     assert is_readable(rule)
     assert occurrences(rule, starts, first, last) == [day for day in expected if day >= first]
 
