@@ -154,7 +154,7 @@ def _units(checking: Checking, rows: Iterable[SheetRow], admin: Sequence[Duty], 
             checking.say(UNITS, row, "code", "not_a_code")
         elif len(row.text("name")) > 50:
             checking.say(UNITS, row, "name", "too_long")
-        elif not NAME.match(row.text("name")):
+        elif row.text("name") and not NAME.match(row.text("name")):  # one that is missing has been told
             checking.say(UNITS, row, "name", "not_a_name")
         elif level is not None:
             refusal = unit_refusal(admin, parent, level, around, now)
@@ -180,7 +180,7 @@ def _people(checking: Checking, rows: Iterable[SheetRow], known: Mapping[str, Kn
             checking.say(PEOPLE, row, "phone", "account_exists")
         elif len(name) > 50:
             checking.say(PEOPLE, row, "name", "too_long")
-        elif not NAME.match(name):
+        elif name and not NAME.match(name):
             checking.say(PEOPLE, row, "name", "not_a_name")
         else:
             people[phone] = (uuid7(), name)

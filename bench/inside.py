@@ -37,7 +37,7 @@ STEPS: Final = (
     ("api.middleware.RequestDecompression._check_length", "http: middleware"),
     ("api.unpacking.Unpacker.__call__", "unpack request"),
     ("api.auth.fetch_caller", "database: caller"),
-    ("api.exchange._request", "decode request"),
+    ("api.exchange.decode_request", "decode request"),
     ("storage.push.take_in", "decode mutations"),
     ("storage.push.reach_of", "decode mutations"),
     ("storage.push.lock_state", "database: lock and read"),

@@ -186,9 +186,13 @@ class EmbeddedPostgres:
         return "could not bind" in text or "is still in use" in text or "already exists" in text
 
     def _drop_stale_pid_file(self) -> None:
-        """After a crash PostgreSQL believes any live process with the noted pid to be its own; we know better."""
+        """After a crash PostgreSQL believes any process with the noted pid to be its own, also a dead one that nobody has buried yet;
+        we know better. The lock of its socket notes the same pid.
+        """
         if _running_postmaster(self.cluster) is None:
             (self.cluster / "postmaster.pid").unlink(missing_ok=True)
+            for path in (self.folder / "run").glob(".s.PGSQL.*"):
+                path.unlink(missing_ok=True)
 
     def _choose_port(self) -> None:
         """Keep the last port while it is free, so that a DSN someone noted goes on working."""

@@ -133,6 +133,9 @@ def fill(place: Any, values: dict[str, list[Any]], data: st.DataObject) -> None:
             fill(value, values, data)
 
 
+BY_SECRET = {"POST /auth/v1/refresh"}  # what entitles is the token in the body: a made-up one is 401, however one is logged in
+
+
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 @pytest.mark.parametrize("name", [name for name in OPERATIONS if name.partition(" ")[2] not in ENDLESS])
 def test_any_case_gets_a_coded_answer(fuzzed: Fuzzed, name: str, mode: GenerationMode) -> None:
@@ -155,6 +158,8 @@ def test_any_case_gets_a_coded_answer(fuzzed: Fuzzed, name: str, mode: Generatio
 
     with suppress(Unsatisfiable):  # an operation that takes nothing cannot be asked wrongly
         run()
+    if name in BY_SECRET:
+        return
     if mode is GenerationMode.POSITIVE:
         assert fuzzed.seen.keys() - {401}, "nothing was sent that its route would answer to somebody who is logged in"
     assert fuzzed.seen.keys() != {401}
