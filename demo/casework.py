@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, Final
 
 import asyncpg
@@ -21,6 +22,12 @@ from phone.phone import RecordView
 
 PATIENCE_S: Final = 60.0
 UPLOADS_MAX: Final = 20
+SQL_COUNT_UNNOTED: Final = """
+    SELECT count(*) FROM blob_announcement a
+    JOIN record r ON r.county = a.county AND r.id = a.photo
+    JOIN blob b ON b.county = a.county AND b.sha256 = a.sha256 AND (b.state <> 'wanted' OR b.completed_at IS NOT NULL)
+    WHERE a.county = $1 AND a.noted_at IS NULL
+"""
 SQL_FETCH_DONE: Final = "SELECT done_until FROM timer_run WHERE county = $1"
 
 
@@ -39,6 +46,11 @@ def spot(site: str) -> dict[str, Any]:
     """Where somebody stands who has gone to a site, as a command's argument says it."""
     place = place_of(site)
     return {"lat": place.lat, "lng": place.lng, "accuracy_m": place.accuracy_m}
+
+
+async def pictures_noted(stage: Stage) -> None:
+    """Until the worker has looked at every photo that has arrived: nothing is closed out before."""
+    await _until(stage, SQL_COUNT_UNNOTED, lambda left: left == 0, "the worker does not look at the photos")
 
 
 def place_of(site: str) -> Position:
@@ -89,17 +101,20 @@ def letters_on(hand: Hand) -> list[RecordView]:
 
 async def timers_struck(stage: Stage) -> None:
     """A minute on: until the worker has done what fell due up to then, with what it knew then."""
-    installation = stage.installation
-    installation.time.pass_seconds(60)
-    now = installation.time.now() - timedelta(milliseconds=1)  # PostgreSQL rounds
+    stage.installation.time.pass_seconds(60)
+    now = stage.installation.time.now() - timedelta(milliseconds=1)  # PostgreSQL rounds
+    await _until(stage, SQL_FETCH_DONE, lambda done: done is not None and done >= now, "the worker's timers do not strike")
+
+
+async def _until(stage: Stage, statement: str, is_so: Callable[[Any], bool], otherwise: str) -> None:
+    """Until the database says so."""
     until = time.monotonic() + PATIENCE_S
-    conn = await asyncpg.connect(installation.dsn)
+    conn = await asyncpg.connect(stage.installation.dsn)
     try:
         while time.monotonic() < until:
-            done: datetime | None = await conn.fetchval(SQL_FETCH_DONE, COUNTY)
-            if done is not None and done >= now:
+            if is_so(await conn.fetchval(statement, COUNTY)):
                 return
             await asyncio.sleep(0.1)
     finally:
         await conn.close()
-    raise RuntimeError(f"the worker's timers do not strike; see {installation.log}")
+    raise RuntimeError(f"{otherwise}; see {stage.installation.log}")

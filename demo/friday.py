@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from contracts.ids import problem_id, projection_id
-from demo.casework import assigned, body_of, fixed, in_reach, place_of, problem_at, spot
+from demo.casework import assigned, body_of, fixed, in_reach, pictures_noted, place_of, problem_at, spot
 from demo.hands import Hand
 from demo.morning import SITES
 from demo.office import Office
@@ -102,6 +102,7 @@ async def outfall_fixed(stage: Stage) -> None:
     check = {"position": spot("outfall"), "note": "水色正常"}
     ding.command(problem, "问题·3 号排口异常", "problem.accept", args=check, shows={"state": "accepted"})
     await in_reach(ding, gao)
+    await pictures_noted(stage)
     gao.command(problem, "问题·3 号排口异常", "problem.close_out", shows={"state": "closed_out"})
     await in_reach(gao)
     stage.tell(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Final
 
-from demo.casework import body_of, called, fixed, in_reach, place_of, spot
+from demo.casework import body_of, called, fixed, in_reach, pictures_noted, place_of, spot
 from demo.drawing import committed_and_drawn, departed, disclosed_and_verified
 from demo.morning import SITES
 from demo.radio import Signal
@@ -47,6 +47,7 @@ async def overdue_accepted(stage: Stage) -> None:
     check = {"position": spot("inn"), "note": "厨房污水已接入"}
     ding.command(stage.records["overdue"], called("inn"), "problem.accept", args=check, shows={"state": "accepted"})
     await in_reach(ding, gao)
+    await pictures_noted(stage)
     gao.command(stage.records["overdue"], called("inn"), "problem.close_out", shows={"state": "closed_out"})
     await in_reach(gao)
     stage.tell(
@@ -66,6 +67,7 @@ async def fixed_again(stage: Stage) -> None:
     ding.command(problem, WHAT, "problem.accept", args={"position": spot("bridge"), "note": "四角压实"}, shows={"state": "accepted"})
     stage.tell(ding, "另一个人到现场验收，位置记下（没有信号）", "somebody else accepts on the spot, offline; the place is kept")
     await in_reach(ding, gao)
+    await pictures_noted(stage)
     gao.command(problem, WHAT, "problem.close_out", shows={"state": "closed_out"})
     await in_reach(gao)
     stage.tell(gao, "销号", "closed out", Signal.GOOD)

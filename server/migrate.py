@@ -22,6 +22,8 @@ from server.trouble import StartError
 MIGRATIONS: Final = Path(__file__).resolve().parent.parent / "storage" / "migrations"
 LOCAL_HOSTS: Final = ("", "localhost", "127.0.0.1", "[::1]", "::1")
 
+# IF NOT EXISTS alone fails in one of two sessions that make it at once; the lock ends with the transaction.
+LOCK_CHECKSUM: Final[LiteralString] = "SELECT pg_advisory_xact_lock(hashtextextended('migration_checksum', 0))"
 CREATE_CHECKSUM: Final[LiteralString] = """
     CREATE TABLE IF NOT EXISTS migration_checksum (version text PRIMARY KEY, sha256 text NOT NULL)
 """
@@ -62,10 +64,10 @@ async def _check_history(dsn: str, files: Mapping[str, str]) -> set[str]:
     conn = await _connect(dsn)
     try:
         await conn.execute("SET client_min_messages = warning")
-        await conn.execute(CREATE_CHECKSUM)
+        async with conn.transaction():
+            await conn.execute(LOCK_CHECKSUM)
+            await conn.execute(CREATE_CHECKSUM)
         noted = {row["version"]: row["sha256"] for row in await conn.fetch(FETCH_CHECKSUMS)}
-    except asyncpg.UniqueViolationError:  # another server makes the table at this moment: it checks history, and dbmate locks
-        return set()
     finally:
         await conn.close()
     if unknown := sorted(noted.keys() - files.keys()):

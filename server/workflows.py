@@ -67,6 +67,7 @@ def row(kind: str, t: Transition) -> str:
 ARGUMENTS: Final = {
     "site_checked": "`args.position` {lat, lng, accuracy_m} where it was checked, or `args.inspection`, the id of a submitted inspection there",
     "new_after_photo": "`args.photos`, a list of ids of photo records of the problem with `purpose` after",
+    "evidence_here": "where none of these has arrived: `args.photos`, newer ones of the fixed state that have",
     "other": "`args.other`, the id of the other problem",
     "note": "`args.note`, what is said, in the words of whoever says it",
     "to": "`args.to`, who is told (of `reroute`: the unit that is called instead)",

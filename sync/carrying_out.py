@@ -33,7 +33,7 @@ from sync.plan_guards import (
     units_below,
     visits_open,
 )
-from sync.proof import after_photos, before_and_after, new_after_photo, not_the_answerer, not_the_submitter, site_checked
+from sync.proof import after_photos, before_and_after, evidence_here, new_after_photo, not_the_answerer, not_the_submitter, site_checked
 from sync.situation import STORIED, Situation, captured_on, given_on, step_of
 from sync.words import state_now
 
@@ -214,6 +214,7 @@ def answered_if_it_says_so(situation: Situation, values: dict[str, Any]) -> bool
 GUARDS: dict[str, Callable[[Situation, dict[str, Any]], bool]] = {
     "new_after_photo": new_after_photo,
     "before_and_after": before_and_after,
+    "evidence_here": evidence_here,
     "has_deadline": has_deadline,
     "not_the_submitter": not_the_submitter,
     "not_the_answerer": not_the_answerer,

@@ -141,7 +141,15 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
         ),
         # Rule 6: who submits does not accept; acceptance is a check on the place.
         _t("problem.accept", "submitted", "accepted", guards="not_the_submitter site_checked"),
-        _t("problem.close_out", "accepted", "closed_out", sets="look_back_on", guards="not_the_submitter look_back_ahead", stamps="closed"),
+        # 销号: nothing is struck off whose proof the server does not hold (docs/decisions/0019).
+        _t(
+            "problem.close_out",
+            "accepted",
+            "closed_out",
+            sets="look_back_on",
+            guards="not_the_submitter evidence_here look_back_ahead",
+            stamps="closed",
+        ),
         # 回头看 (domain.md 4.7): its result is `held`, or `rebound` or `false`, upon which the office reopens the problem.
         _t("problem.plan_look_back", _DONE, None, sets="look_back_on", needs="look_back_on", guards="look_back_ahead"),
         _t(

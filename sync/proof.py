@@ -58,7 +58,7 @@ def new_after_photo(situation: Situation, values: dict[str, Any]) -> bool:
 
     Judged by the bytes: the same picture announced again, or shown again beside the problem, is not a new one.
     """
-    shown = {photo for step in values.get(STORIED, []) for photo in _named(step.get("args", {}) | step.get("sets", {}))}
+    shown = {photo for step in values.get(STORIED, []) for photo in _shown_by(step)}
     after = photos_of(situation, values, AFTER)
     used = _bytes_of(photos_of(situation, values, BEFORE)) | _bytes_of([photo for photo in after if _is_named(photo, shown)])
     named = _named(situation.mutation.args)
@@ -71,19 +71,51 @@ def before_and_after(situation: Situation, values: dict[str, Any]) -> bool:
     return bool(before) and bool(after - before)
 
 
+def evidence_here(situation: Situation, values: dict[str, Any]) -> bool:
+    """The server holds the bytes that show the fix: a new picture of every submission that stands, or one that the close-out names.
+
+    Asked at the close-out and not before: whoever accepts was on the place, maybe without signal, while the pictures of others are
+    still on their way (docs/decisions/0019). Of what was fixed on the spot, a picture of before, too.
+    """
+    gone, standing = _submissions(values)
+    after, before = photos_of(situation, values, AFTER), photos_of(situation, values, BEFORE)
+    used = _bytes_of(before) | _bytes_of([photo for photo in after if _is_named(photo, {p for step in gone for p in _shown_by(step)})])
+
+    def is_here(named: set[str]) -> bool:
+        return any(_is_received(photo) and _is_named(photo, named) for photo in after if str(photo.values.get("sha256")) not in used)
+
+    was_here = all(any(_is_received(photo) for photo in before) for step in standing if step.get("command") == "problem.fix_on_spot")
+    return was_here and (is_here(_named(situation.mutation.args)) or all(is_here(_shown_by(step)) for step in standing))
+
+
+def _submissions(values: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """What was submitted and sent back, and what was submitted since."""
+    gone: list[dict[str, Any]] = []
+    standing: list[dict[str, Any]] = []
+    for step in values.get(STORIED, []):
+        if step.get("command") in SENT_BACK:
+            gone, standing = [*gone, *standing], []
+        elif step.get("command") in SUBMITTING:
+            standing.append(step)
+    return gone, standing
+
+
+def _shown_by(step: dict[str, Any]) -> set[str]:
+    return _named(step.get("args", {}) | step.get("sets", {}))
+
+
+def _is_received(photo: RecordState) -> bool:
+    return bool(photo.values.get("received_at")) and not photo.values.get("refused")
+
+
 def after_photos(situation: Situation, values: dict[str, Any]) -> list[str]:
     return sorted(str(photo.id) for photo in photos_of(situation, values, AFTER))
 
 
 def not_the_submitter(situation: Situation, values: dict[str, Any]) -> bool:
     """Nobody who submitted since it was last sent back, on whatever device and by whatever duty."""
-    submitters = {values.get("submitted_by")}
-    for step in values.get(STORIED, []):
-        if step.get("command") in SENT_BACK:
-            submitters = {values.get("submitted_by")}
-        elif step.get("command") in SUBMITTING:
-            submitters.add(step.get("by"))
-    return str(situation.sender.person) not in submitters
+    _, standing = _submissions(values)
+    return str(situation.sender.person) not in {values.get("submitted_by"), *(step.get("by") for step in standing)}
 
 
 def not_the_answerer(situation: Situation, values: dict[str, Any]) -> bool:

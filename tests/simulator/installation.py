@@ -84,7 +84,7 @@ class Installation:
 
     async def run_timers(self, *, behind_ms: int = 0, kill_after_s: float | None = None) -> bool:
         """A worker that goes once round its timers, or is killed on the way; returns whether it was killed."""
-        arguments = (self.settings(), self.time.path, self.log, self._plant, behind_ms)
+        arguments = (self.settings(), self.time.path, self.log, self._plant, behind_ms, self.has_photos)
         worker = _processes.Process(target=run_timers, args=arguments, daemon=True)
         worker.start()
         await asyncio.to_thread(worker.join, kill_after_s)

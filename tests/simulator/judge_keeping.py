@@ -12,7 +12,7 @@ REFUSALS = frozenset({"not_allowed_now", "not_your_role", "record_missing", "dis
 # A command -> the only things that may be missing of it, as they depend on what else happened.
 GUARDED: dict[str, set[str]] = {
     "problem.accept": {"not_the_submitter"},
-    "problem.close_out": {"not_the_submitter"},
+    "problem.close_out": {"not_the_submitter", "evidence_here"},
     "problem.submit_fix": {"new_after_photo"},
     "problem.suspend": {"limit_ahead"},
     "whistle.confirm": {"not_the_answerer"},

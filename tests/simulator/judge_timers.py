@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime, time, timedelta, timezone
 
-from tests.simulator.testimony import Json, Rule, ServerRecord, ServerView, Violation
+from tests.simulator.testimony import EPOCH, Json, Rule, ServerRecord, ServerView, Violation
 
 PROMISE = 12
 CHINA = timezone(timedelta(hours=8))
@@ -136,7 +136,7 @@ def _late(problem: ServerRecord, rules: _Rules, issued: set[tuple[str, ...]], no
     body, due_on = problem.body, problem.body.get("due_on")
     if due_on is None or body.get("state") == "not_true":
         return
-    since = _midnight_after(due_on)
+    since = max(_midnight_after(due_on), _told_of(problem))
     for rule, trigger in rules.triggers(problem.county, "overdue"):
         moment = since + _hours(trigger)
         if moment > now or rules.at(problem.county, "colours", moment) is not rule:
@@ -151,6 +151,18 @@ def _late(problem: ServerRecord, rules: _Rules, issued: set[tuple[str, ...]], no
                 yield Violation(
                     PROMISE, f"its deadline {due_on} has passed ({trigger['key']}, {moment}), and {unit} has no letter", problem.id
                 )
+
+
+def _told_of(problem: ServerRecord) -> datetime:
+    """When whoever must fix it could know of the deadline: the phone that set it may have come home after it had passed."""
+    told, before = EPOCH, ""
+    for step in problem.body.get("steps") or []:
+        sets = step.get("sets") or {}
+        prolongs = step["command"] == "problem.extend" and str(sets.get("due_on")) > before
+        if "leads" in sets or sets.get("due_on"):
+            told = max(told, _when(step) if prolongs else _read(step["at"]))
+        before = str(sets.get("due_on") or before)
+    return told
 
 
 def _absent(summons: ServerRecord, rules: _Rules, issued: set[tuple[str, ...]], now: datetime) -> Iterator[Violation]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from tests.simulator.judge_casework import judge_casework
 from tests.simulator.judge_copies import judge_heads, judge_phone, judge_photos
+from tests.simulator.judge_evidence import judge_evidence
 from tests.simulator.judge_fields import APPENDED, REPEATED, SETS, judge_fields, value_in
 from tests.simulator.judge_keeping import Fates, judge_keeping, judge_order, judge_words
 from tests.simulator.judge_timers import judge_timers
@@ -53,6 +54,7 @@ class Oracle:
             *judge_words(self.entries, server),
             *judge_fields(self.entries, fates, server, self.circumstances),
             *judge_casework(self.entries, fates, server, by_store, self.circumstances.scope),
+            *judge_evidence(server),
             *judge_timers(server),
             *judge_heads(server),
         ]

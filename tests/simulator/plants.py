@@ -329,6 +329,10 @@ def _submitter_accepts(garden: Garden, _now: Now) -> None:
     garden.replace(sync.carrying_out, "GUARDS", lambda guards: {**guards, "not_the_submitter": lambda _situation, _values: True})
 
 
+def _closed_unseen(garden: Garden, _now: Now) -> None:
+    garden.replace(sync.carrying_out, "GUARDS", lambda guards: {**guards, "evidence_here": lambda _situation, _values: True})
+
+
 def _story_without_reasons(garden: Garden, _now: Now) -> None:
     """The step says who and when, and not what they said."""
     garden.replace(sync.carrying_out, "step_of", lambda step_of: lambda *args: msgspec.structs.replace(step_of(*args), args={}, sets={}))
@@ -460,6 +464,7 @@ PLANTS: dict[str, Plant] = {
     "digest_not_updated_on_move": Plant("a stream's digest keeps what left", (3, 4, 5), "moves", _digest_not_updated_on_move),
     "assignment_not_rewritten": Plant("a department keeps an old copy of its problem", (11,), "casework", _assignment_not_rewritten),
     "submitter_accepts": Plant("who submits a fix may accept it", (11,), "casework", _submitter_accepts),
+    "closed_unseen": Plant("a problem is closed out before the photo of its fix has arrived", (11,), "casework", _closed_unseen),
     "story_without_reasons": Plant("a step forgets what was said", (11,), "casework", _story_without_reasons),
     "issued_again": Plant("a letter is issued at every round", (12,), "timers", _issued_again),
     "rule_of_today": Plant("old deadlines are judged by new rules", (12,), "timers", _rule_of_today),

@@ -1,28 +1,36 @@
-"""The worker's timers as a process that can be killed: once round all counties, with the simulation's time, and the end.
+"""The worker as a process that can be killed: once round all counties, with the simulation's time, and the end.
 
-What runs is what production's worker runs every minute (server/jobs.py); two of these at once are two workers.
+What runs is what production's worker runs every minute (server/jobs.py), and its job for every photo that has come; two of these at
+once are two workers. Only that nothing is decoded: thumbnails and stamps have tests of their own (tests/storage/test_imaging.py).
 """
 
 import asyncio
+import hashlib
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
-from server.jobs import RetentionRules, Work, run_casework_timers, run_patrol_plans
+from server.jobs import Work, run_casework_timers, run_patrol_plans
 from server.logs import configure_logs
-from server.settings import PhotoSettings, Settings
-from server.work import cleaning_rules
-from storage.pool import open_pool
-from storage.units import UnitsCache
+from server.settings import Settings
+from server.work import open_work
+from storage.cleaning import fetch_counties
+from storage.image_pool import ImagePool
+from storage.looks import Look, StampLine
+from storage.photo_notes import fetch_unfinished
+from storage.photo_process import process_photo
+from storage.photos import PhotoRef
+from sync.evidence import Exif
 from tests.simulator.plants import plant_in_server
 from tests.simulator.server_process import SharedTime
 
 
-def run_timers(settings: Settings, time_path: Path, log_path: Path, plant: str | None, behind_ms: int) -> None:
+def run_timers(settings: Settings, time_path: Path, log_path: Path, plant: str | None, behind_ms: int, has_photos: bool) -> None:
     """The body of one process. `behind_ms`: how late this machine's clock is."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with log_path.open("ab", buffering=0) as log:
@@ -32,19 +40,31 @@ def run_timers(settings: Settings, time_path: Path, log_path: Path, plant: str |
     shared = SharedTime(time_path)
     now = lambda: shared.now() - timedelta(milliseconds=behind_ms)  # noqa: E731
     plant_in_server(plant, now)
-    asyncio.run(_once(settings, now))
+    asyncio.run(_once(settings, now, has_photos))
 
 
-async def _once(settings: Settings, now: Callable[[], datetime]) -> None:
-    async with await open_pool(settings.pg.full_dsn(), size_min=0, size_max=3) as pool:
-        work = Work(
-            pool=pool,
-            photos=cast("Any", None),  # these timers have nothing to do with photos,
-            draw_seal=cast("Any", None),  # nor with draws
-            units=UnitsCache(pool),
-            cleaning=cleaning_rules(PhotoSettings()),
-            retention=RetentionRules(days={}, records_max=0, marker_days=10_000),
-            now=now,
-        )
+async def _once(settings: Settings, now: Callable[[], datetime], has_photos: bool) -> None:
+    async with open_work(settings, now) as work:
+        if has_photos:
+            await _look_at_photos(work)
         await run_casework_timers(work)
         await run_patrol_plans(work)
+
+
+async def _look_at_photos(work: Work) -> None:
+    photos = replace(work.photos, images=cast("ImagePool", _Unseeing()))
+    for county in await fetch_counties(work.pool):
+        for sha256 in await fetch_unfinished(work.pool, county):
+            await process_photo(photos, PhotoRef(county=county, sha256=sha256))
+
+
+class _Unseeing:
+    """In the place of an ImagePool: every picture is like no other, and nothing is rendered."""
+
+    async def look_at(self, original: Path, _folder: Path) -> Look:
+        pdq = hashlib.sha256(original.read_bytes()).hexdigest()
+        return Look(format="jpeg", width=64, height=48, exif=Exif(), pdq=pdq, pdq_quality=0)
+
+    async def write_stamped(self, original: Path, out: Path, _lines: Sequence[StampLine]) -> bool:
+        out.write_bytes(original.read_bytes())
+        return True

@@ -5,16 +5,19 @@ A story reads: parent (what both phones hold), A and B (what each does without s
 
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import httpx
 
 from contracts.ids import MutationId, RecordId
+from contracts.mutation import EDIT
 from contracts.outcomes import Outcome, Reason
 from contracts.people import Role
 from phone.exchange import Ended, Pacing
 from phone.faults import Fault, FaultyTransport
 from phone.outbox import Pending
 from phone.phone import Phone, RecordView
+from storage.office_push import draft, system_push
 from tests.world import COUNTY, TOWNSHIP, VILLAGE_A, Person, World
 
 SITE = {"name": "工地一", "unit": VILLAGE_A, "subjects": ["construction_dust"]}
@@ -51,6 +54,22 @@ class Day:
         transport = FaultyTransport(httpx.ASGITransport(self.world.app), plan)
         client = httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1")
         return await self.world.phone(person, client=client, pacing=Pacing(jitter=lambda: 0.0, patience_s=0), **options)
+
+    async def photos_arrive(self) -> None:
+        """As if every phone had uploaded, and the worker noted it: stories of casework send no bytes."""
+        world, noted = self.world, {"received_at": (None, self.world.time.isoformat())}
+        rows = await world.pool.fetch("SELECT id, incarnation, version FROM record WHERE kind = 'photo' AND body ->> 'received_at' IS NULL")
+        for row in rows:
+            note = draft(
+                kind="photo",
+                record=row["id"],
+                op=EDIT,
+                now=world.time,
+                mutation=uuid4(),
+                base=(row["incarnation"], row["version"]),
+                fields=noted,
+            )
+            await system_push(world.pool, await world.app.state.resources.units.reference(), COUNTY, [note], world.time)
 
     # ------------------------------------------------------------------------------------------ what is stored
 

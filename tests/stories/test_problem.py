@@ -10,7 +10,7 @@ from contracts.outcomes import Outcome, Reason
 from contracts.people import Role
 from phone.phone import Phone
 from storage.office_push import draft, system_push
-from tests.stories.day import Day, body, hidden, result, seen, shared_inspection, sync
+from tests.stories.day import Day, body, found, hidden, result, seen, shared_inspection, sync
 from tests.world import COUNTY, DEPARTMENT, TOWNSHIP, VILLAGE_A
 
 ASSIGN = {"due_on": "2026-12-01", "leads": [DEPARTMENT]}
@@ -20,7 +20,8 @@ CHECKED = {"position": {"lat": 32.69, "lng": 109.02, "accuracy_m": 9}}
 class Case:
     """One problem under way: who works on it, and what they hold."""
 
-    def __init__(self, member: Phone, lead: Phone, handler: Phone, problem: RecordId) -> None:
+    def __init__(self, day: Day, member: Phone, lead: Phone, handler: Phone, problem: RecordId) -> None:
+        self.day = day
         self.member = member
         self.lead = lead
         self.handler = handler
@@ -30,12 +31,14 @@ class Case:
     async def all_sync(self) -> None:
         await sync(self.member, self.lead, self.handler)
 
-    async def fix(self, note: str = "已整改") -> Any:
-        """The department's handler takes a photo of the fixed state and submits it, offline, then finds signal."""
+    async def fix(self, note: str = "已整改", *, has_arrived: bool = True) -> Any:
+        """The department's handler takes a photo of the fixed state and submits it, offline, then finds signal, mostly also for the photo."""
         photo = self.handler.add_photo(self.assignment, note.encode(), purpose="after")
         made = self.handler.command(self.assignment, "problem.submit_fix", args={"photos": [str(photo)], "note": note})
+        await sync(self.handler)
+        if has_arrived:
+            await self.day.photos_arrive()
         await self.all_sync()
-        await self.all_sync()  # the others synced before the handler did
         return made
 
     async def does(self, phone: Phone, op: str, values: dict[str, Any] | None = None, **args: Any) -> tuple[Outcome | None, str | None]:
@@ -55,7 +58,7 @@ async def opened(day: Day) -> Case:
     handler = await day.world.phone(await day.world.person("住建经办", (Role.DEPARTMENT_STAFF, DEPARTMENT)))
     inspection = shared_inspection(member, answers={"sprinkling": {"value": "no", "note": "未洒水"}})
     member.command(inspection, "inspection.submit")
-    case = Case(member, lead, handler, problem_id(inspection, "sprinkling"))
+    case = Case(day, member, lead, handler, problem_id(inspection, "sprinkling"))
     await case.all_sync()
     return case
 
@@ -90,6 +93,21 @@ async def test_the_whole_way_to_close_out_and_look_back(day: Day) -> None:
         ("problem.look_back", "look_back_passed"),
     ]
     assert body(case.handler, case.assignment)["state"] == "look_back_passed"
+
+
+async def test_what_nobody_has_seen_a_picture_of_is_not_closed_out(day: Day) -> None:
+    """Promise 10. Acceptance is on the place and does not wait for other people's uploads; the close-out does."""
+    case = await assigned(day)
+    await case.fix(has_arrived=False)
+    assert await case.does(case.lead, "problem.accept", **CHECKED) == (Outcome.APPLIED, "ok")
+    made = case.lead.command(case.problem, "problem.close_out")
+    await sync(case.lead)
+    told = found(case.lead, made)
+    assert (told.outcome, told.reason) == (Outcome.REJECTED, Reason.INCOMPLETE.value)
+    assert told.detail is not None and told.detail["needs"] == ["evidence_here"]
+    assert case.state == "accepted"
+    await day.photos_arrive()
+    assert await case.does(case.lead, "problem.close_out") == (Outcome.APPLIED, "ok")
 
 
 async def test_photos_of_both_sides_are_beside_the_problem_and_the_assignment(day: Day) -> None:

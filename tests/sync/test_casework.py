@@ -10,11 +10,11 @@ from typing import Any
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
-from contracts.ids import projection_id
+from contracts.ids import RecordId, projection_id
 from contracts.outcomes import Reason
 from contracts.people import Role
 from sync.machines import MACHINES
-from tests.builders import a_creation, a_mutation, a_sender, an_id, arrived
+from tests.builders import a_creation, a_mutation, a_sender, an_id, arrived, the_server
 from tests.county import COUNTY, DEPARTMENT, TOWNSHIP, VILLAGE_A
 from tests.sync.pretend_county import PretendCounty
 
@@ -68,7 +68,7 @@ def deeds() -> st.SearchStrategy[list[Deed]]:
 
 
 class Played:
-    """A county in which the deeds are done, one push each; photos are taken before every submission."""
+    """A county in which the deeds are done, one push each; photos are taken before every submission, and most of them arrive."""
 
     def __init__(self) -> None:
         self.county = PretendCounty()
@@ -92,7 +92,15 @@ class Played:
         sha256 = f"{self.photos:064x}"
         creation = a_creation(self.next(who[0]), record, "photo", parent=str(parent), purpose=purpose, sha256=sha256)
         self.push(who, creation)
+        if self.photos % 4:
+            self.arrives(record)
         return str(record)
+
+    def arrives(self, photo: RecordId) -> None:
+        state = self.county.records.get(photo)
+        if state is not None:
+            noted: dict[str, tuple[Any, Any]] = {"received_at": (None, "2026-11-26T08:00:00Z")}
+            self.county.push(the_server(), [arrived(a_mutation(self.next(999), photo, "photo", base=state.version, fields=noted))])
 
     def chosen(self, how: int, which: int) -> str:
         """Mostly a step that leads on from here, so that whole cases are walked; sometimes anything at all."""
@@ -149,6 +157,21 @@ def changes(problem: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield from (step for step in problem.get("steps", []) if step.get("source") != step.get("to"))
 
 
+def assert_proven(played: Played) -> None:
+    """What stands closed out was submitted with pictures whose bytes are there: one of each submission since it was sent back."""
+    problem = played.problem
+    if problem.get("state") not in ("closed_out", "look_back_passed"):
+        return
+    here = {str(i) for i, r in played.county.records.items() if r.kind == "photo" and r.values.get("received_at")}
+    since: list[dict[str, Any]] = []
+    for step in problem["steps"]:
+        if step["command"] in ("problem.return", "problem.rebound"):
+            since.clear()
+        if step["command"] in ("problem.submit_fix", "problem.fix_on_spot"):
+            since.append({**step.get("args", {}), **step.get("sets", {})})
+    assert since and all(here & set(shown["photos"]) for shown in since)
+
+
 @settings(max_examples=150, deadline=None)
 @given(deeds())
 def test_the_rules_of_the_life_cycle_hold_on_every_way(day: list[Deed]) -> None:
@@ -176,6 +199,7 @@ def test_the_rules_of_the_life_cycle_hold_on_every_way(day: list[Deed]) -> None:
         if after["to"] == "closed_out":
             assert before is not None and before["to"] == "accepted"
             assert after["command"] == "problem.close_out"
+    assert_proven(played)
     # rule 6: nobody who submitted since it was last sent back accepted
     submitters: set[str] = set()
     for step in steps:

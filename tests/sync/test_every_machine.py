@@ -103,7 +103,7 @@ class Story:
         self.n = {sender.device: itertools.count(1) for sender in CAST}
         self.waiting: dict[int, list[Mutation]] = {who: [] for who in range(len(CAST))}
         made = [a_mutation(k + 1, RECORDS[kind], kind, "create", body=body) for k, (kind, body) in enumerate(MADE.items())]
-        photo = {**BODIES["photo"], "parent": str(RECORDS["problem"]), "purpose": "after"}
+        photo = {**BODIES["photo"], "parent": str(RECORDS["problem"]), "purpose": "after", "received_at": "2026-11-26T08:00:00Z"}
         made += [a_mutation(90, OTHER, "problem", "create"), a_mutation(91, an_id(395), "photo", "create", body=photo)]
         outcomes = self.county.push(msgspec.structs.replace(the_server(), at_seal=True), [arrived(one) for one in made]).outcomes
         assert {outcome.outcome for outcome in outcomes} == {Outcome.APPLIED}, outcomes

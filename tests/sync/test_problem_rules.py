@@ -64,6 +64,12 @@ class Case:
         assert self.push(sender, made).outcome is Outcome.APPLIED
         return str(record)
 
+    def arrives(self, photo: str) -> None:
+        """Its bytes are on the server, which notes it."""
+        state = self.county.records[msgspec.convert(photo, type(PROBLEM))]
+        noted = {"received_at": (None, "2026-11-26T08:00:00Z")}
+        self.push(the_server(), a_mutation(self.next(), state.id, "photo", base=state.version, fields=noted))
+
     def submitted(self, picture: int = 1) -> str:
         self.done(LEAD, "assign", ASSIGN)
         photo = self.photo(HANDLER, ASSIGNMENT, "after", picture)
@@ -71,7 +77,7 @@ class Case:
         return photo
 
     def closed(self) -> None:
-        self.submitted()
+        self.arrives(self.submitted())
         self.done(LEAD, "accept", position=PLACE)
         self.done(LEAD, "close_out")
 
@@ -131,6 +137,74 @@ def test_fixed_on_the_spot_needs_two_pictures_and_takes_the_one_beside_the_item(
     assert len(step["sets"]["photos"]) == 1, "what was shown then is no new photo after a return"
 
 
+def test_nothing_is_closed_out_before_the_picture_of_its_fix_is_on_the_server() -> None:
+    """Promise 10. Announced is not enough; accepting is, for whoever accepts was on the place."""
+    case = Case()
+    photo = case.submitted()
+    case.done(LEAD, "accept", position=PLACE)
+    assert needs(case.does(LEAD, "close_out")) == ["evidence_here"]
+    case.arrives(photo)
+    case.done(LEAD, "close_out")
+
+
+def test_a_picture_that_was_sent_back_is_no_proof_of_the_next_fix() -> None:
+    case = Case()
+    case.arrives(case.submitted(1))
+    case.done(LEAD, "return", {"due_on": "2026-12-09"}, reason="false")
+    second = case.photo(HANDLER, ASSIGNMENT, "after", 2)
+    case.done(HANDLER, "submit_fix", record=ASSIGNMENT, photos=[second])
+    case.done(LEAD, "accept", position=PLACE)
+    assert needs(case.does(LEAD, "close_out")) == ["evidence_here"]
+    case.arrives(second)
+    case.done(LEAD, "close_out")
+
+
+def test_every_submission_that_stands_is_proven_or_the_close_out_names_a_picture_that_is_there() -> None:
+    """A phone that drowned with its pictures keeps no case open for ever: somebody shows the fixed state anew."""
+    case = Case()
+    case.arrives(case.submitted(1))
+    drowned = case.photo(HANDLER, ASSIGNMENT, "after", 2)
+    case.done(HANDLER, "submit_fix", record=ASSIGNMENT, photos=[drowned])
+    case.done(LEAD, "accept", position=PLACE)
+    anew = case.photo(LEAD, PROBLEM, "after", 3)
+    assert needs(case.does(LEAD, "close_out")) == ["evidence_here"]
+    assert needs(case.does(LEAD, "close_out", photos=[anew])) == ["evidence_here"], "announced, as the others are"
+    case.arrives(anew)
+    case.done(LEAD, "close_out", photos=[anew])
+
+
+def test_refused_bytes_prove_nothing() -> None:
+    case = Case()
+    photo = case.submitted()
+    case.arrives(photo)
+    state = case.county.records[msgspec.convert(photo, type(PROBLEM))]
+    refused = {"refused": (None, "photo_not_an_image")}
+    case.push(the_server(), a_mutation(case.next(), state.id, "photo", base=state.version, fields=refused))
+    case.done(LEAD, "accept", position=PLACE)
+    assert needs(case.does(LEAD, "close_out")) == ["evidence_here"]
+
+
+def test_nobody_but_the_server_says_that_bytes_are_there() -> None:
+    case = Case()
+    photo = msgspec.convert(case.submitted(), type(PROBLEM))
+    forged: dict[str, tuple[Any, Any]] = {"received_at": (None, "2026-11-26T08:00:00Z")}
+    edit = a_mutation(case.next(), photo, "photo", base=case.county.records[photo].version, fields=forged)
+    assert case.push(HANDLER, edit).reason is Reason.READ_ONLY_FIELD
+    made = a_creation(case.next(), an_id(4999), "photo", parent=str(ASSIGNMENT), purpose="after", received_at="2026-11-26T08:00:00Z")
+    assert case.push(HANDLER, made).reason is Reason.READ_ONLY_FIELD
+
+
+def test_what_was_fixed_on_the_spot_is_closed_out_with_both_pictures_on_the_server() -> None:
+    case = Case()
+    before, after = case.photo(MEMBER, PROBLEM, "before", 1), case.photo(MEMBER, PROBLEM, "after", 2)
+    case.done(MEMBER, "fix_on_spot")
+    case.done(LEAD, "accept", position=PLACE)
+    case.arrives(after)
+    assert needs(case.does(LEAD, "close_out")) == ["evidence_here"]
+    case.arrives(before)
+    case.done(LEAD, "close_out")
+
+
 @pytest.mark.parametrize("position", [{"lat": "x", "lng": None}, {"lat": 91, "lng": 0}, {"lat": 1}, "here", None])
 def test_a_site_check_has_a_position_that_is_one(position: object) -> None:
     case = Case()
@@ -157,9 +231,13 @@ def test_nobody_who_submitted_accepts_on_whatever_device_and_by_whatever_duty() 
     duties = (a_duty(Role.TOWNSHIP_LEAD, TOWNSHIP), a_duty(Role.DEPARTMENT_STAFF, DEPARTMENT))
     phone, tablet = (Sender(device=an_id(d), person=an_id(990), duties=duties) for d in (20, 21))
     case.done(LEAD, "assign", {"due_on": "2026-12-01", "leads": [DEPARTMENT, TOWNSHIP]})
-    case.done(phone, "submit_fix", record=ASSIGNMENT, photos=[case.photo(phone, ASSIGNMENT, "after", 1)])
+    photos = [case.photo(phone, ASSIGNMENT, "after", 1)]
+    case.done(phone, "submit_fix", record=ASSIGNMENT, photos=photos)
     own = projection_id(PROBLEM, TOWNSHIP)
-    case.done(OTHER_LEAD, "submit_fix", record=own, photos=[case.photo(OTHER_LEAD, own, "after", 2)])  # the second lead's part
+    photos += [case.photo(OTHER_LEAD, own, "after", 2)]
+    case.done(OTHER_LEAD, "submit_fix", record=own, photos=photos[1:])  # the second lead's part
+    for photo in photos:
+        case.arrives(photo)
     for submitter in (phone, tablet, OTHER_LEAD):
         assert needs(case.does(submitter, "accept", position=PLACE)) == ["not_the_submitter"]
     case.done(LEAD, "accept", position=PLACE)
@@ -206,7 +284,9 @@ def test_a_deadline_is_ahead_on_the_day_that_it_was_given() -> None:
     assert on_paper(case, "assign", ASSIGN | {"due_on": past}, MORNING - timedelta(days=2)).outcome is Outcome.APPLIED
     assert needs(case.does(LEAD, "extend", {"due_on": past}, reason="雨")) == ["deadline_ahead"]
     case.done(LEAD, "extend", {"due_on": "2026-11-20"}, reason="雨")
-    case.done(HANDLER, "submit_fix", record=ASSIGNMENT, photos=[case.photo(HANDLER, ASSIGNMENT, "after", 1)])
+    photo = case.photo(HANDLER, ASSIGNMENT, "after", 1)
+    case.arrives(photo)
+    case.done(HANDLER, "submit_fix", record=ASSIGNMENT, photos=[photo])
     assert needs(case.does(LEAD, "return", {"due_on": past}, reason="false")) == ["deadline_ahead"]
     case.done(LEAD, "accept", position=PLACE)
     assert needs(case.does(LEAD, "close_out", {"look_back_on": past})) == ["look_back_ahead"]
@@ -370,14 +450,16 @@ def test_somebody_is_reminded_before_a_suspension_ends() -> None:
 
 def test_a_look_back_is_arranged_anew_after_a_rebound_and_a_second_close_out() -> None:
     case = Case()
-    case.submitted()
+    case.arrives(case.submitted())
     case.done(LEAD, "accept", position=PLACE)
     case.done(LEAD, "close_out", {"look_back_on": "2027-01-10"})
     far = datetime(2027, 6, 1, tzinfo=UTC)
     (first,) = look_backs(RuleBook(), COUNTY, case.subject, far)
     case.done(LEAD, "rebound", {"due_on": "2027-02-01"}, reason="rebound")
     assert (case.values["look_back_on"], case.values["look_back_result"]) == (None, "rebound")
-    case.done(HANDLER, "submit_fix", record=ASSIGNMENT, photos=[case.photo(HANDLER, ASSIGNMENT, "after", 2)])
+    second = case.photo(HANDLER, ASSIGNMENT, "after", 2)
+    case.done(HANDLER, "submit_fix", record=ASSIGNMENT, photos=[second])
+    case.arrives(second)
     case.done(LEAD, "accept", position=PLACE)
     case.done(LEAD, "close_out")
     assert list(look_backs(RuleBook(), COUNTY, case.subject, far)) == [], "nobody has arranged one, and no rule does"
