@@ -37,13 +37,13 @@ def start_of_day(day: date) -> datetime:
     try:
         return datetime.combine(day, time.min, CHINA).astimezone(UTC)
     except OverflowError:
-        raise Problem(ProblemCode.INVALID_VALUE) from None
+        raise Problem(ProblemCode.INVALID_VALUE, "日期过早，请更正") from None
 
 
 def end_of_day(day: date) -> datetime:
     """When it has passed. Problem: in the year in which what has no deadline stands."""
     if day.year >= NEVER.year:
-        raise Problem(ProblemCode.INVALID_VALUE)
+        raise Problem(ProblemCode.INVALID_VALUE, "日期过晚，请更正")
     return end_of(day)
 
 

@@ -38,7 +38,7 @@ from contracts.people import Audience
 from contracts.problems import Problem, ProblemCode
 from storage import conflicts, desk
 from storage.audit_log import Note, Origin, insert_note
-from storage.office_push import NOT_UNDERSTOOD, NotUnderstood, draft, office_device, office_push
+from storage.office_push import NotUnderstood, draft, is_not_understood, office_device, office_push
 from storage.pool import transaction
 from sync.decision import Sender
 from sync.permission import OFFICE
@@ -143,7 +143,7 @@ async def decide_held(
     if not outcomes:
         outcomes = await desk.fetch_decided(resources.pool, county, device, n, action, caller.person)
         if not outcomes:
-            raise Problem(ProblemCode.CONFLICTING_STATE, "该项已处理", reason="settled")
+            raise Problem(ProblemCode.CONFLICTING_STATE, "该项已由他人处理，请刷新列表", reason="settled")
         return Decided(outcomes=outcomes)  # decided so by this person already: the answer was lost
     async with transaction(resources.pool) as conn:
         note = Note(
@@ -275,7 +275,7 @@ async def push_office_mutations(
 
 def not_understood(outcomes: Sequence[MutationOutcome]) -> Problem:
     """Which of them, and why, for people and for machines. `index` counts from 0."""
-    wrong = [(k, o) for k, o in enumerate(outcomes) if o.outcome is Outcome.QUARANTINED and o.reason in NOT_UNDERSTOOD]
+    wrong = [(k, o) for k, o in enumerate(outcomes) if is_not_understood(o)]
     texts = {o.reason: TEXT_ZH[o.reason].removesuffix("，已原样保存") for _, o in wrong}
     faults = [{"index": k, "id": str(o.id), "reason": o.reason.value, "text": texts[o.reason], "detail": o.detail or {}} for k, o in wrong]
     said = "；".join(f"第{k + 1}项：{texts[o.reason]}" for k, o in wrong)

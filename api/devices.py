@@ -81,7 +81,7 @@ async def _change(
         else:
             changed = await revoke_device(conn, device, RETIRED, now)
         if not changed:
-            raise Problem(ProblemCode.CONFLICTING_STATE)
+            raise Problem(ProblemCode.CONFLICTING_STATE, "该设备已经停用或挂失")
         note = Note(action=action, person=caller.person, device=caller.device, about=owner, subject=str(device))
         await insert_note(conn, note, origin, now)
 

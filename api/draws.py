@@ -65,7 +65,7 @@ async def prepare_draw(
         found = await issued(resources, caller, places, now, county, data.draw)
         opened = await opened_of(resources, found)
         if found.body.prepared_by != caller.person or msgspec.structs.replace(opened.plan, previous=None) != ordered(plan):
-            raise Problem(ProblemCode.CONFLICTING_STATE, "该抽查编号已存在，内容与此不同", reason="draw_exists")
+            raise Problem(ProblemCode.CONFLICTING_STATE, "该抽查编号已存在，内容与此不同；请另建一次抽查", reason="draw_exists")
         return shown(found)  # asked again, because the answer was lost
     body = {"unit": data.unit, "title": data.title, "prepared_by": str(caller.person)}
     mutation = draft(kind="draw", record=data.draw, op="create", now=now, mutation=uuid7(), body=body)
@@ -180,7 +180,7 @@ def _refuse_another_day(found: draws.DrawRecord, due_on: date | None) -> None:
     """Inspectors have left with the day that was given: repeated is not changed."""
     step = found.step("draw.depart")
     if step is not None and due_on is not None and step.args.get("due_on") != due_on.isoformat():
-        raise Problem(ProblemCode.CONFLICTING_STATE, "已按另一期限出发", due_on=step.args.get("due_on"))
+        raise Problem(ProblemCode.CONFLICTING_STATE, "已按另一期限出发，期限不能再改", due_on=step.args.get("due_on"))
 
 
 @post("/{county:int}/{draw:uuid}/disclose", opt=LIMITED, status_code=200, summary="公开 · Disclose: the file for everybody")

@@ -87,7 +87,7 @@ class Exchange:
             if len(part.mutations) > mutations_max:
                 raise Problem(ProblemCode.BODY_TOO_LARGE, mutations_max=mutations_max)
             if part.mutations and not 1 <= part.first_n <= NUMBER_MAX - len(part.mutations):
-                raise Problem(ProblemCode.MALFORMED_REQUEST, "first_n")
+                raise Problem(ProblemCode.MALFORMED_REQUEST, "操作编号（first_n）超出允许的范围，请更新应用")
 
     async def _county(self, reference: Reference, county: County, part: CountyPart) -> Outcomes | None:
         pool, device = self.resources.pool, self.caller.device

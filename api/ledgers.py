@@ -32,6 +32,7 @@ Text = Annotated[str | None, QueryParameter(max_length=100)]
 Limit = Annotated[int, QueryParameter(ge=1, le=ROWS_MAX)]
 Cursor = Annotated[str | None, QueryParameter(max_length=120)]
 Count = Annotated[int, QueryParameter(ge=0, le=10_000)]
+Year = Annotated[int | None, QueryParameter(ge=2000, le=9999)]
 
 
 def visible_streams(caller: Caller, places: Places, now: datetime) -> dict[StreamName, County]:
@@ -77,6 +78,7 @@ async def list_ledger(
     rebounded: Count = 0,
     feedback_owed: FromQuery[bool] = False,
     letter: FromQuery[UUID | None] = None,
+    closed_year: Year = None,
     sort: FromQuery[LedgerSort] = LedgerSort.DUE,
     after: Cursor = None,
     limit: Limit = 50,
@@ -90,23 +92,12 @@ async def list_ledger(
     due_from     and due_to: days, both included
     returned     at least so often         rebounded    at least so often
     feedback_owed  whistles and problems: whoever raised it, or the channel it came by, has not been told what became of it (信息反馈)
-    letter       copies of one letter
+    letter       copies of one letter           closed_year  problems that were closed out (销号) in that year, and still are
     """
     scope = streams_in_force(caller, places, now)
     kind = ledger.kind
-    tags = [
-        tag(word, value)
-        for word, value in (
-            ("subject", subject),
-            ("source", source),
-            ("finding", finding),
-            ("site", site),
-            ("ledger", name),
-            ("letter", letter),
-        )
-        if value is not None
-    ]
-    tags += [tag("feedback_owed", value=True)] if feedback_owed else []
+    tags = tags_of(subject=subject, source=source, finding=finding, site=site, ledger=name, letter=letter, closed_year=closed_year)
+    tags += tags_of(feedback_owed=feedback_owed or None)
     colours = list(dict.fromkeys(colour or []))
     wanted = LedgerFilter(
         kind=kind,
@@ -125,6 +116,11 @@ async def list_ledger(
         text=text_wanted(kind, text) if text else None,
     )
     return await page_of(resources.pool, places, scope, wanted, sort, key_of(after), limit, now, county, unit)
+
+
+def tags_of(**wanted: Any) -> list[str]:
+    """Tags that must all be there: of the filters that are given."""
+    return [tag(word, value) for word, value in wanted.items() if value is not None]
 
 
 def parties_of(kind: str, department: str | None, colours: list[Colour]) -> list[str]:
@@ -169,7 +165,7 @@ async def page_of(
         total = None if count is None else count + (total or 0)
     found.sort(key=lambda f: (f[1].key, f[1].record), reverse=sort is not LedgerSort.DUE)
     shown = found[:limit]
-    following = f"{shown[-1][1].key.isoformat()}{SEPARATOR}{shown[-1][1].record}" if len(found) > limit else None
+    following = text_of(shown[-1][1]) if len(found) > limit else None
     return LedgerPage(
         rows=[row_of(one, listed, wanted.kind, places, now) for one, listed in shown],
         next=following,
@@ -201,6 +197,11 @@ def row_of(county: County, listed: Listed, kind: str, places: Places, now: datet
         site_name=listed.site_name or body.get("site_name") or None,
         body={name: value for name, value in body.items() if name not in NOT_LISTED},
     )
+
+
+def text_of(listed: Listed) -> str:
+    """Where the next page goes on; `key_of` reads it."""
+    return f"{listed.key.isoformat()}{SEPARATOR}{listed.record}"
 
 
 def key_of(after: str | None) -> Key | None:

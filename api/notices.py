@@ -13,16 +13,22 @@ from litestar.params import FromPath, JSONBody
 from api.auth import LIMITED
 from api.dependencies import GivenCaller, GivenNow, GivenPlaces, GivenResources
 from api.desk import sender_of
+from api.ledgers import streams_in_force
 from api.resources import Resources
+from contracts.caller import Caller
 from contracts.ids import County, RecordId, UnitCode, asked_id
+from contracts.importing import FAULT_TEXTS
 from contracts.kinds.notice import Notice
+from contracts.outcomes import TEXT_ZH, Reason
 from contracts.people import Audience
 from contracts.planning import Addressee, LetterCopy, LetterSent, LetterStanding, SendLetter, Signature
 from contracts.problems import Problem, ProblemCode
 from storage.notices import fetch_addressees, fetch_letter, fetch_names, signatures
 from storage.office_push import draft, office_push
+from storage.story import fetch_records
 from sync.permission import ACTIVE, OFFICE
 from sync.places import Places
+from sync.plans import day_of
 from sync.scope import streams_of, units_with
 
 WORDS: Final = ("title", "text", "category", "roles", "subject_record", "needs_acknowledgement", "acknowledge_by")
@@ -37,8 +43,11 @@ async def send_letter(
     mine = units_with(OFFICE, caller.duties, places, now)
     if data.from_unit not in mine or not set(data.units) <= mine:
         raise Problem(ProblemCode.NOT_ALLOWED)
+    if closed := [unit for unit in data.units if places.is_closed(unit, day_of(now))]:
+        raise Problem(ProblemCode.INVALID_VALUE, FAULT_TEXTS["unit_closed"], reason="unit_closed", units=closed)
     if not set(data.roles) <= ACTIVE:  # who only reads or administers signs for nothing
-        raise Problem(ProblemCode.INVALID_VALUE, "所选职责不签收通知", field="roles")
+        raise Problem(ProblemCode.INVALID_VALUE, "所选职责不签收通知，请改选网格员、镇办、部门或督办职责", field="roles")
+    await check_subject(resources, caller, places, data, now)
     sent: list[LetterSent] = []
     counties = {places.units[unit].county for unit in data.units}
     for county in sorted(counties):
@@ -64,12 +73,30 @@ async def send_letter(
     return sent
 
 
+async def check_subject(resources: Resources, caller: Caller, places: Places, data: SendLetter, now: datetime) -> None:
+    """What a letter is about is on its sender's screen, in whichever county. Problem: invalid_value, whether it is hidden or nowhere."""
+    if data.subject_record is None:
+        return
+    scope = streams_in_force(caller, places, now)
+    for county in sorted(set(scope.values())):
+        streams = [stream for stream, one in scope.items() if one == county]
+        found = await fetch_records(resources.pool, county, [data.subject_record], streams)
+        if any(not record.deleted for record in found):
+            return
+    raise Problem(ProblemCode.INVALID_VALUE, f"有关事项：{TEXT_ZH[Reason.RECORD_MISSING]}，请核对", field="subject_record")
+
+
 async def check_same_letter(resources: Resources, county: County, data: SendLetter, units: list[UnitCode]) -> None:
     """A letter that was sent is repeated word for word, or it is another letter. Problem: conflicting_state."""
     for _, notice in await fetch_letter(resources.pool, county, data.letter, [f"{unit}{FIELD}" for unit in units]):
         sent = copy_for(data, notice.unit, notice.published_at)
         if any(getattr(sent, name) != getattr(notice, name) for name in WORDS):
-            raise Problem(ProblemCode.CONFLICTING_STATE, "该通知已发送，内容与此不同", reason="letter_differs", unit=notice.unit)
+            raise Problem(
+                ProblemCode.CONFLICTING_STATE,
+                "该通知已发送，内容与此不同；要更改请撤回后另发一份",
+                reason="letter_differs",
+                unit=notice.unit,
+            )
 
 
 def copy_for(data: SendLetter, unit: UnitCode, now: datetime | None) -> Notice:

@@ -55,7 +55,7 @@ def check_new_password(password: str, *known: str) -> None:
     """Problem for a password that anyone would try first. `known`: the phone number and the like."""
     lowered = password.lower()
     if len(set(lowered)) < PASSWORD_CHARACTERS_MIN // 2 or lowered in "0123456789876543210" or _contains(lowered, known):
-        raise Problem(ProblemCode.INVALID_VALUE, "密码过于简单，且不能包含手机号", field="password", reason="password_too_weak")
+        raise Problem(ProblemCode.INVALID_VALUE, "密码过于简单或包含手机号，请换一个", field="password", reason="password_too_weak")
 
 
 def _contains(password: str, known: tuple[str, ...]) -> bool:

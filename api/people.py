@@ -14,7 +14,7 @@ from uuid_utils.compat import uuid7
 
 from api.dependencies import GivenCaller, GivenNow, GivenOrigin, GivenPlaces, GivenResources, PageSize
 from api.passwords import check_new_password, generate_password
-from api.units import create_unit, list_units, refuse, rename_unit
+from api.units import close, create_unit, list_units, refuse, rename_unit
 from contracts.access import (
     Action,
     CorrectPerson,
@@ -163,7 +163,7 @@ async def create_person(
     person = uuid7()
     duties = {uuid7(): _new_duty(person, wanted, caller, places, now) for wanted in data.duties}
     if any(overlap(one, other) for one, other in combinations(duties.values(), 2)):
-        raise Problem(ProblemCode.INVALID_VALUE, "同一职责不能重复授予", field="duties", reason="duplicate")
+        raise Problem(ProblemCode.INVALID_VALUE, "同一职责不能重复授予，请只保留一项", field="duties", reason="duplicate")
     password = data.password or generate_password()
     check_new_password(password, data.phone)
     password_hash = await resources.passwords.hash(password)
@@ -198,7 +198,7 @@ async def correct(
         assert before is not None  # people are never deleted
         name, phone = data.name or before.name, data.phone or before.phone
         if not await correct_person(conn, person_id, name, phone):
-            raise Problem(ProblemCode.CONFLICTING_STATE, "该手机号已有账号", field="phone")
+            raise Problem(ProblemCode.CONFLICTING_STATE, "该手机号已有账号，请核对号码", field="phone")
         detail = {"old": [before.name, before.phone], "new": [name, phone]}
         note = Note(action=Action.PERSON_CORRECTED, person=caller.person, device=caller.device, about=person_id,
                     subject=str(person_id), detail=detail)  # fmt: skip
@@ -222,7 +222,7 @@ async def disable(
         refuse(last_admin_refusal(open_duties(theirs, now), [d for d in admins.values() if d.person != person_id], now, places))
         ended = await disable_person(conn, person_id, now)
         if ended is None:
-            raise Problem(ProblemCode.CONFLICTING_STATE)
+            raise Problem(ProblemCode.CONFLICTING_STATE, "该账号已经停用")
         await end_person_tokens(conn, person_id)
         duties, phones = ended
         note = Note(
@@ -249,7 +249,7 @@ async def enable(
     await _administered(person_id, caller, resources.pool, places, now)
     async with transaction(resources.pool) as conn:
         if not await enable_person(conn, person_id):
-            raise Problem(ProblemCode.CONFLICTING_STATE)
+            raise Problem(ProblemCode.CONFLICTING_STATE, "该账号没有停用，不需要恢复")
         note = Note(action=Action.PERSON_ENABLED, person=caller.person, device=caller.device, about=person_id, subject=str(person_id))
         await insert_note(conn, note, origin, now)
 
@@ -293,13 +293,13 @@ async def grant_duty(
     if person is None:
         raise Problem(ProblemCode.NOT_FOUND)
     if person.disabled_at is not None:
-        raise Problem(ProblemCode.CONFLICTING_STATE)
+        raise Problem(ProblemCode.CONFLICTING_STATE, "该账号已停用，请先恢复账号再授予职责")
     duty, duty_id = _new_duty(data.person, data.duty, caller, places, now), data.id or uuid7()
     async with transaction(resources.pool) as conn:
         known = await lock_duty(conn, duty_id)
         if known is not None:
             if (known.person, known.role, known.unit) != (duty.person, duty.role, duty.unit):
-                raise Problem(ProblemCode.CONFLICTING_STATE, "该标识已用于另一职责", field="id")
+                raise Problem(ProblemCode.CONFLICTING_STATE, "该标识已用于另一职责，请刷新后重新授予", field="id")
             return await _visible(data.person, caller, resources.pool, places, now)
         held = next((d for d in await lock_duties_of(conn, duty.person) if overlap(d, duty)), None)
         if held is None:
@@ -350,6 +350,7 @@ PEOPLE: Final = Router(
         list_units,
         create_unit,
         rename_unit,
+        close,
         list_people,
         show_person,
         list_devices_of,

@@ -63,19 +63,27 @@ CODE_OF_STATUS: Final[Mapping[int, ProblemCode]] = {
     503: ProblemCode.BUSY,
 }
 
+_BOUND: Final = re.compile(r"[<>]= (-?[0-9.]+)")
 _MISSING: Final = re.compile(r"Missing required \w+ parameter '(?P<key>\w+)'")  # Litestar says it in its text only
 
 SAID_MAX: Final = 5  # faults that the text names; all are in the details
-# (part of what msgspec or Litestar says, code, Chinese), the most telling first
+# (part of what msgspec or Litestar says, code, Chinese with the bound that is ours), the most telling first
 FAULTS: Final = (
     ("missing", "missing", "缺少此项"),
     ("unexpected", "unknown_field", "没有这一项"),
     ("Invalid enum value", "unknown_word", "不是可选的内容"),
+    (
+        "\\u2028",
+        "not_one_line",
+        "须为一行可读的文字，不能为空，不含换行和控制字符；姓名、单位名称也不含尖括号",
+    ),  # HEADING_PATTERN, NAME_PATTERN
     ("matching regex", "not_of_this_form", "格式不正确"),
-    ("length <=", "too_long", "内容过长"),
-    ("length >=", "too_short", "内容过短或为空"),
-    (" <= ", "too_large", "数值过大"),
-    (" >= ", "too_small", "数值过小"),
+    ("`array` of length <=", "too_many", "项数过多，最多{}项"),
+    ("`array` of length >=", "too_few", "项数过少，至少{}项"),
+    ("length <=", "too_long", "内容过长，最多{}个字符"),
+    ("length >=", "too_short", "内容过短或为空，至少{}个字符"),
+    (" <= ", "too_large", "数值过大，最大为{}"),
+    (" >= ", "too_small", "数值过小，最小为{}"),
     ("Invalid", "not_of_this_form", "格式不正确"),
     ("Expected", "wrong_type", "类型不正确"),
 )
@@ -137,7 +145,8 @@ def handle_http_exception(request: Request[Any, Any, Any], error: HTTPException)
 def _fault(key: str, message: str) -> dict[str, str]:
     """A decoder's English in a code and in Chinese; what was sent is not quoted."""
     code, text = next(((code, text) for part, code, text in FAULTS if part in message), ("not_fitting", "不符合要求"))
-    return {"key": key, "code": code, "message": text}
+    bound = _BOUND.search(message)
+    return {"key": key, "code": code, "message": text.format(bound[1]) if bound else text}
 
 
 def problem_of(error: HTTPException) -> Problem:

@@ -76,6 +76,7 @@ async def publish_rule(
             detail={"starts": data.starts, "note": data.note, "body": data.body},
         )
         await insert_note(conn, note, origin, now)
+    await resources.units.renew()
     return version
 
 

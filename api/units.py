@@ -7,15 +7,15 @@ from litestar import get, post
 from litestar.params import FromPath, JSONBody
 
 from api.dependencies import GivenCaller, GivenNow, GivenOrigin, GivenPlaces, GivenResources
-from contracts.access import Action, RenameUnit, UnitIn, Units
+from contracts.access import Action, CloseUnit, RenameUnit, UnitIn, Units
 from contracts.ids import UnitCode
 from contracts.importing import FAULT_TEXTS
 from contracts.people import Unit
 from contracts.problems import Problem, ProblemCode
 from storage.audit_log import Note, insert_note
 from storage.pool import transaction
-from storage.units import insert_unit, upsert_units
-from sync.administration import Refusal, rename_refusal, unit_refusal
+from storage.units import close_unit, insert_unit, upsert_units
+from sync.administration import Refusal, close_refusal, rename_refusal, unit_refusal
 from sync.scope import open_duties
 
 
@@ -66,7 +66,7 @@ async def create_unit(
             detail={"name": unit.name, "level": unit.level.value, "parent": data.parent},
         )
         await insert_note(conn, note, origin, now)
-    await resources.units.find(unit.code)  # this process knows it at once, the others within seconds
+    await resources.units.renew()
     return unit
 
 
@@ -88,4 +88,29 @@ async def rename_unit(
         detail = {"old": places.units[unit].name, "new": data.name}
         note = Note(action=Action.UNIT_RENAMED, person=caller.person, device=caller.device, subject=unit, unit=unit, detail=detail)
         await insert_note(conn, note, origin, now)
+    await resources.units.renew()
     return renamed
+
+
+@post("/units/{unit:str}/close", status_code=200, summary="单位撤并 · Close a unit from a day on")
+async def close(
+    unit: FromPath[UnitCode],
+    data: JSONBody[CloseUnit],
+    caller: GivenCaller,
+    resources: GivenResources,
+    places: GivenPlaces,
+    now: GivenNow,
+    origin: GivenOrigin,
+) -> Unit:
+    """No new duties and no new records there from that day on. What it has stays, with whoever has a duty above it, and can be moved."""
+    is_so = unit in places.units and places.units[unit].closed_on == data.closed_on
+    refuse(close_refusal(caller.duties, unit, None if is_so else data.closed_on, places, now))
+    if is_so:
+        return places.units[unit]  # the answer was lost
+    async with transaction(resources.pool) as conn:
+        await close_unit(conn, unit, data.closed_on)
+        detail = {"old": places.units[unit].closed_on, "new": data.closed_on}
+        note = Note(action=Action.UNIT_CLOSED, person=caller.person, device=caller.device, subject=unit, unit=unit, detail=detail)
+        await insert_note(conn, note, origin, now)
+    await resources.units.renew()
+    return msgspec.structs.replace(places.units[unit], closed_on=data.closed_on)

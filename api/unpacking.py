@@ -66,11 +66,11 @@ class Unpacker:
                     raise Problem(ProblemCode.BODY_TOO_LARGE, bytes_max=self._bytes_max)
                 parts.append(part)
         except (zlib.error, zstd.ZstdError) as error:
-            raise Problem(ProblemCode.MALFORMED_REQUEST, "内容与所声明的压缩方式不符") from error
+            raise Problem(ProblemCode.MALFORMED_REQUEST, "内容与所声明的压缩方式不符，请重新发送") from error
         if chunk or self._stream.unused_data:
-            raise Problem(ProblemCode.MALFORMED_REQUEST, "压缩内容之后还有多余内容")
+            raise Problem(ProblemCode.MALFORMED_REQUEST, "压缩内容之后还有多余内容，请重新发送")
         if last and not self._stream.eof:
-            raise Problem(ProblemCode.MALFORMED_REQUEST, "压缩内容不完整")
+            raise Problem(ProblemCode.MALFORMED_REQUEST, "压缩内容不完整，请重新发送")
         return b"".join(parts)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from enum import Enum
 from typing import Annotated, Final
 from uuid import UUID
@@ -170,6 +170,12 @@ class RenameUnit(msgspec.Struct, frozen=True, kw_only=True):
     name: Name
 
 
+class CloseUnit(msgspec.Struct, frozen=True, kw_only=True):
+    """From this day on (in China) nothing new is given to the unit and all below it; None: it goes on after all."""
+
+    closed_on: date | None
+
+
 class Action(str, Enum):
     """What the audit log tells of. Values are stored: never rename one."""
 
@@ -190,6 +196,7 @@ class Action(str, Enum):
     DUTY_ENDED = "duty_ended"
     UNIT_CREATED = "unit_created"
     UNIT_RENAMED = "unit_renamed"
+    UNIT_CLOSED = "unit_closed"
     HELD_SETTLED = "held_settled"
     CONFLICT_SETTLED = "conflict_settled"
     RULE_PUBLISHED = "rule_published"

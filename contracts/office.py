@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from enum import Enum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -14,7 +14,7 @@ from contracts.kind import Code, Position
 from contracts.outcomes import MutationOutcome, Outcome, Reason
 from contracts.rules import Colour, RuleVersion
 
-ASSIGNED_AT_ONCE_MAX = 200
+AT_ONCE_MAX = 200  # problems of one request
 
 
 # -------------------------------------------------------------------------------------------------- stories
@@ -129,14 +129,14 @@ class AssignMany(msgspec.Struct, frozen=True, kw_only=True):
 
     id: MutationId
     county: County
-    problems: Annotated[list[ToAssign], Meta(min_length=1, max_length=ASSIGNED_AT_ONCE_MAX)]
+    problems: Annotated[list[ToAssign], Meta(min_length=1, max_length=AT_ONCE_MAX)]
     leads: Annotated[list[Code], Meta(min_length=1, max_length=2)]
     supporting: Annotated[list[Code], Meta(max_length=20)] = []
     due_on: date
 
 
-class AssignedOne(msgspec.Struct, frozen=True, kw_only=True):
-    """`fault`: not_found (not the caller's to see, or no problem), or internal (nothing was written for this one)."""
+class BulkRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one problem. `fault`: not_found (not the caller's to see, or no problem), or internal (nothing was written for it)."""
 
     problem: RecordId
     outcome: MutationOutcome | None = None
@@ -147,7 +147,40 @@ class AssignedMany(msgspec.Struct, frozen=True, kw_only=True):
     """One answer per problem, in the order asked. `applied`: how many."""
 
     applied: int
-    rows: list[AssignedOne]
+    rows: list[BulkRow]
+
+
+class PlanLookBacks(msgspec.Struct, frozen=True, kw_only=True):
+    """回头看 (domain.md 4.7): one day for all closed problems that the filters of the ledger hold for, page by page.
+
+    id      of the campaign, for all its pages: what it has planned is not planned again
+    state   any of these; empty: both
+    after   None: from the beginning; then what the answer before gave as `next`
+    """
+
+    id: MutationId
+    county: County
+    look_back_on: date
+    state: list[Literal["closed_out", "look_back_passed"]] = []
+    unit: Code | None = None
+    subject: Code | None = None
+    source: Code | None = None
+    finding: Code | None = None
+    site: RecordId | None = None
+    department: Code | None = None
+    name: Code | None = None
+    closed_year: Annotated[int, Meta(ge=2000, le=9999)] | None = None
+    text: Annotated[str, Meta(max_length=100)] | None = None
+    after: Annotated[str, Meta(max_length=120)] | None = None
+    limit: Annotated[int, Meta(ge=1, le=AT_ONCE_MAX)] = AT_ONCE_MAX
+
+
+class LookBacksPlanned(msgspec.Struct, frozen=True, kw_only=True):
+    """One answer per problem of this page, in the order of the ledger. `next`: ask again with it as `after`; None: that was all."""
+
+    applied: int
+    rows: list[BulkRow]
+    next: str | None = None
 
 
 # -------------------------------------------------------------------------------------------------- imports

@@ -36,6 +36,9 @@ class Reason(str, Enum):
     NOT_YOUR_ROLE = "not_your_role"
     READ_ONLY_FIELD = "read_only_field"
     INCOMPLETE = "incomplete"  # something the command needs is missing; detail: needs
+    UNTITLED = "untitled"  # what is official is called something; detail: field
+    UNPRINTABLE = "unprintable"  # a name or title is one line of printable text; detail: field
+    UNIT_CLOSED = "unit_closed"  # the unit has no new work from a day on; detail: units
     RECORD_MISSING = "record_missing"
     RECORD_DELETED = "record_deleted"
     KIND_DIFFERS = "kind_differs"
@@ -72,7 +75,10 @@ TEXT_ZH: dict[Reason, str] = {
     Reason.NOT_YOUR_ROLE: "您的职责不能办理此项",
     Reason.READ_ONLY_FIELD: "该项不能直接修改",
     Reason.INCOMPLETE: "缺少办理所需内容",
-    Reason.RECORD_MISSING: "记录不存在",
+    Reason.UNTITLED: "标题（名称）不能为空，请填写后再提交",
+    Reason.UNPRINTABLE: "标题（名称）须为一行文字，不能含换行或控制字符",
+    Reason.UNIT_CLOSED: "该单位已撤并，请改选承接其工作的单位",
+    Reason.RECORD_MISSING: "记录不存在，或不在您的职责范围内",
     Reason.RECORD_DELETED: "记录已删除",
     Reason.KIND_DIFFERS: "记录类型不符",
     Reason.MALFORMED: "内容无法识别，已原样保存",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from enum import Enum
 
 import msgspec
@@ -56,13 +56,17 @@ class Audience(str, Enum):
 
 
 class Unit(msgspec.Struct, frozen=True, kw_only=True):
-    """Who owns work: an area, a team, or a department. `county` is the partition its records live in."""
+    """Who owns work: an area, a team, or a department. `county` is the partition its records live in.
+
+    closed_on   from this day on it and all below it have no new work (撤并); what they have stays
+    """
 
     code: UnitCode
     county: County
     parent: UnitCode | None
     level: Level
     name: str
+    closed_on: date | None = None
 
 
 class Duty(msgspec.Struct, frozen=True, kw_only=True):

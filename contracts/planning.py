@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from contracts.ids import County, MutationId, PersonId, RecordId, UnitCode
-from contracts.kind import Code, ShortText, Text
+from contracts.kind import Code, Heading, Text
 from contracts.outcomes import Outcome
 from contracts.people import Role
 
@@ -59,7 +59,7 @@ class SendLetter(msgspec.Struct, frozen=True, kw_only=True):
     letter: RecordId
     from_unit: UnitCode
     units: Annotated[list[UnitCode], Meta(min_length=1, max_length=300)]
-    title: ShortText
+    title: Heading
     text: Text = ""
     category: Code = "notice"
     roles: Annotated[list[Role], Meta(max_length=20)] = []

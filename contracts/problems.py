@@ -1,7 +1,7 @@
 """The catalogue of what can be wrong with a request: stable codes for machines, Chinese for people (RFC 9457).
 
-HTTP-free: api/problems.py gives each code its status. A new problem is one line here and one there; a house test fails
-while a code has no status or no test.
+HTTP-free: api/problems.py gives each code its status. A new problem is one line in each table here and one there; a test fails
+while a code has no status, no Chinese title or nothing that says what to do.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class ProblemCode(str, Enum):
     INTERNAL = "internal"
 
 
+# The title: what is wrong.
 TEXT_ZH: dict[ProblemCode, str] = {
     ProblemCode.MALFORMED_REQUEST: "请求内容无法识别",
     ProblemCode.BODY_TOO_LARGE: "请求内容过大",
@@ -73,12 +74,47 @@ TEXT_ZH: dict[ProblemCode, str] = {
 }
 
 
+# What to do about it, where whoever raises it has nothing more exact to say.
+DETAIL_ZH: dict[ProblemCode, str] = {
+    ProblemCode.MALFORMED_REQUEST: "请更新应用或刷新页面后重试；仍不行请联系管理员",
+    ProblemCode.BODY_TOO_LARGE: "请减少一次提交的内容，分几次提交",
+    ProblemCode.UNSUPPORTED_ENCODING: "请用 zstd 或 gzip 压缩，或不压缩",
+    ProblemCode.NOT_AUTHENTICATED: "请用手机号和密码登录后再试",
+    ProblemCode.TOKEN_EXPIRED: "应用会自动刷新；仍提示过期时请重新登录",
+    ProblemCode.WRONG_CREDENTIALS: "请检查手机号和密码；忘记密码请由本单位管理员重置",
+    ProblemCode.ACCOUNT_LOCKED: "请稍候再登录；忘记密码请由本单位管理员重置",
+    ProblemCode.ACCOUNT_DISABLED: "需要继续使用请联系本单位管理员恢复账号",
+    ProblemCode.NOT_ALLOWED: "请由有相应职责的人员办理，或请管理员授予职责",
+    ProblemCode.NOT_FOUND: "可能不存在、已被删除或移交，或不在您的职责范围内；请刷新后再查",
+    ProblemCode.METHOD_NOT_ALLOWED: "请更新应用或刷新页面后重试",
+    ProblemCode.DEVICE_MISMATCH: "请在本设备上重新登录；换人使用须登记为新设备",
+    ProblemCode.DEVICE_REVOKED: "请用新的设备编号重新登录；手机挂失的，数据交回后会被清除",
+    ProblemCode.CONFLICTING_STATE: "内容已被办理或更改，请刷新后按现在的状态办理",
+    ProblemCode.INVALID_VALUE: "请检查填写的内容后重新提交",
+    ProblemCode.TOO_MANY_REQUESTS: "请按提示的时间等待后再试",
+    ProblemCode.BUSY: "请稍候再试，未提交的内容不会丢失",
+    ProblemCode.STORAGE_UNAVAILABLE: "请稍候再试，未提交的内容不会丢失",
+    ProblemCode.PHOTO_NOT_ANNOUNCED: "请先同步照片所属的记录，再上传照片",
+    ProblemCode.PHOTO_HASH_MISMATCH: "请从原照片重新上传；手机上的原照片请保留",
+    ProblemCode.PHOTO_SIZE_MISMATCH: "请从原照片重新上传；手机上的原照片请保留",
+    ProblemCode.PHOTO_TOO_LARGE: "请改用较低的分辨率重新拍摄",
+    ProblemCode.PHOTO_NOT_AN_IMAGE: "请上传 JPEG、PNG 等相机照片",
+    ProblemCode.PHOTO_BOMB: "请改用较低的分辨率重新拍摄",
+    ProblemCode.PHOTO_INCOMPLETE: "请续传缺少的部分",
+    ProblemCode.UPLOAD_EXPIRED: "应用会重新获取地址并续传",
+    ProblemCode.INTERNAL: "请稍候再试；仍不行请把请求编号告诉管理员",
+}
+
+
 class Problem(Exception):
-    """The request cannot be served. `details` are typed members of the answer; `retry_after_s` asks to come again."""
+    """The request cannot be served. `detail` is for people, in Chinese: what to do, that of the code where nothing else is said.
+
+    `details` are typed members of the answer; `retry_after_s` asks to come again.
+    """
 
     def __init__(self, code: ProblemCode, detail: str = "", *, retry_after_s: int | None = None, **details: Any) -> None:
         super().__init__(f"{code.value}: {detail}" if detail else code.value)
         self.code = code
-        self.detail = detail
+        self.detail = detail or DETAIL_ZH[code]
         self.details = details
         self.retry_after_s = retry_after_s

@@ -32,6 +32,7 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     due       deadlines by state: the first that is set counts; a state that is not named has the deadlines of "*"
     about     the record it belongs to; `also_about`: where there is none
     tagged    fields whose values can be filtered by; a list gives a tag for each
+    years     a filter's word -> the day whose year it asks for
     searched  fields that text is looked for in
     """
 
@@ -45,6 +46,7 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     about: str | None = None
     also_about: str | None = None
     tagged: tuple[str, ...] = ()
+    years: Mapping[str, str] = {}
     title: str = "title"
     searched: tuple[str, ...] = ()
 
@@ -69,6 +71,7 @@ _PROBLEM: Final = Listed(
         "look_back_result",
         "feedback_owed",
     ),
+    years={"closed_year": "closed_on"},
     searched=("title", "description", "source_number", "source_body", "measures"),
 )
 
@@ -198,6 +201,7 @@ def _reader(kind: str) -> msgspec.json.Decoder[Any]:
         *due,
         *listed.found,
         *listed.tagged,
+        *listed.years.values(),
         *listed.searched,
     }
     outer: set[str | None] = {listed.shown} if listed.shown else {*inner}
@@ -257,6 +261,7 @@ def _tags(listed: Listed, state: str, values: Mapping[str, Any]) -> list[str]:
         value = values.get(name)
         words = value if isinstance(value, list) else [value]
         tags |= {tag(TAG_NAMES.get(name, name), _text(word)) for word in words if _text(word)}
+    tags |= {tag(word, day[:4]) for word, name in listed.years.items() if (day := _text(values.get(name)))}
     return sorted(tags)
 
 

@@ -16,7 +16,7 @@ import msgspec
 import structlog
 from msgspec.structs import replace
 
-from contracts.ids import County, DeviceId, MutationId, RecordId, Version
+from contracts.ids import County, DeviceId, MutationId, PersonId, RecordId, Version
 from contracts.mutation import CONTRACT_MAX, Capture, Mutation
 from contracts.outcomes import MutationOutcome, Outcome, Reason
 from contracts.people import Duty, Role
@@ -32,7 +32,7 @@ from sync.plan import plan_push
 SYSTEM_PERSON: Final = uuid.UUID("00000000-0000-8000-8000-000000000001")
 _SYSTEM_DEVICE: Final = uuid.UUID("00000000-0000-8000-8000-000000000002")
 BEFORE_ALL: Final = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
-
+NOBODY: Final = "承办人不存在，或在本县区没有职责，请另选承办人"
 
 log = structlog.get_logger("xunling.office_push")
 
@@ -104,6 +104,14 @@ NOT_UNDERSTOOD: Final = frozenset(
 )
 
 
+MENDABLE: Final = frozenset({Reason.UNTITLED, Reason.UNPRINTABLE, Reason.UNIT_CLOSED})
+
+
+def is_not_understood(outcome: MutationOutcome) -> bool:
+    """What its author can mend at once: a phone's waits on a desk, or is refused."""
+    return outcome.reason in MENDABLE or (outcome.outcome is Outcome.QUARANTINED and outcome.reason in NOT_UNDERSTOOD)
+
+
 class NotUnderstood(Exception):
     """Some of these mutations have no meaning here, and their author is there to mend them: nothing was written."""
 
@@ -134,8 +142,9 @@ async def office_push(
     said       goes into the detail of each outcome
     all_or_none  NotAll, and nothing written, unless every one is applied
     same_content  Problem, and nothing written, if an id that is known had other content
-    author_waits  NotUnderstood, and nothing written, if one would be held for what its author can mend at once
+    author_waits  NotUnderstood, and nothing written, if one would be held or refused for what its author can mend at once
     """
+    sender = replace(sender, waits=author_waits)
     guess = _numbered(drafts, 1, now)
 
     async def attempt(conn: Connection, reach: Reach) -> Pushed | Lack:
@@ -148,10 +157,12 @@ async def office_push(
             return plan
         if all_or_none and any(outcome.outcome is not Outcome.APPLIED for outcome in plan.outcomes):
             raise NotAll(plan.outcomes)
-        if author_waits and any(o.outcome is Outcome.QUARANTINED and o.reason in NOT_UNDERSTOOD for o in plan.outcomes):
+        if author_waits and any(map(is_not_understood, plan.outcomes)):
             raise NotUnderstood(plan.outcomes)
         if same_content:
             await _check_content(conn, county, batch, plan.outcomes)
+        if author_waits:
+            await _check_assignees(conn, reference, county, batch, plan.outcomes, now)
         after = replace(locked.device, n_high=batch[-1].n, n_made=batch[-1].n)
         await write_plan(conn, county, sender, plan, after)
         return Pushed(
@@ -167,7 +178,7 @@ async def office_push(
     try:
         return await until_planned(pool, reach_of(guess, reference, county), attempt)
     except asyncpg.UniqueViolationError:  # sqlstate 23505: what follows from a mutation has ids that derive from its own
-        raise Problem(ProblemCode.CONFLICTING_STATE, "该操作编号已被其他设备使用", field="id") from None
+        raise Problem(ProblemCode.CONFLICTING_STATE, "该操作编号已被其他设备使用，请刷新后重新提交", field="id") from None
 
 
 SQL_FETCH_RAW: Final[LiteralString] = "SELECT raw FROM journal WHERE county = $1 AND device = $2 AND n = $3 AND entry = 0"
@@ -179,7 +190,51 @@ async def _check_content(conn: Connection, county: County, batch: Sequence[Incom
         known = (outcome.detail or {}).get("as") if outcome.reason is Reason.ALREADY_SO else None
         raw = await conn.fetchval(SQL_FETCH_RAW, county, uuid.UUID(known[0]), known[1]) if known else None
         if raw is not None and _content(bytes(raw)) != _content(incoming.raw):
-            raise Problem(ProblemCode.CONFLICTING_STATE, "该操作编号已用于其他内容", field="id", id=str(outcome.id))
+            raise Problem(ProblemCode.CONFLICTING_STATE, "该操作编号已用于其他内容，请刷新后重新提交", field="id", id=str(outcome.id))
+
+
+SQL_FETCH_AT_WORK: Final[LiteralString] = """
+    SELECT DISTINCT y.person FROM duty y JOIN person p ON p.id = y.person JOIN unit u ON u.code = y.unit
+    WHERE y.person = ANY ($1::uuid[]) AND p.disabled_at IS NULL AND (y.ends IS NULL OR y.ends > $2)
+      AND (u.county = $3 OR u.code = ANY ($4::text[]))
+"""
+
+
+async def _check_assignees(
+    conn: Connection, reference: Reference, county: County, batch: Sequence[Incoming], outcomes: Sequence[MutationOutcome], now: datetime
+) -> None:
+    """Whoever is given work has a duty in this county or above it. Problem: invalid_value, the same for nobody and for somebody elsewhere."""
+    named = [
+        (k, person)
+        for k, (incoming, outcome) in enumerate(zip(batch, outcomes, strict=True))
+        if outcome.reason is not Reason.ALREADY_SO and (person := _assignee(incoming)) is not None
+    ]
+    if not named:
+        return
+    above = reference.places.line(reference.places.whole(county))
+    rows = await conn.fetch(SQL_FETCH_AT_WORK, [person for _, person in named], now, county, above)
+    there = {row["person"] for row in rows}
+    faults = [
+        {"index": k, "id": str(outcomes[k].id), "reason": "unknown_person", "text": NOBODY, "detail": {"assignee": str(person)}}
+        for k, person in named
+        if person not in there
+    ]
+    if faults:
+        said = "；".join(f"第{fault['index'] + 1}项：{NOBODY}" for fault in faults)
+        raise Problem(ProblemCode.INVALID_VALUE, f"{said}。未写入任何内容", faults=faults)
+
+
+def _assignee(incoming: Incoming) -> PersonId | None:
+    """Whom a task is given to; None: nobody is named, or not understandably (which the plan says)."""
+    mutation = incoming.mutation
+    if mutation is None or mutation.kind != "task":
+        return None
+    body = {} if mutation.body is msgspec.UNSET else msgspec.json.decode(mutation.body)
+    given = mutation.fields["assignee"][1] if "assignee" in mutation.fields else body.get("assignee")
+    try:
+        return uuid.UUID(given) if given else None
+    except (ValueError, AttributeError):
+        return None
 
 
 def _content(raw: bytes) -> dict[str, Any]:

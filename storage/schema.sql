@@ -20,7 +20,8 @@ CREATE TABLE unit (
     county integer NOT NULL,
     parent text COLLATE "C",
     level text NOT NULL,
-    name text NOT NULL
+    name text NOT NULL,
+    closed_on date -- from this day on nothing new is given to it or to what lies below (docs/access.md)
 );
 
 CREATE TABLE person (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Collection, Mapping
+from datetime import date
 from typing import Final, LiteralString
 
 from contracts.ids import County, UnitCode
@@ -17,15 +18,13 @@ from sync.rules import RuleBook
 
 CHECK_SECONDS: Final = 3.0
 
-SQL_FETCH_UNITS: Final[LiteralString] = "SELECT code, county, parent, level, name FROM unit"
+SQL_FETCH_UNITS: Final[LiteralString] = "SELECT code, county, parent, level, name, closed_on FROM unit"
 
 
 async def load_units(executor: Executor) -> dict[UnitCode, Unit]:
     """All units. A few thousand rows: 11 counties have 2,280 areas."""
     rows = await executor.fetch(SQL_FETCH_UNITS)
-    return {
-        code: Unit(code=code, county=county, parent=parent, level=Level(level), name=name) for code, county, parent, level, name in rows
-    }
+    return {row["code"]: Unit(**{**row, "level": Level(row["level"])}) for row in rows}
 
 
 SQL_FETCH_VERSION: Final[LiteralString] = "SELECT version FROM unit_version"
@@ -101,11 +100,15 @@ class UnitsCache:
         places = await self.places()
         return reference_of(places, self._rules)
 
+    async def renew(self) -> None:
+        """This process knows at once what it has just changed; the others do within seconds."""
+        await self._check(due_since=self._checked)
+
     async def find(self, code: UnitCode) -> Unit | None:
         """One unit; a miss asks the database, because the unit may be a second old."""
         unit = (await self.places()).units.get(code)
         if unit is None:
-            await self._check(due_since=self._checked)
+            await self.renew()
             unit = self._places.units.get(code)
         return unit
 
@@ -135,3 +138,12 @@ async def insert_unit(conn: Connection, unit: Unit) -> bool:
         return False
     await conn.execute(SQL_RAISE_VERSION)
     return True
+
+
+SQL_CLOSE_UNIT: Final[LiteralString] = "UPDATE unit SET closed_on = $2 WHERE code = $1"
+
+
+async def close_unit(conn: Connection, code: UnitCode, closed_on: date | None) -> None:
+    """From that day on; None: it goes on. Told to all processes."""
+    await conn.execute(SQL_CLOSE_UNIT, code, closed_on)
+    await conn.execute(SQL_RAISE_VERSION)

@@ -7,13 +7,14 @@ inside those units, and a person is disabled or reset only by an admin of all th
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import date, datetime
 from enum import Enum
 from typing import Final
 
 from contracts.ids import UnitCode
 from contracts.people import Duty, Level, Role
 from sync.places import Places
+from sync.rules import CHINA
 from sync.scope import open_duties, units_with
 
 ADMINS: Final = frozenset({Role.ADMIN})
@@ -43,6 +44,7 @@ ROLE_LEVELS: Final[dict[Role, frozenset[Level]]] = {
     Role.AUDITOR: _ANY,
     Role.SYSTEM: frozenset(),
 }
+KEPT_LEVELS: Final = frozenset({Level.PROVINCE, Level.CITY, Level.COUNTY, Level.ZONE})  # partitions, which never change
 ADDED_LEVELS: Final = frozenset({Level.GRID, Level.TEAM, Level.DEPARTMENT})  # areas come from the national codes
 
 
@@ -57,6 +59,9 @@ class Refusal(Enum):
     ENDS_IN_THE_PAST = "ends_in_the_past"
     ENDED_ALREADY = "ended_already"
     LAST_ADMIN = "last_admin"
+    UNIT_CLOSED = "unit_closed"
+    LEVEL_IS_NOT_CLOSED = "level_is_not_closed"
+    CLOSES_IN_THE_PAST = "closes_in_the_past"
 
 
 def grant_refusal(
@@ -72,7 +77,8 @@ def grant_refusal(
         return Refusal.ROLE_DOES_NOT_FIT_UNIT
     if ends is not None and ends <= starts:
         return Refusal.ENDS_BEFORE_IT_STARTS
-    return None
+    given = max(starts, min(now, ends or now))  # one that is entered late, for days before the closing, is no new one
+    return Refusal.UNIT_CLOSED if places.is_closed(unit, day_in_china(given)) else None
 
 
 def overlap(one: Duty, other: Duty) -> bool:
@@ -122,4 +128,20 @@ def unit_refusal(admin: Iterable[Duty], parent: UnitCode, level: Level, places: 
         return Refusal.UNKNOWN_UNIT
     if parent not in units_with(ADMINS, admin, places, now):
         return Refusal.OUTSIDE_YOUR_UNITS
+    if places.is_closed(parent, day_in_china(now)):
+        return Refusal.UNIT_CLOSED
     return None if level in ADDED_LEVELS else Refusal.LEVEL_IS_NOT_ADDED
+
+
+def close_refusal(admin: Iterable[Duty], unit: UnitCode, closed_on: date | None, places: Places, now: datetime) -> Refusal | None:
+    """Why a unit may not be closed from that day on (None: go on). By whoever is above it: its work falls to them."""
+    found = places.units.get(unit)
+    if found is None or found.parent not in units_with(ADMINS, admin, places, now):
+        return Refusal.OUTSIDE_YOUR_UNITS
+    if found.level in KEPT_LEVELS:
+        return Refusal.LEVEL_IS_NOT_CLOSED
+    return Refusal.CLOSES_IN_THE_PAST if closed_on is not None and closed_on < day_in_china(now) else None
+
+
+def day_in_china(moment: datetime) -> date:
+    return moment.astimezone(CHINA).date()

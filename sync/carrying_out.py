@@ -26,6 +26,7 @@ from sync.plan_guards import (
     days_in_order,
     days_over,
     of_city_or_county,
+    seasons_known,
     terms_in_order,
     terms_occur,
     terms_read,
@@ -35,7 +36,7 @@ from sync.plan_guards import (
 )
 from sync.proof import after_photos, before_and_after, evidence_here, new_after_photo, not_the_answerer, not_the_submitter, site_checked
 from sync.situation import STORIED, Situation, captured_on, given_on, step_of
-from sync.words import state_now
+from sync.words import is_blank, state_now
 
 REFUSALS_MAX = 1
 RATINGS = range(1, 6)
@@ -81,7 +82,7 @@ def _needs(situation: Situation, merge: Merge) -> set[str]:
 
 def is_empty(value: object) -> bool:
     """Spaces are no reason, no legal basis and no result."""
-    return not value.strip() if isinstance(value, str) else value in (None, [], {})
+    return is_blank(value) if isinstance(value, str) else value in (None, [], {})
 
 
 # ------------------------------------------------------------------------------------------------ guards
@@ -243,6 +244,7 @@ GUARDS: dict[str, Callable[[Situation, dict[str, Any]], bool]] = {
     "terms_recur": terms_recur,
     "terms_occur": terms_occur,
     "terms_in_order": terms_in_order,
+    "seasons_known": seasons_known,
     "units_below": units_below,
     "visits_open": visits_open,
     "checks_recur": checks_recur,
@@ -285,12 +287,24 @@ def _acknowledged(situation: Situation, values: dict[str, Any]) -> dict[str, Any
 def _rebounded(situation: Situation, values: dict[str, Any]) -> dict[str, Any]:
     """What was arranged for the earlier close-out does not hold for the next one."""
     reason = situation.mutation.args.get("reason")
-    return {"rebounds": values.get("rebounds", 0) + 1, "look_back_on": None, "look_back_result": reason, "feedback_owed": False}
+    return {
+        "rebounds": values.get("rebounds", 0) + 1,
+        "look_back_on": None,
+        "look_back_result": reason,
+        "feedback_owed": False,
+        "closed_on": None,
+    }
 
 
 def _look_back_left(situation: Situation, values: dict[str, Any]) -> dict[str, Any]:
     """The day of the next look-back, where this command named one: an earlier one has had its time."""
     return {"look_back_on": values.get("look_back_on") if "look_back_on" in situation.mutation.fields else None}
+
+
+def _closed(situation: Situation, values: dict[str, Any]) -> dict[str, Any]:
+    """The day, and what is arranged for the look-back at this close-out."""
+    closed_on = captured_on(situation).isoformat()
+    return _look_back_left(situation, values) | {"closed_on": closed_on, "look_back_result": None} | _feedback(values)
 
 
 def _feedback(values: dict[str, Any]) -> dict[str, Any]:
@@ -309,7 +323,7 @@ STAMPS: dict[str, Callable[[Situation, dict[str, Any]], dict[str, Any]]] = {
     "listed": lambda s, values: {"listed_on": values.get("listed_on") or captured_on(s).isoformat(), "unlisted_on": None},
     "unlisted": lambda s, _: {"listed_level": None, "listed_on": None, "unlisted_on": captured_on(s).isoformat()},
     "looked_back": lambda s, values: _look_back_left(s, values) | {"look_back_result": s.mutation.args.get("result", "held")},
-    "closed": lambda s, values: _look_back_left(s, values) | {"look_back_result": None} | _feedback(values),
+    "closed": _closed,
     "answered": lambda _, values: _feedback(values),
     "refused": lambda _, values: {"refusals": int(values.get("refusals") or 0) + 1},
     "reported_in": _reported_in,

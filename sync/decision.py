@@ -23,6 +23,7 @@ from sync.state import Head, RecordState
 class Sender(msgspec.Struct, frozen=True, kw_only=True):
     """Whose device it is, with every duty the person ever had. `barred`: all its work goes to quarantine, and why.
 
+    waits    the author is there for the answer and mends at once what has no meaning: a console, never a phone
     at_seal  the request holds the sealed part of the draw that it acts on (api/draw_acts.py); nothing that was pushed does
     """
 
@@ -30,6 +31,7 @@ class Sender(msgspec.Struct, frozen=True, kw_only=True):
     person: PersonId
     duties: tuple[Duty, ...]
     barred: Reason | None = None
+    waits: bool = False
     at_seal: bool = False
 
     @property

@@ -33,6 +33,7 @@ from sync.situation import Situation
 from sync.state import DELETION, EVERY_OTHER, RecordState, Writer
 from sync.tally import Tally
 from sync.terms import passed_term
+from sync.titles import WRITING, name_field, untitled
 from sync.transfers import arrives
 from sync.words import decoding_fault, guarded_fields, state_now
 
@@ -81,8 +82,10 @@ def _create(mutation: Mutation, sender: Sender, tally: Tally) -> Decision:
         guarded = [name for name, default in guarded_fields(mutation.kind) if getattr(body, name) != default]
         if guarded:
             return Refuse(reason=Reason.READ_ONLY_FIELD, detail={"fields": guarded})
-    if (passed := passed_term(mutation.kind, partial(getattr, body), sender, tally)) is not None:
-        return passed
+    refused = passed_term(mutation.kind, partial(getattr, body), sender, tally)
+    refused = refused or untitled(mutation.kind, getattr(body, name_field(mutation.kind), ""), sender, is_writing=mutation.kind in WRITING)
+    if refused is not None:
+        return refused
     signed = signed_body(mutation, sender, tally) | issued_now(mutation, sender, tally)
     if mutation.kind == "inspection" and not sender.is_system:
         signed |= _told_odd(msgspec.json.decode(mutation.body), tally)  # type: ignore[arg-type]
@@ -198,6 +201,9 @@ def _change(mutation: Mutation, state: RecordState, sender: Sender, tally: Tally
     effect: tuple[Change, ...] | Refuse = ()
     if transition is not None:
         effect = _carried_out(Situation(transition, state, mutation, sender, tally), merge, step[0])
+    if not isinstance(effect, Refuse) and merge.changed.keys() & {"state", name_field(state.kind)}:
+        is_writing = state_now(state.kind, merge.values) == WRITING.get(state.kind)
+        effect = untitled(state.kind, merge.values.get(name_field(state.kind)), sender, is_writing=is_writing) or effect
     if isinstance(effect, Refuse):
         return _with_allowed(effect, state)
     if state.kind == "inspection" and any(name.startswith("answers.") for name in merge.changed):

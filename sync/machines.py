@@ -73,7 +73,7 @@ def _t(
 
 _OPEN = "reported verified assigned rectifying submitted accepted suspended"
 _UNDER_WAY = "assigned rectifying suspended"
-_DONE = "closed_out look_back_passed"
+DONE = "closed_out look_back_passed"
 _UNANSWERED = ("called", "signed", "reported_in", "refused")
 
 
@@ -151,13 +151,11 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
             stamps="closed",
         ),
         # 回头看 (domain.md 4.7): its result is `held`, or `rebound` or `false`, upon which the office reopens the problem.
-        _t("problem.plan_look_back", _DONE, None, sets="look_back_on", needs="look_back_on", guards="look_back_ahead"),
-        _t(
-            "problem.look_back", _DONE, "look_back_passed", sets="look_back_on", guards="site_checked look_back_ahead", stamps="looked_back"
-        ),
+        _t("problem.plan_look_back", DONE, None, sets="look_back_on", needs="look_back_on", guards="look_back_ahead"),
+        _t("problem.look_back", DONE, "look_back_passed", sets="look_back_on", guards="site_checked look_back_ahead", stamps="looked_back"),
         _t(
             "problem.look_back_failed",
-            _DONE,
+            DONE,
             None,
             needs="result",
             choices={"result": "rebound false"},
@@ -167,7 +165,7 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
         # Rule 4: a rebound reopens the same record with its history.
         _t(
             "problem.rebound",
-            _DONE,
+            DONE,
             "rectifying",
             sets="due_on",
             needs="reason due_on",
@@ -188,23 +186,23 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
         _t("problem.resume", "suspended", BACK, guards="limit_as_set", stamps="resumed"),
         _t("problem.extend", _UNDER_WAY, None, sets="due_on", needs="reason due_on", guards="deadline_ahead"),
         # Rule 3: a fine, a stoppage or a talk is noted and changes no state.
-        _t("problem.penalize", f"{_OPEN} {_DONE}", None, needs="measure", choices={"measure": "fine stoppage talk other"}),
+        _t("problem.penalize", f"{_OPEN} {DONE}", None, needs="measure", choices={"measure": "fine stoppage talk other"}),
         _t("problem.remind", _UNDER_WAY, None, needs="note"),
         _t("problem.supervise_on_site", _OPEN, None, needs="note", guards="site_checked"),
         _t(
             "problem.list",
-            f"{_OPEN} {_DONE}",
+            f"{_OPEN} {DONE}",
             None,
             sets="listed_level",
             needs="listed_level",
             choices={"listed_level": "city province"},
             stamps="listed",
         ),
-        _t("problem.unlist", f"{_OPEN} {_DONE}", None, needs="reason", guards="is_listed", stamps="unlisted"),
-        _t("problem.feed_back", f"{_OPEN} {_DONE} not_true", None, needs="to note", stamps="fed_back"),
+        _t("problem.unlist", f"{_OPEN} {DONE}", None, needs="reason", guards="is_listed", stamps="unlisted"),
+        _t("problem.feed_back", f"{_OPEN} {DONE} not_true", None, needs="to note", stamps="fed_back"),
         # The same problem from two sources is linked, not merged (sync/links.py).
-        _t("problem.link", f"{_OPEN} {_DONE} not_true", None, needs="other", effects="link"),
-        _t("problem.unlink", f"{_OPEN} {_DONE} not_true", None, needs="other reason", effects="unlink"),
+        _t("problem.link", f"{_OPEN} {DONE} not_true", None, needs="other", effects="link"),
+        _t("problem.unlink", f"{_OPEN} {DONE} not_true", None, needs="other reason", effects="unlink"),
         _t("problem.suspect", _OPEN, None, needs="other", effects="suspect"),
     ),
     "notice": (
@@ -219,7 +217,7 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
             "active",
             sets="terms",
             needs="terms",
-            guards="terms_read terms_recur terms_occur terms_in_order units_below visits_open",
+            guards="terms_read terms_recur terms_occur terms_in_order seasons_known units_below visits_open",
             stamps="new_terms",
         ),
         _t(
@@ -228,7 +226,7 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
             None,
             sets="terms",
             needs="terms reason",
-            guards="terms_read terms_recur terms_occur terms_in_order units_below visits_open",
+            guards="terms_read terms_recur terms_occur terms_in_order seasons_known units_below visits_open",
             stamps="new_terms",
         ),
         _t("plan.end", "drafted active", "ended", needs="reason", stamps="end_terms"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import date
 from typing import Final
 
 from contracts.ids import County, DeviceId, StreamName, UnitCode
@@ -50,6 +51,10 @@ class Places:
     def county_of(self, code: UnitCode) -> County | None:
         unit = self.units.get(code)
         return unit.county if unit else None
+
+    def is_closed(self, code: UnitCode, day: date) -> bool:
+        """Whether it, or a unit above it, is closed on that day."""
+        return any((closed := self.units[upper].closed_on) is not None and closed <= day for upper in self.line(code))
 
     def whole(self, county: County) -> UnitCode:
         """The unit that is all of a county, zone or city."""

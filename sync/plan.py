@@ -38,6 +38,8 @@ from sync.places import unit_of
 from sync.planned import Plan
 from sync.projections import on_source, projected
 from sync.secrecy import kept_secret
+from sync.situation import given_on
+from sync.state import RecordState
 from sync.tally import Tally
 from sync.words import id_fault, shape_fault, word_fault
 
@@ -144,6 +146,8 @@ def _forbidden(incoming: Incoming, mutation: Mutation, sender: Sender, tally: Ta
         return Hold(outcome=Outcome.QUARANTINED, reason=Reason.UNKNOWN_UNIT, detail={"unit": wanted})
     if wanted is not None and state is None and places.county_of(wanted) != county:
         return Hold(outcome=Outcome.QUARANTINED, reason=Reason.WRONG_COUNTY, detail={"unit": wanted})
+    if wanted is not None and sender.waits and _is_new_there(state, wanted) and places.is_closed(wanted, given_on(tally)):
+        return Refuse(reason=Reason.UNIT_CLOSED, detail={"units": [wanted]})
     if sender.is_system:
         return None
     judged = unit_of(state.stream) if state is not None else wanted
@@ -161,6 +165,11 @@ def _forbidden(incoming: Incoming, mutation: Mutation, sender: Sender, tally: Ta
         case Verdict.YES:
             pass
     return _forbidden_leave(incoming, mutation, sender, tally, judged, wanted)
+
+
+def _is_new_there(state: RecordState | None, unit: UnitCode) -> bool:
+    """It is made there, or given to that unit. A phone's work is taken: whoever made it knew of no closing, or has the duty still."""
+    return state is None or unit_of(state.stream) != unit
 
 
 def _who_else(mutation: Mutation, tally: Tally) -> dict[str, Any]:

@@ -9,9 +9,10 @@ import msgspec
 
 from contracts.kinds.plan import Terms
 from contracts.people import Level
+from contracts.rules import RuleName, SeasonsRule
 from contracts.visits import SECRET_MODES, SENDING
 from sync.places import unit_of
-from sync.recurrence import is_readable, occurrences
+from sync.recurrence import AUTUMN_WINTER, is_readable, occurrences
 from sync.rules import CHINA
 from sync.situation import Situation
 
@@ -58,6 +59,16 @@ def terms_in_order(_situation: Situation, values: dict[str, Any]) -> bool:
     """They begin in our time, and do not end before they begin."""
     terms = _terms(values)
     return terms is None or FROM_ON_MIN <= terms.from_on <= (terms.until_on or date.max)
+
+
+def seasons_known(situation: Situation, values: dict[str, Any]) -> bool:
+    """Every season it names has been published for its county, or is the one that a source states: in any other it would never have a day."""
+    terms, view = _terms(values), situation.tally.view
+    if terms is None:
+        return True  # said by others
+    versions = view.rules.versions(view.county, RuleName.SEASONS)
+    known = {season.key for version in versions for season in view.rules.decoded(version, SeasonsRule).seasons}
+    return {*terms.seasons, *(one.season for one in terms.intensified)} <= known | {AUTUMN_WINTER}
 
 
 def units_below(situation: Situation, values: dict[str, Any]) -> bool:

@@ -17,7 +17,7 @@ from sync.decision import Change, Refuse, Sender
 from sync.homes import moved
 from sync.machines import MACHINES
 from sync.merge import Lost, Merge, get_field, set_field, written
-from sync.situation import Situation
+from sync.situation import Situation, given_on
 from sync.state import DELETION, RecordState, Writer
 from sync.tally import Tally
 from sync.transfers import settling
@@ -82,7 +82,7 @@ def _amiss(s: Situation, record: RecordState, field: str, value: Any) -> Refuse 
     if unmet:
         return Refuse(reason=Reason.INCOMPLETE, detail={"needs": unmet})
     if field in CALLING:
-        return uncalled(s.tally.view.places, record.moved_to or s.tally.view.county, values)
+        return uncalled(s.tally.view.places, record.moved_to or s.tally.view.county, values, given_on(s.tally))
     return None
 
 

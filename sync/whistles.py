@@ -12,19 +12,20 @@ from typing import Any, Final
 
 import msgspec
 
-from contracts.ids import County, RecordId, UnitCode, projection_id
+from contracts.ids import RecordId, UnitCode, projection_id
 from contracts.kind import Step
 from contracts.kinds.summons import Clock, ClockName, Summons
 from contracts.mutation import EDIT, Mutation
 from contracts.outcomes import Reason
 from contracts.people import Audience, Level
 from contracts.rules import Duration, RuleName, WhistleRule
+from sync.assigning import closed_units
 from sync.decision import Change, Refuse
 from sync.machines import MACHINES, MOVED, allowed_from
 from sync.merge import Merge
 from sync.permission import who_may
 from sync.places import Places, stream_name, unit_of
-from sync.situation import Situation, step_of
+from sync.situation import Situation, given_on, step_of
 from sync.state import RecordState
 from sync.tally import Tally
 from sync.whereabouts import unit_name, whereabouts
@@ -60,7 +61,7 @@ def with_step(s: Situation, record: RecordState, op: str, to: str, values: dict[
 def summon(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
     """Every called department gets a summons of its own, with its clocks; nobody is called twice."""
     called, optional = list(merge.values.get("called") or []), list(merge.values.get("optional") or [])
-    refused = uncallable(s.tally.view.places, s.tally.view.county, [*called, *optional])
+    refused = uncallable(s.tally, [*called, *optional])
     if refused is not None:
         return refused
     made = [_summons(s, merge, unit, required=unit in called) for unit in dict.fromkeys((*called, *optional))]
@@ -69,13 +70,16 @@ def summon(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
     return tuple(made)
 
 
-def uncallable(places: Places, county: County, units: Sequence[UnitCode]) -> Refuse | None:
-    """部门报到: a department, or a team of one, of this very county. Whoever is called elsewhere would never hear of it."""
+def uncallable(tally: Tally, units: Sequence[UnitCode]) -> Refuse | None:
+    """部门报到: a department, or a team of one, of this very county, that is not closed. Whoever is called elsewhere would never hear of it."""
+    places, county = tally.view.places, tally.view.county
     unknown = sorted(unit for unit in units if unit not in places.units)
     if unknown:
         return Refuse(reason=Reason.UNKNOWN_UNIT, detail={"units": unknown})
     others = sorted(unit for unit in units if places.county_of(unit) != county or not _is_department(places, unit))
-    return Refuse(reason=Reason.NOT_A_DEPARTMENT, detail={"units": others}) if others else None
+    if others:
+        return Refuse(reason=Reason.NOT_A_DEPARTMENT, detail={"units": others})
+    return closed_units(places, units, given_on(tally))
 
 
 def _is_department(places: Places, unit: UnitCode) -> bool:
@@ -276,7 +280,7 @@ def reroute(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
 
 
 def _called_too(s: Situation, merge: Merge, unit: UnitCode, *, required: bool) -> Change | tuple[Change, ...] | Refuse:
-    refused = uncallable(s.tally.view.places, s.tally.view.county, [unit])
+    refused = uncallable(s.tally, [unit])
     if refused is not None:
         return refused
     if unit not in (merge.values.get("summons") or {}):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 import uuid
 from functools import cache
 from typing import Any
@@ -67,6 +68,11 @@ def decoding_fault(kind: str, body: bytes) -> str | None:
     except (msgspec.DecodeError, RecursionError) as error:
         return str(error)
     return None
+
+
+def is_blank(text: str) -> bool:
+    """Nothing to read: white space of any kind, marks without width, controls."""
+    return all(c.isspace() or unicodedata.category(c) in ("Cc", "Cf") for c in text)
 
 
 class _Opening(msgspec.Struct, frozen=True):

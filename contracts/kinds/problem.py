@@ -23,6 +23,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     source_body, source_batch, source_on, source_reference
                          who handed it down or passed it on, in which round, when, and where its image or text is kept
     listed_on, unlisted_on  since when it is listed (挂牌督办), and when the listing was lifted
+    closed_on            the day it was closed out (domain.md 4.6); none once it has come back
     look_back_result     held, rebound or false; of the last look-back since it was closed out
     feedback_owed        信息反馈: it came by a channel of the public, which has not been told the result yet
     related              the same problem from another source: linked, never merged; each of the two names the other
@@ -58,6 +59,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     listed_level: Annotated[Code | None, field("挂牌督办级别", Policy.COMMAND)] = None
     listed_on: Annotated[date | None, field("挂牌日期", Policy.SERVER)] = None
     unlisted_on: Annotated[date | None, field("摘牌日期", Policy.SERVER)] = None
+    closed_on: Annotated[date | None, field("销号日期", Policy.SERVER)] = None
     look_back_on: Annotated[date | None, field("回头看日期", Policy.COMMAND)] = None
     look_back_result: Annotated[Code | None, field("回头看结果", Policy.SERVER)] = None
     suspended_until: Annotated[date | None, field("中止至", Policy.COMMAND)] = None

@@ -70,6 +70,7 @@ WRITTEN: Final[dict[str, list[Any]]] = {
     "/office/v1/problems/assign": [
         {"id": NEW, "county": "{county}", "problems": [{"problem": "{record}"}], "leads": ["{unit}"], "due_on": "2026-12-01"},
     ],
+    "/office/v1/problems/look-back": [{"id": NEW, "county": "{county}", "look_back_on": "2026-12-20"}],
     "/people/v1/persons/{person_id:uuid}/correct": [{}],
     "/people/v1/persons/{person_id:uuid}/enable": [None],
     "/people/v1/persons/{person_id:uuid}/password": [None],
@@ -91,6 +92,7 @@ QUIET: Final = {
     "/people/v1/persons",
     "/people/v1/persons/{person_id:uuid}/disable",
     "/people/v1/units",
+    "/people/v1/units/{unit:str}/close",
     "/people/v1/units/{unit:str}/name",
     "/photos/v1/relay/{token:str}",
     # tests/api/test_draws.py: who may know of a draw

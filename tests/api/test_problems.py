@@ -1,8 +1,11 @@
 """RFC 9457: every code has a status, a text and a way to be seen; every error has this one shape."""
 
+import ast
 import json
 import re
 import uuid
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -13,17 +16,60 @@ from litestar.exceptions import HTTPException
 from litestar.params import FromPath
 
 from api.problems import CODE_OF_STATUS, STATUS, URN, problem_of
+from contracts.importing import FAULT_TEXTS
 from contracts.people import Role
-from contracts.problems import TEXT_ZH, Problem, ProblemCode
+from contracts.problems import DETAIL_ZH, TEXT_ZH, Problem, ProblemCode
 from tests.api.office import VILLAGE, World, client_of
 
 pytestmark = pytest.mark.anyio
 
+ROOT = Path(__file__).parents[2]
+SOURCES = [path for floor in ("api", "server", "storage", "sync") for path in (ROOT / floor).glob("*.py")]
 
-def test_every_code_has_a_status_and_a_chinese_text() -> None:
-    assert set(STATUS) == set(TEXT_ZH) == set(ProblemCode)
+
+def is_chinese(text: str) -> bool:
+    return any("\u4e00" <= c <= "\u9fff" for c in text)
+
+
+def test_every_code_has_a_status_a_chinese_title_and_says_in_chinese_what_to_do() -> None:
+    assert set(STATUS) == set(TEXT_ZH) == set(DETAIL_ZH) == set(ProblemCode)
     assert all(400 <= status < 600 for status in STATUS.values())
-    assert all(any("\u4e00" <= c <= "\u9fff" for c in text) for text in TEXT_ZH.values())
+    assert all(is_chinese(text) for text in (*TEXT_ZH.values(), *DETAIL_ZH.values()))
+    assert all(DETAIL_ZH[code] != TEXT_ZH[code] for code in ProblemCode), "the detail says more than the title"
+
+
+def raised() -> Iterator[tuple[str, ast.Call]]:
+    """(where, call) of every problem that our code makes."""
+    for path in sorted(SOURCES):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Problem" and node.args:
+                yield f"{path.parent.name}/{path.name}:{node.lineno}", node
+
+
+def texts_of(detail: ast.expr) -> list[str]:
+    """The texts that a detail is put together from, as far as they stand in the code."""
+    return [part.value for part in ast.walk(detail) if isinstance(part, ast.Constant) and isinstance(part.value, str)]
+
+
+def test_whatever_our_code_says_to_a_person_is_chinese() -> None:
+    """What an expression takes from elsewhere (a table, a decoder) is Chinese there: FAULT_TEXTS, TEXT_ZH of outcomes, first_fault."""
+    found = list(raised())
+    assert len(found) > 80, "the walk sees them"
+    shown = [(where, call) for where, call in found if not is_of_the_server(call)]
+    said = [(where, texts_of(call.args[1])) for where, call in shown if len(call.args) > 1]
+    wrong = [(where, texts) for where, texts in said if texts and not any(map(is_chinese, texts)) and not is_key(texts)]
+    assert wrong == []
+    assert all(is_chinese(text) for text in FAULT_TEXTS.values())
+
+
+def is_of_the_server(call: ast.Call) -> bool:
+    """503: nothing that whoever asks could mend."""
+    code = call.args[0]
+    return isinstance(code, ast.Attribute) and code.attr in ProblemCode.__members__ and STATUS[ProblemCode[code.attr]] >= 500
+
+
+def is_key(texts: list[str]) -> bool:
+    return all(text in FAULT_TEXTS or not re.search("[A-Za-z]", text) for text in texts)
 
 
 def test_every_status_of_the_framework_has_a_code_of_that_status() -> None:
@@ -171,7 +217,7 @@ async def test_a_field_of_the_wrong_type_is_invalid_not_a_crash(client: httpx.As
 
 def test_the_framework_s_own_words_are_not_shown() -> None:
     problem = problem_of(HTTPException(status_code=400, detail="quotes what was sent"))
-    assert problem.detail == ""
+    assert problem.detail == DETAIL_ZH[ProblemCode.MALFORMED_REQUEST]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import uuid
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -227,14 +227,34 @@ async def test_a_plan_for_a_person_whose_duty_ends_falls_to_the_unit(day: Day) -
     assert given == [(f"{VILLAGE_A}.field", True)] * 2 + [(f"{TOWNSHIP}.field", False)] * 2
 
 
+async def harvest(day: Day, first: int, last: int, at: datetime = MORNING) -> None:
+    """Its days, counted from today, are published."""
+    season = Season(key="autumn_harvest", from_on=TODAY + timedelta(days=first), to_on=TODAY + timedelta(days=last))
+    async with day.world.pool.acquire() as conn:
+        rule = msgspec.to_builtins(SeasonsRule(seasons=[season]))
+        assert await insert_rule(conn, PublishRule(county=COUNTY, name=RuleName.SEASONS, starts=at, body=rule), None, at)
+
+
+async def test_a_plan_names_no_season_that_nobody_has_published(day: Day) -> None:
+    lead = await day.lead()
+    for terms in ({"seasons": ["autum_harvest"]}, {"intensified": [{"season": "autum_harvest", "rule": "FREQ=DAILY"}]}):
+        plan = lead.create("plan", COUNTY, {"unit": TOWNSHIP, "title": "秋收巡查"})
+        start = lead.command(plan, "plan.start", {"terms": DAILY | terms})
+        await sync(lead)
+        assert result(lead, start) == (Outcome.REJECTED, Reason.INCOMPLETE.value)
+        assert "seasons_known" in lead.refused()[-1].detail["needs"]
+    known = lead.create("plan", COUNTY, {"unit": TOWNSHIP, "title": "秋冬季巡查"})
+    start = lead.command(known, "plan.start", {"terms": DAILY | {"seasons": ["autumn_winter"]}})
+    await sync(lead)
+    assert result(lead, start) == (Outcome.APPLIED, "ok"), "that one a source states"
+
+
 async def test_harvest_is_watched_daily_once_its_dates_are_published(day: Day) -> None:
+    await harvest(day, -365, -360, MORNING - timedelta(days=1))
     lead = await day.lead()
     await started(day, lead, rule="FREQ=WEEKLY", intensified=[{"season": "autumn_harvest", "rule": "FREQ=DAILY"}])
     assert await tick(day) == 1
-    season = Season(key="autumn_harvest", from_on=TODAY + timedelta(days=1), to_on=TODAY + timedelta(days=3))
-    async with day.world.pool.acquire() as conn:
-        rule = msgspec.to_builtins(SeasonsRule(seasons=[season]))
-        assert await insert_rule(conn, PublishRule(county=COUNTY, name=RuleName.SEASONS, starts=MORNING, body=rule), None, MORNING)
+    await harvest(day, 1, 3)
     assert await tick(day, 8) == 4
     assert [when for when, _, _ in await made(day)] == [on(0), on(1), on(2), on(3), on(7)]
 
@@ -488,12 +508,13 @@ def _token(phone: Phone) -> str:
 
 
 async def test_a_citys_plan_counts_in_its_counties_and_a_season_only_in_its_days(day: Day) -> None:
+    await harvest(day, -365, -360, MORNING - timedelta(days=1))
     lead, member = await day.lead(), await day.member()
     shared_site(member)
     await sync(member)
     await started(day, lead, seasons=["autumn_harvest"], period_days=2)
     path = f"/office/v1/coverage/{COUNTY}"
-    assert (await read(day.world, lead, path))["without_period"] == 1, "nobody has said when the harvest is"
+    assert (await read(day.world, lead, path))["without_period"] == 1, "nobody has said when this year's harvest is"
     city = await day.world.phone(await day.world.person("市督办", (Role.CITY_SUPERVISOR, "6109")))
     plan = city.create("plan", CITY, {"unit": "6109", "title": "全市排查"})
     city.command(plan, "plan.start", {"terms": DAILY | {"units": [TOWNSHIP], "period_days": 30}})
