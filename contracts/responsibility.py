@@ -42,13 +42,14 @@ class Level(str, Enum):
 
 
 class Department(msgspec.Struct, frozen=True, kw_only=True):
-    """A body that can receive work. `aliases`: other names in the sources of the same jurisdiction."""
+    """A body that can receive work. `aliases`: other names in the sources of the same jurisdiction. `city_only`: no county has one."""
 
     id: str
     text: Text
     aliases: tuple[str, ...] = ()
     type: BodyType = BodyType.DEPARTMENT
     level: Level
+    city_only: bool = False
     derived: bool = False
 
 

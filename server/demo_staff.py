@@ -45,6 +45,8 @@ ROSTER: Final[tuple[tuple[str, str, Role, UnitCode], ...]] = (
 
 
 class DemoPerson(NamedTuple):
+    """`is_new`: the password was made just now; whatever the account has is of a data folder that is gone."""
+
     id: PersonId
     phone: str
     password: str
@@ -52,15 +54,16 @@ class DemoPerson(NamedTuple):
     title: str
     role: Role
     unit: UnitCode
+    is_new: bool = False
 
 
 def demo_staff(folder: Path) -> list[DemoPerson]:
     """The staff with this installation's passwords, which are made at the first call."""
-    passwords = _kept_passwords(folder / SECRETS_FILE)
+    passwords, new = _kept_passwords(folder / SECRETS_FILE)
     staff: list[DemoPerson] = []
     for number, (name, title, role, unit) in enumerate(ROSTER, start=1):
         phone = f"138000000{number:02d}"
-        staff.append(DemoPerson(demo_id(phone), phone, passwords[phone], name, title, role, unit))
+        staff.append(DemoPerson(demo_id(phone), phone, passwords[phone], name, title, role, unit, phone in new))
     return staff
 
 
@@ -68,8 +71,8 @@ def demo_id(phone: str) -> PersonId:
     return uuid.uuid5(FAMILY, phone)
 
 
-def _kept_passwords(path: Path) -> dict[str, str]:
-    """{phone: password}, readable by the server alone."""
+def _kept_passwords(path: Path) -> tuple[dict[str, str], set[str]]:
+    """({phone: password}, those that were made now), readable by the server alone."""
     phones = [f"138000000{number:02d}" for number in range(1, len(ROSTER) + 1)]
     kept = msgspec.json.decode(path.read_bytes(), type=dict[str, str]) if path.exists() else {}
     missing = {phone: generate_password() for phone in phones if phone not in kept}
@@ -81,14 +84,15 @@ def _kept_passwords(path: Path) -> dict[str, str]:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
-    return kept | missing
+    return kept | missing, set(missing)
 
 
 SQL_OPEN_DEMO: Final[LiteralString] = "UPDATE person SET disabled_at = NULL WHERE id = ANY ($1::uuid[])"
 
 
-async def seed_demo(pool: Pool, staff: list[DemoPerson], now: datetime) -> None:
-    """Create who is missing, open the accounts, and set the kept passwords where they no longer fit."""
+async def seed_demo(pool: Pool, staff: list[DemoPerson], now: datetime) -> set[str]:
+    """Create who is missing and open the accounts; the numbers of those who have chosen another password, which stays."""
+    changed: set[str] = set()
     hasher = PasswordHasher(memory_cost=1024, time_cost=1, parallelism=1)  # the first log-in hashes anew with the real parameters
     async with transaction(pool) as conn:
         for one in staff:
@@ -97,9 +101,12 @@ async def seed_demo(pool: Pool, staff: list[DemoPerson], now: datetime) -> None:
                 await insert_person(conn, one.id, one.name, one.phone, hasher.hash(one.password), now)
                 duty = Duty(person=one.id, role=one.role, unit=one.unit, starts=SINCE)
                 await insert_duty(conn, uuid.uuid5(one.id, one.unit), duty)
-            elif login.id == one.id and not _fits(hasher, login.password_hash, one.password):
+            elif login.id == one.id and one.is_new:
                 await update_password(conn, one.id, hasher.hash(one.password))
+            elif not _fits(hasher, login.password_hash, one.password):
+                changed.add(one.phone)
         await conn.execute(SQL_OPEN_DEMO, [one.id for one in staff])
+    return changed
 
 
 def _fits(hasher: PasswordHasher, password_hash: str, password: str) -> bool:

@@ -89,13 +89,13 @@ def city_code(short: str) -> UnitCode:
 
 
 def department_units(units: Iterable[Unit]) -> Iterator[Unit]:
-    """`<county>-<identifier>` for every body of the jurisdiction, in each county, zone and city."""
+    """`<county>-<identifier>` for every body of the jurisdiction, in each county, zone and city that has one (no county has 中级人民法院)."""
     for unit in units:
         if unit.level not in (Level.CITY, Level.COUNTY, Level.ZONE):
             continue
         city = unit.code[: CODE_DIGITS[Level.CITY]]
         for body in load_responsibility()[JURISDICTIONS[city]].departments:
-            if body.type is not BodyType.GOVERNMENT:
+            if body.type is not BodyType.GOVERNMENT and not (body.city_only and unit.level is not Level.CITY):
                 name = unit.name + body.text.zh.removeprefix("市")
                 code = f"{unit.county}-{body.id}"
                 yield Unit(code=code, county=unit.county, parent=unit.code, level=Level.DEPARTMENT, name=name)

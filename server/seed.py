@@ -17,16 +17,17 @@ from storage.units import load_units
 from sync.places import Places
 
 CITY_DIGITS = 4  # of a county's code
+CHANGED = "（已自行修改 changed）"
 
 
 def seed(settings: Settings) -> None:
     """Load what is missing. With `demo`, print who the demo staff are; without it, their accounts are shut."""
-    staff = asyncio.run(_seed(settings))
+    staff, changed = asyncio.run(_seed(settings))
     if staff:
-        print(_shown(staff), flush=True)
+        print(_shown(staff, changed), flush=True)
 
 
-async def _seed(settings: Settings) -> list[DemoPerson]:
+async def _seed(settings: Settings) -> tuple[list[DemoPerson], set[str]]:
     now = datetime.now(UTC)
     async with await open_pool(settings.pg.full_dsn(), size_min=0, size_max=2) as pool:
         async with pool.acquire() as conn:
@@ -35,10 +36,9 @@ async def _seed(settings: Settings) -> list[DemoPerson]:
         await rebuild_missing(pool)
         if not settings.demo:
             await disable_demo(pool, now)
-            return []
+            return [], set()
         staff = demo_staff(settings.data_dir / "secrets")
-        await seed_demo(pool, staff, now)
-        return staff
+        return staff, await seed_demo(pool, staff, now)
 
 
 async def _publish(pool: Pool, now: datetime) -> None:
@@ -50,7 +50,11 @@ async def _publish(pool: Pool, now: datetime) -> None:
             await publish_checklists(pool, reference, county, jurisdiction, now)
 
 
-def _shown(staff: list[DemoPerson]) -> str:
+def _shown(staff: list[DemoPerson], changed: set[str]) -> str:
+    """Whoever has chosen another password knows it; it is kept as a hash."""
     lines = ["", "演示账号 Demo accounts（仅演示模式可用 only in demo mode）", "手机号 phone   密码 password    姓名与职责 who"]
-    lines += [f"{one.phone}    {one.password}    {one.name}  {one.title}（{one.role.value}, {one.unit}）" for one in staff]
+    lines += [
+        f"{one.phone}    {CHANGED if one.phone in changed else one.password}    {one.name}  {one.title}（{one.role.value}, {one.unit}）"
+        for one in staff
+    ]
     return "\n".join(lines)

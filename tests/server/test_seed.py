@@ -7,6 +7,7 @@ from pathlib import Path
 import asyncpg
 import httpx
 import pytest
+from argon2 import PasswordHasher
 from uuid_utils.compat import uuid7
 
 from contracts.people import Level
@@ -87,7 +88,7 @@ async def test_seeding_is_idempotent_and_names_given_by_hand_stay(settings: Sett
         ]
 
     await asyncio.to_thread(seed, settings)
-    await pool.execute("INSERT INTO unit VALUES ('610902101001-g1', 610902, '610902101001', 'grid', '第一网格')")
+    await pool.execute("INSERT INTO unit VALUES ('610902101001-g1', 610902, '610902101001', 'grid', '第一网格', NULL)")
     before = await everything()
     await asyncio.to_thread(seed, settings)
     assert await everything() == before
@@ -119,11 +120,37 @@ async def test_demo_staff_exist_only_in_demo_mode(settings: Settings, pool: asyn
     assert (await enrol(demo, staff[0].phone, staff[0].password)).status_code == 200
 
 
+async def test_a_demo_password_that_somebody_changed_outlives_a_restart(
+    settings: Settings, pool: asyncpg.Pool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    demo = settings.model_copy(update={"demo": True})
+    await asyncio.to_thread(seed, demo)
+    one = demo_staff(settings.data_dir / "secrets")[0]
+    await pool.execute(
+        "UPDATE person SET password_hash = $2 WHERE id = $1",
+        one.id,
+        PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash("my own password"),
+    )
+    capsys.readouterr()
+    await asyncio.to_thread(seed, demo)
+    assert (await enrol(demo, one.phone, "my own password")).status_code == 200
+    assert one.password not in capsys.readouterr().out, "what no longer opens is not shown"
+    (settings.data_dir / "secrets" / "demo_staff.json").unlink()  # a new data folder beside an old database
+    await asyncio.to_thread(seed, demo)
+    anew = demo_staff(settings.data_dir / "secrets")[0]
+    assert (await enrol(demo, anew.phone, anew.password)).status_code == 200
+
+
+def test_no_county_has_a_court_that_only_a_city_has() -> None:
+    courts = [unit.name for unit in department_units(area_units(read_areas(), read_zones())) if "中级" in unit.name]
+    assert courts == ["安康市中级人民法院"]
+
+
 async def test_demo_passwords_are_this_installations_own_and_closed_to_others(tmp_path: Path) -> None:
     here, there = demo_staff(tmp_path / "a"), demo_staff(tmp_path / "b")
     assert len(here) == len(ROSTER)
     assert all(a.password != b.password for a, b in zip(here, there, strict=True))
-    assert here == demo_staff(tmp_path / "a"), "made once"
+    assert [one.password for one in here] == [one.password for one in demo_staff(tmp_path / "a")], "made once"
     assert stat.S_IMODE((tmp_path / "a" / "demo_staff.json").stat().st_mode) == 0o600
 
 
