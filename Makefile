@@ -18,7 +18,7 @@ parts: .run-packages ## only the database and S3, for developing; prints where t
 	@$(PY) -m server parts
 
 test: .dev-packages ## every test, against a real PostgreSQL and a real S3
-	@$(PY) -m pytest -n $(TEST_WORKERS) --dist loadscope $(ARGS)
+	@$(PY) -m pytest -n $(TEST_WORKERS) --dist loadscope --no-loadscope-reorder $(ARGS)
 
 check: .dev-packages ## formatter, linters, types, floors
 	@$(PY) -m ruff format --check .

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import boto3
 import pytest
+import structlog
 from botocore.config import Config
 from pydantic import SecretStr
 
@@ -31,13 +32,26 @@ from storage.pool import Pool, open_pool
 from tests import servers
 
 
+def plain_logs() -> None:
+    """structlog's own default draws every local variable of a traceback, which takes seconds where an exception is part of a story."""
+    renderer = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, renderer])
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    plain_logs()
     if not hasattr(config, "workerinput"):
         for name in [name for name in os.environ if name.startswith("XUNLING_") or name == "DATABASE_URL"]:
             del os.environ[name]  # the developer's own settings are not the tests'
         servers.begin_run()
         for sign in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: pytest then ends properly, and the servers with it
             signal.signal(sign, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long go first: one that began last would keep one core busy alone (with --no-loadscope-reorder)."""
+    long = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in long)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

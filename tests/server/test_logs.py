@@ -10,6 +10,7 @@ import structlog
 
 from server.logs import STRUCK, configure_logs, is_secret, strike_out_secrets
 from server.settings import LogSettings
+from tests.conftest import plain_logs
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +20,7 @@ def quiet_afterwards() -> Iterator[None]:
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
-    structlog.reset_defaults()
+    plain_logs()
     structlog.contextvars.clear_contextvars()
 
 
