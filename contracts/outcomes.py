@@ -39,6 +39,7 @@ class Reason(str, Enum):
     UNTITLED = "untitled"  # what is official is called something; detail: field
     UNPRINTABLE = "unprintable"  # a name or title is one line of printable text; detail: field
     UNIT_CLOSED = "unit_closed"  # the unit has no new work from a day on; detail: units
+    PARTS_MISSING = "parts_missing"  # accepted before every lead has handed in its part; detail: units
     RECORD_MISSING = "record_missing"
     RECORD_DELETED = "record_deleted"
     KIND_DIFFERS = "kind_differs"
@@ -79,6 +80,7 @@ TEXT_ZH: dict[Reason, str] = {
     Reason.UNPRINTABLE: "标题（名称）须为一行文字，不能含换行或控制字符",
     Reason.UNIT_CLOSED: "该单位已撤并，请改选承接其工作的单位",
     Reason.RECORD_MISSING: "记录不存在，或不在您的职责范围内",
+    Reason.PARTS_MISSING: "尚有牵头单位未提交整改，待其提交后验收；确无需其提交的，验收时写明该单位和理由",
     Reason.RECORD_DELETED: "记录已删除",
     Reason.KIND_DIFFERS: "记录类型不符",
     Reason.MALFORMED: "内容无法识别，已原样保存",

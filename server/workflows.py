@@ -68,6 +68,9 @@ ARGUMENTS: Final = {
     "site_checked": "`args.position` {lat, lng, accuracy_m} where it was checked, or `args.inspection`, the id of a submitted inspection there",
     "new_after_photo": "`args.photos`, a list of ids of photo records of the problem with `purpose` after",
     "evidence_here": "where none of these has arrived: `args.photos`, newer ones of the fixed state that have",
+    "every_part": "Each unit of `leads` is in `handed_in`, or in `args.without`, a list of units whose part is not needed, with `args.reason`. "
+    "Returned, every lead hands in again (a part that was right then is named in `without`). On an assignment a submission is the part of its "
+    "unit; on the problem itself that of the leads whom its author serves; one of anybody else is nobody's part, one on the spot everybody's",
     "other": "`args.other`, the id of the other problem",
     "note": "`args.note`, what is said, in the words of whoever says it",
     "to": "`args.to`, who is told (of `reroute`: the unit that is called instead)",
@@ -79,13 +82,13 @@ ARGUMENTS: Final = {
 
 
 def meanings(kind: str) -> Iterator[str]:
-    """What the words under *needs* mean: guards by what they say of themselves, arguments by their table."""
+    """What the words of the table mean: guards by what they say of themselves, arguments by their table."""
     machine = MACHINES[kind].values()
     guards = {name: (GUARDS[name].__doc__ or "").strip().split("\n")[0] for t in machine for name in t.guards}
-    arguments = {name for t in machine for name in (*t.needs, *t.guards) if name in ARGUMENTS and name not in t.sets}
+    arguments = {name for t in machine for name in (*t.needs, *t.guards, *t.effects) if name in ARGUMENTS and name not in t.sets}
     words = sorted(arguments | {name for name, said in guards.items() if said})
     if words:
-        yield "| under *needs* | means |"
+        yield "| word | means |"
         yield "|---|---|"
         yield from (f"| `{name}` | {' '.join(part for part in (guards.get(name), ARGUMENTS.get(name)) if part)} |" for name in words)
         yield ""

@@ -1,4 +1,7 @@
-"""Who shall fix a problem: units of this county, which will have it on their desk, each in one part."""
+"""Who shall fix a problem: units of this county, which will have it on their desk, each in one part; and whose part is done.
+
+Two units may lead (domain.md 2.5). Each hands in its part, and the problem is accepted when every part is there.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from contracts.ids import County, UnitCode
 from contracts.outcomes import Reason
 from sync.decision import Change, Refuse
 from sync.merge import Merge
+from sync.permission import holds_within
 from sync.places import Places
 from sync.situation import Situation, given_on
 
@@ -47,3 +51,24 @@ def each_unit_once(_situation: Situation, values: dict[str, Any]) -> bool:
 
 def _named(values: dict[str, Any]) -> list[str]:
     return [unit for field in CALLING for unit in values.get(field) or []]
+
+
+def parts_of(s: Situation, values: dict[str, Any]) -> list[UnitCode]:
+    """The leads whose part a submission hands in: the unit on whose assignment it is given; on the problem itself, whichever its
+    author serves (a village works for its township).
+    """
+    leads: list[UnitCode] = values.get("leads") or []
+    if s.tally.acts_for is not None:
+        return [unit for unit in leads if unit == s.tally.acts_for]
+    places, captured = s.tally.view.places, s.tally.captured
+    served = [duty.unit for duty in s.sender.duties if captured is None or holds_within(duty, captured)]
+    return [lead for lead in leads if any(places.covers(lead, unit) for unit in served)]
+
+
+def every_part(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
+    """Every lead has handed in its part since it was last sent back. `args.without`: units of which it is not needed, with `args.reason`."""
+    handed_in, args = merge.values.get("handed_in") or [], s.mutation.args
+    without = args.get("without") if str(args.get("reason") or "").strip() else None
+    spared = without if isinstance(without, list) else []
+    missing = [unit for unit in merge.values.get("leads") or [] if unit not in handed_in and unit not in spared]
+    return Refuse(reason=Reason.PARTS_MISSING, detail={"units": missing}) if missing else ()

@@ -16,7 +16,7 @@ from contracts.draw import NONCE_PATTERN
 from contracts.kinds import KINDS
 from contracts.outcomes import Reason
 from contracts.visits import ANSWERED_SOURCES
-from sync.assigning import each_unit_once
+from sync.assigning import each_unit_once, parts_of
 from sync.decision import Refuse
 from sync.merge import Merge
 from sync.permission import holds_within, may
@@ -61,9 +61,13 @@ def carried_out(situation: Situation, merge: Merge, to: str) -> Refuse | None:
 
 
 def _sets(situation: Situation, merge: Merge) -> dict[str, Any]:
-    """What the story says that the command set: the deadline, the limit, the level; what was fixed on the spot by which photos."""
+    """What the story says that the command set: the deadline, the limit, the level; whose part was handed in; what was fixed on the
+    spot by which photos.
+    """
     given = {name: merge.values.get(name) for name in sorted(situation.transition.sets) if name in situation.mutation.fields}
-    return given | ({"photos": after_photos(situation, merge.values)} if "before_and_after" in situation.transition.guards else {})
+    parts = {"handed_in": parts_of(situation, merge.values)} if "submitter" in situation.transition.stamps else {}
+    photos = {"photos": after_photos(situation, merge.values)} if "before_and_after" in situation.transition.guards else {}
+    return given | parts | photos
 
 
 def _has_story(situation: Situation) -> bool:
@@ -284,6 +288,12 @@ def _acknowledged(situation: Situation, values: dict[str, Any]) -> dict[str, Any
     return {"acknowledged_by": sorted({*values.get("acknowledged_by", []), str(situation.sender.person)})}
 
 
+def _handed_in(situation: Situation, values: dict[str, Any]) -> dict[str, Any]:
+    """A part is added to those that were handed in since it was last sent back, in whatever order they arrive."""
+    parts = list(dict.fromkeys((*(values.get("handed_in") or []), *parts_of(situation, values))))
+    return {"submitted_by": str(situation.sender.person), "handed_in": parts}
+
+
 def _rebounded(situation: Situation, values: dict[str, Any]) -> dict[str, Any]:
     """What was arranged for the earlier close-out does not hold for the next one."""
     reason = situation.mutation.args.get("reason")
@@ -293,6 +303,7 @@ def _rebounded(situation: Situation, values: dict[str, Any]) -> dict[str, Any]:
         "look_back_result": reason,
         "feedback_owed": False,
         "closed_on": None,
+        "handed_in": [],
     }
 
 
@@ -315,8 +326,9 @@ def _feedback(values: dict[str, Any]) -> dict[str, Any]:
 STAMPS: dict[str, Callable[[Situation, dict[str, Any]], dict[str, Any]]] = {
     "committer": lambda s, _: {"committed_by": str(s.sender.person)},
     "seeder": lambda s, _: {"seeded_by": str(s.sender.person)},
-    "submitter": lambda s, _: {"submitted_by": str(s.sender.person)},
-    "returned": lambda _, values: {"returns": values.get("returns", 0) + 1},
+    "submitter": _handed_in,
+    "submitter_of_all": lambda s, values: {"submitted_by": str(s.sender.person), "handed_in": list(values.get("leads") or [])},
+    "returned": lambda _, values: {"returns": values.get("returns", 0) + 1, "handed_in": []},
     "rebounded": _rebounded,
     "suspended": lambda _, values: {"suspended_from": values["suspended_from" if values.get("state") == "suspended" else "state"]},
     "resumed": lambda _s, _v: {"suspended_from": None, "suspended_until": None},

@@ -288,7 +288,9 @@ def _settled(letter: Letter, about: About) -> tuple[Any, Iterable[datetime]]:
     if isinstance(about, Subject):
         owed = Owed(about.problem, about.unit)
         led = s.issued_at is not None and s.unit in owed.units(s.issued_at)
-        return (lambda moment: owed.is_relieved(moment) or (led and s.unit not in owed.units(moment))), owed.edges()
+        return (
+            lambda moment: owed.is_relieved(moment, s.unit if led else None) or (led and s.unit not in owed.units(moment))
+        ), owed.edges()
     if about is not None:
         name = str(s.grounds.get("facts", {}).get("clock", "result"))
         clocks = [clock for clock in clocks_of(about[1]) if clock.clock == name]
@@ -360,7 +362,8 @@ def _lift(letter: Letter, about: About, now: datetime) -> Due:
     moment = grounds.due_moment if grounds else s.issued_at or now
     args: dict[str, Any] = {"found_at": now.isoformat()}
     if isinstance(about, Subject):
-        args["at_due_moment"] = Owed(about.problem, about.unit).said(moment)
+        owed = Owed(about.problem, about.unit)
+        args["at_due_moment"] = owed.said(moment, s.unit if s.unit in owed.everybody() else None)
     if s.previous is not None:
         args["previous"] = str(s.previous)
     return Due(

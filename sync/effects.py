@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from sync.assigning import call_units
+from sync.assigning import call_units, every_part
 from sync.decision import Change, Refuse
 from sync.disclosure import disclose_problem, disclose_visit
 from sync.links import link, suspect, unlink
@@ -23,6 +23,7 @@ Effect: TypeAlias = Callable[[Situation, Merge], tuple[Change, ...] | Refuse]
 EFFECTS: dict[str, Effect] = {
     "settle_conflict": settle,
     "call_units": call_units,
+    "every_part": every_part,
     "link": link,
     "unlink": unlink,
     "suspect": suspect,

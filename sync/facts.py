@@ -21,6 +21,8 @@ from contracts.kinds.supervision import Supervision
 from sync.rules import EVER, end_of
 
 FIXING: Final = frozenset({"problem.submit_fix", "problem.fix_on_spot"})
+HANDED_IN: Final = "handed_in"  # what a step says: the leads whose part it is
+ACCEPTING: Final = "problem.accept"  # whoever was spared its part has nothing more to do
 UNDOING: Final = frozenset({"problem.return", "problem.rebound", "problem.assign"})
 # What makes good each clock of a summons.
 ANSWERS: Final[dict[str, frozenset[str]]] = {
@@ -83,6 +85,7 @@ class Owed:
         self.deadlines = _deadlines(problem)
         self.leads = _leads(problem)
         self.relief = [*_fixed(problem.steps), *_paused(problem), *_not_true(problem.steps)]
+        self.parts = list(_handed_in(problem.steps))
 
     def deadline(self, moment: datetime) -> date | None:
         return next((day for since, day in reversed(self.deadlines) if since <= moment), None)
@@ -91,27 +94,32 @@ class Owed:
         """Who leads; before anybody does, the problem's own unit."""
         return next((leads for since, leads in reversed(self.leads) if since <= moment), None) or [self._unit]
 
-    def is_relieved(self, moment: datetime) -> bool:
-        return _any(self.relief, moment)
+    def is_relieved(self, moment: datetime, unit: UnitCode | None = None) -> bool:
+        """Whether `unit` had nothing to do; None: nobody who leads had."""
+        return _any(self.relief, moment) or all(self._has_handed_in(one, moment) for one in ([unit] if unit else self.units(moment)))
 
-    def is_overdue(self, moment: datetime) -> bool:
-        day = self.deadline(moment)
-        return day is not None and end_of(day) <= moment and not self.is_relieved(moment)
+    def _has_handed_in(self, unit: UnitCode, moment: datetime) -> bool:
+        return any(unit in units and period.holds(moment) for period, units in self.parts)
 
-    def said(self, moment: datetime) -> dict[str, Any]:
-        """What was the case at a moment, for people to read."""
+    def is_overdue(self, moment: datetime, unit: UnitCode | None = None) -> bool:
         day = self.deadline(moment)
-        relieved = [period.start for period in self.relief if period.holds(moment)]
+        return day is not None and end_of(day) <= moment and not self.is_relieved(moment, unit)
+
+    def said(self, moment: datetime, unit: UnitCode | None = None) -> dict[str, Any]:
+        """What was the case at a moment, for `unit` or for whoever led, for people to read."""
+        day = self.deadline(moment)
+        relief = [*self.relief, *(period for period, units in self.parts if unit is None or unit in units)]
+        relieved = [period.start for period in relief if period.holds(moment)] if self.is_relieved(moment, unit) else []
         facts = {"due_on": day.isoformat() if day else None, "units": self.units(moment)}
         return facts | ({"relieved_since": min(relieved).isoformat()} if relieved else {})
 
     def edges(self) -> set[datetime]:
         named = {since for since, _ in (*self.deadlines, *self.leads)} | {end_of(day) for _, day in self.deadlines}
-        return named | _edges(self.relief)
+        return named | _edges([*self.relief, *(period for period, _ in self.parts)])
 
     def overdue(self, unit: UnitCode | None) -> list[Period]:
         """When it was overdue while `unit` had to fix it; None: whoever had to."""
-        return _lasting(self.edges(), lambda moment: self.is_overdue(moment) and (unit is None or unit in self.units(moment)))
+        return _lasting(self.edges(), lambda moment: self.is_overdue(moment, unit) and (unit is None or unit in self.units(moment)))
 
     def everybody(self) -> list[UnitCode]:
         """All units that ever had to fix it."""
@@ -144,10 +152,21 @@ def _leads(problem: Problem) -> list[tuple[datetime, list[UnitCode]]]:
 
 
 def _fixed(steps: Sequence[Step]) -> Iterator[Period]:
-    """A fix stands from its capture until the office sends it back, which it can only when it has it."""
+    """A fix of the whole: on the spot, by somebody who works for none that leads, or accepted so. That of one that leads is its part."""
     for k, step in enumerate(steps):
-        if step.command in FIXING:
-            yield Period(done_at(step), _until(steps, k, lambda later: later.command in UNDOING))
+        if step.command == ACCEPTING or (step.command in FIXING and not step.sets.get(HANDED_IN)):
+            yield _standing(steps, k)
+
+
+def _handed_in(steps: Sequence[Step]) -> Iterator[tuple[Period, list[UnitCode]]]:
+    for k, step in enumerate(steps):
+        if step.command in FIXING and step.sets.get(HANDED_IN):
+            yield _standing(steps, k), [str(unit) for unit in step.sets[HANDED_IN]]
+
+
+def _standing(steps: Sequence[Step], k: int) -> Period:
+    """A fix stands from its capture until the office sends it back, which it can only when it has it."""
+    return Period(done_at(steps[k]), _until(steps, k, lambda later: later.command in UNDOING))
 
 
 def _paused(problem: Problem) -> Iterator[Period]:

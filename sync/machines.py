@@ -116,7 +116,7 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
         ),
         # found by an unannounced visit: it becomes a problem of the inspected unit, with its history
         _t("problem.disclose", ANY, None, needs="unit", guards="still_secret", effects="disclose_problem"),
-        _t("problem.start", "assigned", "rectifying", late_from="rectifying", late_stays=True),
+        _t("problem.start", "assigned", "rectifying", late_from="rectifying submitted", late_stays=True),
         # of two leads each hands in its part: what is submitted may be added to
         _t(
             "problem.submit_fix",
@@ -127,7 +127,7 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
             stamps="submitter",
         ),
         # Rule 5: fixed on the spot is still an entry, with before and after photos.
-        _t("problem.fix_on_spot", "draft reported verified assigned", "submitted", guards="before_and_after", stamps="submitter"),
+        _t("problem.fix_on_spot", "draft reported verified assigned", "submitted", guards="before_and_after", stamps="submitter_of_all"),
         # Rule 2: bad rectification goes back, with one of three words, and is counted.
         _t(
             "problem.return",
@@ -140,7 +140,7 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
             stamps="returned",
         ),
         # Rule 6: who submits does not accept; acceptance is a check on the place.
-        _t("problem.accept", "submitted", "accepted", guards="not_the_submitter site_checked"),
+        _t("problem.accept", "submitted", "accepted", guards="not_the_submitter site_checked", effects="every_part"),
         # 销号: nothing is struck off whose proof the server does not hold (docs/decisions/0019).
         _t(
             "problem.close_out",

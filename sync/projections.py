@@ -40,11 +40,13 @@ def on_source(mutation: Mutation, tally: Tally) -> Mutation | Hold:
     kind = PROJECTED.get(mutation.kind)
     state = tally.records.get(mutation.record)
     field = KINDS[mutation.kind].projects
+    tally.acts_for = None
     if kind is None or field is None or state is None:
         return mutation
     source = RecordId(state.values[field])
     if tally.is_missing(source) or source not in tally.records:
         return Hold(outcome=Outcome.QUARANTINED, reason=Reason.RECORD_MISSING)
+    tally.acts_for = str(state.values["unit"])
     return msgspec.structs.replace(mutation, kind=kind, record=source)
 
 

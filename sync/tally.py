@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from contracts.ids import MutationId, RecordId, StreamName, conflict_id
+from contracts.ids import MutationId, RecordId, StreamName, UnitCode, conflict_id
 from contracts.kinds.conflict import Conflict
 from contracts.mutation import CREATE, Mutation
 from contracts.outcomes import MutationOutcome, Reason
@@ -48,6 +48,7 @@ class Tally:
         self.held: list[HeldMutation] = list(view.held)
         self.bodies: dict[MutationId, Any] = {}
         self.captured: Interval | None = None  # of the mutation being decided
+        self.acts_for: UnitCode | None = None  # the unit on whose assignment the mutation being decided was given
         self.flags: dict[str, Any] = {}
         self._changed: dict[RecordId, None] = {}
         self._drafts: dict[RecordId, RecordState] = {}  # others, as the decision that is being made leaves them so far

@@ -18,6 +18,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 
     lead, supporting     units that must fix it (domain.md 2.5: two leads are two units in `leads`)
     returns, rebounds    how often a submission was returned as bad rectification, and how often it came back after close-out
+    handed_in            leads that have handed in their part since it was last sent back; accepted when all have
     suspended_from       the state to which it resumes
     secret, disclosed_at found by an unannounced visit; its own unit sees it only from then on
     source_body, source_batch, source_on, source_reference
@@ -65,6 +66,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     suspended_until: Annotated[date | None, field("中止至", Policy.COMMAND)] = None
     suspended_from: Annotated[Code | None, field("中止前状态", Policy.SERVER)] = None
     submitted_by: Annotated[PersonId | None, field("提交人", Policy.SERVER)] = None
+    handed_in: Annotated[list[UnitCode], field("已提交的牵头单位", Policy.SERVER)] = []
     returns: Annotated[int, field("退回次数", Policy.SERVER)] = 0
     rebounds: Annotated[int, field("反弹次数", Policy.SERVER)] = 0
     state: Annotated[Code, field("状态", Policy.COMMAND)] = "draft"

@@ -152,8 +152,10 @@ class CaseworkDeeds(Deeds):
             case "look_back_failed":
                 result = random.choice(["rebound", "false"])
                 return self._does(handset, view, "problem.look_back_failed", position=self._position(), result=result)
-            case "accept" | "look_back":
-                return self._does(handset, view, f"problem.{deed}", position=self._position())
+            case "accept":
+                return self._accept(handset, view)
+            case "look_back":
+                return self._does(handset, view, "problem.look_back", position=self._position())
             case "rebound":
                 reason = random.choice(["rebound", "false"])
                 return self._does(handset, view, "problem.rebound", {"due_on": self._deadline(handset)}, reason=reason)
@@ -199,8 +201,14 @@ class CaseworkDeeds(Deeds):
         done = self._does(handset, view, "problem.submit_fix", photos=[str(photo)])
         now = handset.phone.view(view.id)
         if view.kind == "problem" and now is not None and handset.random.random() < 0.4:
-            return self._does(handset, now, "problem.accept", position=self._position())
+            return self._accept(handset, now)
         return done
+
+    def _accept(self, handset: Handset, view: RecordView) -> str:
+        """Whoever looks sees whose part is missing; some do without it, and some do not look."""
+        missing = [unit for unit in view.body.get("leads") or [] if unit not in (view.body.get("handed_in") or [])]
+        spared = {"without": missing, "reason": self.word()} if missing and handset.random.random() < 0.6 else {}
+        return self._does(handset, view, "problem.accept", position=self._position(), **spared)
 
     def _after_photo(self, handset: Handset, view: RecordView) -> UUID | None:
         caption = self.word()

@@ -18,8 +18,9 @@ BEGINS = {
 }
 COUNTED = {"returns": "problem.return", "rebounds": "problem.rebound"}
 SUBMITS, ACCEPTS = ("problem.submit_fix", "problem.fix_on_spot"), "problem.accept"
+SENDS_BACK = frozenset(COUNTED.values())
 DONE = frozenset({"resulted", "confirmed", "cancelled"})  # a summons that nobody waits for
-TOLD = {"not_allowed_now": "allowed", "incomplete": "needs"}  # why it was refused -> what its author must be told
+TOLD = {"not_allowed_now": "allowed", "incomplete": "needs", "parts_missing": "units"}  # why it was refused -> what its author must be told
 
 
 def judge_casework(
@@ -27,6 +28,7 @@ def judge_casework(
 ) -> Iterator[Violation]:
     """All of it, at a quiet point. `scope`: person -> streams."""
     entries = list(entries)
+    typed = {entry.mutation: entry for entry in entries}
     yield from _secrets(server, entries, phones.values(), scope)
     live = [record for record in server.records.values() if record.moved_to is None and not record.deleted]
     for record in live:
@@ -35,6 +37,7 @@ def judge_casework(
         if record.kind == "problem":
             yield from _counts(record)
             yield from _acceptance(record)
+            yield from _parts(record, typed)
             yield from _assignments(record, live)
         if record.kind == "whistle":
             yield from _answered(record, live)
@@ -79,6 +82,25 @@ def _acceptance(problem: ServerRecord) -> Iterator[Violation]:
             submitted_by = step.get("by")
         if step["command"] == ACCEPTS and step.get("by") == submitted_by:
             yield Violation(PROMISE, f"{submitted_by} accepted what they had submitted", problem.id)
+
+
+def _parts(problem: ServerRecord, typed: dict[str, Entry]) -> Iterator[Violation]:
+    """What is accepted has the part of each unit that leads, or says why it is not needed. A settled conflict changes the leads untold."""
+    leads: list[Json] = []
+    handed_in, forgotten = set[str](), list[set[str]]()
+    for step in steps_of(problem):
+        told, said, entry = step.get("sets") or {}, step.get("args") or {}, typed.get(step["id"])
+        leads = told.get("leads", leads)
+        if step["command"] in SENDS_BACK:
+            handed_in = set()
+        elif step["command"] == "problem.fix_on_spot":
+            handed_in |= set(leads)
+        elif step["command"] == "problem.submit_fix":
+            handed_in |= {entry.unit} if entry is not None and entry.kind == "assignment" else set(told.get("handed_in") or [])
+        elif step["command"] == ACCEPTS:
+            forgotten.append(set(leads) - handed_in - set(said.get("without") or [] if said.get("reason") else []))
+    if any(forgotten) and leads == problem.body.get("leads"):
+        yield Violation(PROMISE, f"accepted without the parts of {forgotten}", problem.id)
 
 
 def _assignments(problem: ServerRecord, live: list[ServerRecord]) -> Iterator[Violation]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from tests.simulator.testimony import ACCEPTED, HELD, Circumstances, Entry, JournalRow, PhoneView, ServerView, Violation
 
 # What may become of an edit that nobody spoilt, by its reason.
-REFUSALS = frozenset({"not_allowed_now", "not_your_role", "record_missing", "discarded"})
+REFUSALS = frozenset({"not_allowed_now", "not_your_role", "record_missing", "discarded", "parts_missing"})
 
 
 # A command -> the only things that may be missing of it, as they depend on what else happened.

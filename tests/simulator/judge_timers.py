@@ -9,6 +9,7 @@ from tests.simulator.testimony import EPOCH, Json, Rule, ServerRecord, ServerVie
 PROMISE = 12
 CHINA = timezone(timedelta(hours=8))
 FIXES = frozenset({"problem.submit_fix", "problem.fix_on_spot"})
+ACCEPTS = "problem.accept"
 UNDOES = frozenset({"problem.return", "problem.rebound", "problem.assign"})
 MOVES_DEADLINE = frozenset({"problem.assign", "problem.extend", "problem.return", "problem.rebound"})
 NEXT = {"yellow": "white", "red": "yellow"}
@@ -80,9 +81,13 @@ def _story(record: ServerRecord, until: datetime) -> list[dict[str, Json]]:
     return sorted((s for s in record.body.get("steps") or [] if _when(s) <= until), key=_when)
 
 
-def _is_fixed(problem: ServerRecord, at: datetime) -> bool:
-    decisive = [step["command"] for step in _story(problem, at) if step["command"] in FIXES | UNDOES]
-    return bool(decisive) and decisive[-1] in FIXES
+def _is_fixed(problem: ServerRecord, at: datetime, unit: str) -> bool:
+    """For `unit`: it, or somebody for the whole, has handed in, or the office has accepted without its part."""
+    fixed = False
+    for step in _story(problem, at):
+        parts = (step.get("sets") or {}).get("handed_in") or [unit]
+        fixed = step["command"] not in UNDOES and (fixed or step["command"] == ACCEPTS or (step["command"] in FIXES and unit in parts))
+    return fixed
 
 
 def _is_suspended(problem: ServerRecord, at: datetime) -> bool:
@@ -127,7 +132,12 @@ def _grounded(letter: ServerRecord, rules: _Rules, by_id: dict[str, ServerRecord
     if grounds["fact"] == "unanswered" and before is not None and before.body["colour"] != NEXT.get(body["colour"]):
         yield Violation(PROMISE, f"{body['colour']} followed {before.body['colour']}", letter.id)
     problem = by_id.get(str(body.get("subject_record")))
-    if grounds["fact"] == "overdue" and problem is not None and _is_fixed(problem, moment) and body.get("state") != "lifted":
+    if (
+        grounds["fact"] == "overdue"
+        and problem is not None
+        and _is_fixed(problem, moment, str(body["unit"]))
+        and body.get("state") != "lifted"
+    ):
         yield Violation(PROMISE, f"it had been fixed at {moment}, and the letter stands", letter.id)
 
 
@@ -143,9 +153,9 @@ def _late(problem: ServerRecord, rules: _Rules, issued: set[tuple[str, ...]], no
             continue
         if any(s["command"] in MOVES_DEADLINE and _when(s) > moment for s in body.get("steps") or []):
             continue  # it had another deadline then, or others were to fix it
-        if _is_fixed(problem, moment) or _is_suspended(problem, moment):
+        if _is_suspended(problem, moment):
             continue
-        for unit in body.get("leads") or []:
+        for unit in (one for one in body.get("leads") or [] if not _is_fixed(problem, moment, str(one))):
             key = (problem.id, str(unit), trigger["key"], str(rule.version), str(moment.astimezone(now.tzinfo)), "")
             if key not in issued:
                 yield Violation(

@@ -1,4 +1,6 @@
-"""Phones of the simplest kind, for days in memory: they show what they last saw with their own work over it."""
+"""Who acts in days in memory: phones of the simplest kind, which show what they last saw with their own work over it; and anybody who
+pushes one deed at a time.
+"""
 
 import copy
 import itertools
@@ -8,6 +10,7 @@ import msgspec
 
 from contracts.ids import MutationId, RecordId, Version
 from contracts.mutation import CREATE, DELETE, EDIT, Mutation
+from contracts.outcomes import MutationOutcome
 from contracts.people import Role
 from sync.merge import get_field, set_field
 from sync.planned import Plan
@@ -73,6 +76,34 @@ class Player:
     def look(self) -> None:
         self.shown = {r.id: copy.deepcopy(r.values) for r in self.county.records.values() if not r.deleted}
         self.bases = {r.id: r.version for r in self.county.records.values() if not r.deleted}
+
+
+Who = tuple[int, Role, str]  # device, role, unit
+
+
+class Deeds:
+    """A county in which deeds are done, one push each, by whoever it is."""
+
+    def __init__(self, county: PretendCounty) -> None:
+        self.county = county
+        self.n: dict[int, int] = {}
+
+    def next(self, device: int) -> int:
+        self.n[device] = self.n.get(device, 0) + 1
+        return self.n[device]
+
+    def push(self, who: Who, mutation: Mutation) -> MutationOutcome:
+        device, role, unit = who
+        (outcome,) = self.county.push(a_sender(device, role, unit), [arrived(mutation)]).outcomes
+        return outcome
+
+    def on(
+        self, who: Who, record: RecordId, kind: str, command: str, stale: bool, fields: dict[str, Any], args: dict[str, Any]
+    ) -> MutationOutcome:
+        """`stale`: its author has seen nothing newer than the beginning."""
+        base = (1, 1) if stale else self.county.records[record].version
+        pairs = {name: (None, value) for name, value in fields.items()}
+        return self.push(who, a_mutation(self.next(who[0]), record, kind, command, base=base, fields=pairs, args=args))
 
 
 def _flat(values: dict[str, Any]) -> dict[str, Any]:

@@ -319,6 +319,28 @@ def test_nobody_is_reminded_for_a_moment_before_the_deadline_was_set() -> None:
     assert reminded(assigned(at=after(-10)), after(-5), Duration(hours=72)) == []
 
 
+def test_a_lead_is_not_relieved_by_the_part_of_another() -> None:
+    leads = [DEPARTMENT, TOWNSHIP]
+    one = step("problem.submit_fix", after(-2), "submitted", handed_in=[DEPARTMENT])
+    assert found(assigned(one, leads=leads)) == [white(24, TOWNSHIP)]
+    both = [one, step("problem.submit_fix", after(50), "submitted", captured=after(-1), handed_in=[TOWNSHIP])]
+    assert found(assigned(*both, leads=leads)) == []
+    assert found(assigned(*both, step("problem.return", after(60), "rectifying"), leads=leads)) == [white(84), white(84, TOWNSHIP)]
+    spared = step("problem.accept", after(23), "accepted")
+    assert found(assigned(one, spared, leads=leads)) == [], "accepted without its part: nothing is owed any more"
+    for nobodys in ([], None):
+        assert found(assigned(step("problem.submit_fix", after(-2), "submitted", handed_in=nobodys), leads=leads)) == []
+    owed = Owed(assigned(one, leads=leads).problem, VILLAGE_A)
+    assert "relieved_since" in owed.said(after(24), DEPARTMENT)
+    assert "relieved_since" not in owed.said(after(24), TOWNSHIP) | owed.said(after(24))
+
+
+def test_the_next_colour_comes_to_the_lead_whose_part_is_missing() -> None:
+    half = assigned(step("problem.submit_fix", after(40), "submitted", handed_in=[DEPARTMENT]), leads=[DEPARTMENT, TOWNSHIP])
+    assert following(a_letter(subject_record=half.id), half) == []
+    assert following(a_letter(subject_record=half.id, unit=TOWNSHIP), half) == [after(49)]
+
+
 def test_facts_are_said_as_they_were() -> None:
     subject = assigned(step("problem.submit_fix", after(90), "submitted", captured=after(-1)))
     owed = Owed(subject.problem, subject.unit)

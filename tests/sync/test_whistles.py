@@ -18,8 +18,9 @@ from contracts.rules import RuleName, RuleVersion
 from sync.machines import MACHINES
 from sync.places import Places
 from sync.rules import RuleBook
-from tests.builders import NOW_MS, a_mutation, a_sender, an_id, arrived, utc
+from tests.builders import NOW_MS, a_mutation, an_id, utc
 from tests.county import COUNTY, DEPARTMENT, TOWNSHIP, UNITS, VILLAGE_A
+from tests.sync.players import Deeds
 from tests.sync.pretend_county import PretendCounty
 
 WATER, FOREST = "610902-water_bureau", "610902-forestry_bureau"
@@ -47,22 +48,10 @@ def deeds() -> st.SearchStrategy[list[Deed]]:
     return st.lists(st.tuples(some, some, some, some, some, st.sampled_from([False, False, True])), min_size=10, max_size=60)
 
 
-class Played:
-    """A county in which the deeds are done, one push each."""
-
+class Played(Deeds):
     def __init__(self) -> None:
-        self.county = PretendCounty(PLACES, RULES)
-        self.n: dict[int, int] = {}
+        super().__init__(PretendCounty(PLACES, RULES))
         self.push(TOWNSPEOPLE[0], a_mutation(self.next(1), WHISTLE, "whistle", CREATE, body={"unit": VILLAGE_A, "title": "河道倾倒渣土"}))
-
-    def next(self, device: int) -> int:
-        self.n[device] = self.n.get(device, 0) + 1
-        return self.n[device]
-
-    def push(self, who: tuple[int, Role, str], mutation: Any) -> Any:
-        device, role, unit = who
-        (outcome,) = self.county.push(a_sender(device, role, unit), [arrived(mutation)]).outcomes
-        return outcome
 
     def does(self, deed: Deed) -> Any:
         turn, which, department, other, person, stale = deed
@@ -81,13 +70,6 @@ class Played:
         here = [c for c in commands if MACHINES[kind][c].accepts(state) and c.rpartition(".")[2] not in SELDOM]
         here += [c for c in here if c.rpartition(".")[2] in ENDING] * 4
         return (here or commands)[which % len(here or commands)] if which % 10 else commands[which // 10 % len(commands)]
-
-    def on(
-        self, who: tuple[int, Role, str], record: Any, kind: str, command: str, stale: bool, fields: dict[str, Any], args: dict[str, Any]
-    ) -> Any:
-        base = (1, 1) if stale else self.county.records[record].version
-        pairs = {name: (None, value) for name, value in fields.items()}
-        return self.push(who, a_mutation(self.next(who[0]), record, kind, command, base=base, fields=pairs, args=args))
 
     @property
     def whistle(self) -> dict[str, Any]:
