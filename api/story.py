@@ -33,6 +33,7 @@ BESIDE: Final = {
     "summons": "summons",
     "supervisions": "supervision",
     "transfers": "transfer",
+    "handovers": "handover",
     "conflicts": "conflict",
     "inspections": "inspection",
     "problems": "problem",
@@ -80,16 +81,16 @@ async def tell_story(
 
 
 def projections_of(found: StoryRecord, near: list[StoryRecord]) -> list[RecordId]:
-    """The records in which a problem is shown to others: what they did there was done to the problem."""
-    if found.kind != "problem":
+    """The records in which a problem or transfer is shown to others: what they did there was done to it."""
+    if found.kind not in PROJECTED.values():
         return []
-    shown = [one.id for one in near if one.kind == "assignment"]
+    shown = [one.id for one in near if PROJECTED.get(one.kind) == found.kind]
     return [*shown, *(projection_id(found.id, unit) for unit in units_named(found))]
 
 
 async def colours_of(conn: Connection, county: County, found: StoryRecord, streams: Sequence[StreamName]) -> list[StoryColour]:
     """In which colour stand those who must act on a problem or whistle: for whoever has the desk of its unit."""
-    if found.kind not in PROJECTED.values() and found.kind != "whistle":
+    if found.kind not in ("problem", "whistle"):
         return []
     if stream_name(unit_of(found.stream), Audience.OFFICE) not in streams:
         return []
@@ -101,7 +102,9 @@ def units_named(found: StoryRecord) -> set[str]:
     body: dict[str, Any] = msgspec.json.decode(found.body)
     lists = [body.get(field) for field in ("leads", "supporting", "called", "optional")]
     named = {str(unit) for units in lists if isinstance(units, list) for unit in units}
-    return named | {body[field] for field in ("problem_unit", "whistle_unit") if isinstance(body.get(field), str)}
+    return named | {
+        body[field] for field in ("problem_unit", "whistle_unit", "transfer_unit", "receiver_unit") if isinstance(body.get(field), str)
+    }
 
 
 def photo_of(county: County, record: StoryRecord) -> StoryPhoto:

@@ -17,7 +17,9 @@ ROWS_MAX = 200
 
 
 class LedgerName(str, Enum):
-    """The ledgers, each a kind. `assignments` are problems as the units see them that must fix them."""
+    """The ledgers, each a kind. `assignments` are problems as the units see them that must fix them, `handovers` transfers as their
+    receivers have them.
+    """
 
     PROBLEMS = "problems"
     ASSIGNMENTS = "assignments"
@@ -28,6 +30,7 @@ class LedgerName(str, Enum):
     INSPECTIONS = "inspections"
     SITES = "sites"
     TRANSFERS = "transfers"
+    HANDOVERS = "handovers"
     NOTICES = "notices"
     PLANS = "plans"
     RESPONSES = "responses"
@@ -49,6 +52,7 @@ LEDGER_KINDS: dict[LedgerName, str] = {
     LedgerName.INSPECTIONS: "inspection",
     LedgerName.SITES: "site",
     LedgerName.TRANSFERS: "transfer",
+    LedgerName.HANDOVERS: "handover",
     LedgerName.NOTICES: "notice",
     LedgerName.PLANS: "plan",
     LedgerName.RESPONSES: "response",

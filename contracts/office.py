@@ -105,6 +105,7 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
     supervisions: list[StoryRecord] = []
     colours: list[StoryColour] = []
     transfers: list[StoryRecord] = []
+    handovers: list[StoryRecord] = []
     conflicts: list[StoryRecord] = []
     inspections: list[StoryRecord] = []
     problems: list[StoryRecord] = []

@@ -136,6 +136,12 @@ LISTED: Final[Mapping[str, Listed]] = {
         tagged=("flow", "receiver"),
         searched=("title", "text"),
     ),
+    "handover": Listed(
+        closed=frozenset({"result_returned"}),
+        about="transfer",
+        tagged=("flow",),
+        searched=("title", "text"),
+    ),
     "notice": Listed(
         closed=frozenset({"withdrawn"}),
         signed=("needs_acknowledgement", "acknowledged_by"),

@@ -21,7 +21,7 @@ ENTRIES_MAX: Final = 500
 NEAR_MAX: Final = 500
 PHOTOS_MAX: Final = 500
 
-# What the server put beside a problem for another unit: deleted, it was taken away again, and is no longer theirs to read.
+# What the server put beside a problem or transfer for another unit: deleted, it was taken away again, and is no longer theirs to read.
 SHOWN_TO_OTHERS: Final = [*PROJECTED, "photo"]
 
 SQL_FETCH_RECORD: Final[LiteralString] = """
@@ -71,7 +71,7 @@ SQL_FETCH_NEAR: Final[LiteralString] = """
 """
 # Fields of a body that name other records.
 NAMING: Final = (
-    "inspection", "site", "sites", "task", "problem", "whistle", "subject_record", "previous", "record", "related", "suspected_duplicates", "origin",
+    "inspection", "site", "sites", "task", "problem", "whistle", "transfer", "subject_record", "previous", "record", "related", "suspected_duplicates", "origin",
 )  # fmt: skip
 
 
@@ -120,7 +120,7 @@ async def fetch_colours(
     return [StoryColour(colour=Colour(row["colour"]), unit=unit_of(row["stream"]), issued_at=row["found_at"]) for row in rows]
 
 
-# Of a mutation that waits on a desk, or was discarded there, only that desk sees anything. What a problem's projection only
+# Of a mutation that waits on a desk, or was discarded there, only that desk sees anything. What a projection only
 # repeats is left out; what was done on the projection is not.
 SQL_FETCH_ENTRIES: Final[LiteralString] = """
     SELECT j.device, j.n, j.entry, j.what, j.mutation, j.record, j.op, j.person, j.received_at, j.captured_from, j.captured_to, j.outcome,

@@ -1,14 +1,16 @@
 """Who may have to do with a transfer (domain.md 4.12): four flows, of which three are for supervisors alone.
 
 "Only supervisor roles may see (a) and (b)"; who may see (c) no source states, so it is as narrow. (d), enforcement information, goes "between
-departments": a department makes its own and keeps it among its office. The table of roles cannot tell flows apart, so they are told here.
+departments": a department makes its own and keeps it among its office, and since it is sent the department that receives it has it, too
+(`handover`, sync/projections.py). The table of roles cannot tell flows apart, so they are told here.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
-from contracts.ids import UnitCode
+from contracts.ids import County, UnitCode
 from contracts.mutation import Mutation
 from contracts.outcomes import Reason
 from contracts.people import Duty
@@ -19,18 +21,38 @@ from sync.secrecy import BETWEEN_DEPARTMENTS
 from sync.tally import Tally
 
 CLUE: Final = "transfer"
+FROM_RECEIVER: Final = frozenset({"transfer.receive", "transfer.return_result"})
 
 
 def not_for_departments(incoming: Incoming, mutation: Mutation, sender: Sender, tally: Tally) -> Refuse | None:
-    """A department has to do with its enforcement information, and with no other flow. Roles and units have been judged already."""
-    if mutation.kind != CLUE or sender.is_system or _flow(mutation, tally) in BETWEEN_DEPARTMENTS:
+    """A department has to do with its enforcement information, and with no other flow; and does not sign for another that has it.
+
+    Roles and units have been judged already.
+    """
+    if mutation.kind != CLUE or sender.is_system:
         return None
     state = tally.records.get(mutation.record)
+    receiver = state.values.get("receiver_unit") if state is not None and mutation.op in FROM_RECEIVER else None
+    if receiver is None and _flow(mutation, tally) in BETWEEN_DEPARTMENTS:
+        return None
     unit = unit_of(state.stream) if state is not None else str(getattr(tally.bodies.get(mutation.id), "unit", ""))
     if any(_supervises(duty, tally.view.places, unit) and holds_within(duty, incoming.captured) for duty in _duties(incoming, sender)):
         return None
+    if receiver is not None:
+        return Refuse(reason=Reason.NOT_YOUR_ROLE, detail={"op": mutation.op, "by": who_may("handover", mutation.op), "units": [receiver]})
     by = [role for role in who_may(CLUE, mutation.op) if role not in {one.value for one in DEPARTMENT}]
     return Refuse(reason=Reason.NOT_YOUR_ROLE, detail={"op": mutation.op, "by": by})
+
+
+def receiving_unit(places: Places, county: County, values: Mapping[str, Any]) -> UnitCode | None:
+    """The department of this county that gets enforcement information: `receiver` is its code, or ends it (`forestry_bureau`)."""
+    if values.get("flow") not in BETWEEN_DEPARTMENTS:
+        return None
+    named = str(values.get("receiver", ""))
+    for unit in (named, f"{places.whole(county)}-{named}"):
+        if places.county_of(unit) == county and places.is_department(unit) and unit != values.get("unit"):
+            return unit
+    return None
 
 
 def _duties(incoming: Incoming, sender: Sender) -> tuple[Duty, ...]:

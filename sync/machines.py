@@ -342,7 +342,7 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
     "transfer": (
         _t("transfer.approve", "proposed", "approved"),
         _t("transfer.decline", "proposed", "declined", needs="reason"),
-        _t("transfer.send", "approved", "sent"),
+        _t("transfer.send", "approved", "sent", stamps="receiver_unit"),
         _t("transfer.receive", "sent", "received", sets="receipt_number", needs="receipt_number"),
         _t("transfer.return_result", "received", "result_returned", sets="result", needs="result"),
         _t("transfer.comment", ANY, None),
@@ -406,7 +406,7 @@ MACHINES: dict[str, dict[str, Transition]] = {
 DELETED_FROM: dict[str, frozenset[str]] = {"problem": frozenset({"draft"})}
 
 # A projection has the commands of what it shows; they are planned on the source.
-PROJECTED: dict[str, str] = {"assignment": "problem"}
+PROJECTED: dict[str, str] = {"assignment": "problem", "handover": "transfer"}
 
 
 def transition_of(kind: str, command: str) -> Transition | None:

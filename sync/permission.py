@@ -117,6 +117,9 @@ PERMITTED: dict[tuple[str, str], frozenset[Role]] = {
     ("transfer", "transfer.receive"): SUPERVISORS | DEPARTMENT,
     ("transfer", "transfer.return_result"): SUPERVISORS | DEPARTMENT,
     ("transfer", "transfer.comment"): SUPERVISORS | DEPARTMENT,
+    ("handover", "transfer.receive"): DEPARTMENT,
+    ("handover", "transfer.return_result"): DEPARTMENT,
+    ("handover", "transfer.comment"): DEPARTMENT,
     ("draw", "create"): COMMANDERS,
     ("draw", "draw.commit"): COMMANDERS,
     ("draw", "draw.seed"): frozenset({Role.AUDITOR}),  # the second party: whoever draws must not be able to

@@ -60,6 +60,10 @@ class Places:
         """The unit that is all of a county, zone or city."""
         return next((u.code for u in self.units.values() if u.county == county and u.level in _WHOLE_LEVELS), str(county))
 
+    def is_department(self, code: UnitCode) -> bool:
+        """A department, or a team of one."""
+        return any(self.units[upper].level is Level.DEPARTMENT for upper in self.line(code))
+
     def desk_of(self, code: UnitCode) -> UnitCode:
         """Who settles what goes wrong with a unit's records: its township, or the unit itself from there up."""
         for upper in self.line(code):

@@ -1,9 +1,9 @@
 """Projections: one record shown in the streams of others who work on it (design.md section 2).
 
 A problem is shown to every unit that must fix it as an `assignment` in that unit's stream, rewritten in the transaction that
-changes the problem. It carries the problem's version, so a command on it is judged by what its author saw. Photos of
-the problem are shown beside each assignment, and photos taken for an assignment beside the problem; likewise those of a whistle beside
-each summons, and those of a summons beside the whistle. What becomes of a photo (its bytes are here, somebody wrote a caption) is
+changes the problem; enforcement information that was sent, to the department that receives it, as a `handover`. A projection carries its
+source's version, so a command on it is judged by what its author saw. Photos of the source are shown beside each projection, and photos
+taken for a projection beside the source; likewise those of a whistle beside each summons, and those of a summons beside the whistle. What becomes of a photo (its bytes are here, somebody wrote a caption) is
 shown beside it everywhere: a mirror is rewritten in the transaction that changes its original.
 """
 
@@ -15,9 +15,10 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from contracts.ids import RecordId, UnitCode, projection_id
+from contracts.ids import RecordId, StreamName, UnitCode, projection_id
 from contracts.kinds import KINDS
 from contracts.kinds.assignment import Assignment
+from contracts.kinds.handover import Handover
 from contracts.kinds.photo import Photo
 from contracts.mutation import CREATE, Mutation
 from contracts.outcomes import Outcome, Reason
@@ -26,7 +27,7 @@ from sync.consequences import follow
 from sync.decision import Accept, Change, Decision, Hold, Sender
 from sync.machines import PROJECTED
 from sync.merge import written
-from sync.places import stream_name, unit_of
+from sync.places import is_secret, stream_name, unit_of
 from sync.retention import is_archived
 from sync.state import DELETION, EVERY_OTHER, RecordState, Writer
 from sync.tally import Tally
@@ -59,6 +60,8 @@ def projected(decision: Decision, mutation: Mutation, sender: Sender, tally: Tal
     for state in list(writer.now.values()):
         if state.kind == "problem":
             more += writer.assignments(state)
+        if state.kind == "transfer":
+            more += writer.handover(state)
     for change in decision.changes:
         if change.after.kind == "photo" and change.op == CREATE:
             more += writer.mirrors(change.after)
@@ -140,19 +143,56 @@ class Writing:
             problem_unit_name=unit_name(self.tally.view.places, unit_of(problem.stream)),
             **whereabouts(self.tally, problem.stream, values),
         )
-        record = projection_id(problem.id, unit)
+        return self._shown(projection_id(problem.id, unit), "assignment", stream_name(unit, Audience.FIELD), problem, body)
+
+    def _shown(self, record: RecordId, kind: str, stream: StreamName, source: RecordState, body: msgspec.Struct) -> Change:
+        """A projection as it is now, in the version of what it shows."""
         before = self._at(record)
         after = RecordState(
             id=record,
-            kind="assignment",
-            stream=stream_name(unit, Audience.FIELD),
-            version=problem.version,
-            fields={EVERY_OTHER: Writer(*problem.version, self.device, self.n)},
+            kind=kind,
+            stream=stream,
+            version=source.version,
+            fields={EVERY_OTHER: Writer(*source.version, self.device, self.n)},
             body=msgspec.json.encode(body),
             planned_on=before.planned_on if before else (0, 0),
         )
         self.now[record] = after
         return Change(after=after, op="project", patch={"body": msgspec.to_builtins(body)})
+
+    def handover(self, transfer: RecordState) -> Iterable[Change]:
+        """Enforcement information as the department has it that it was sent to. It is never taken back."""
+        for record, stream in self._shown_in(transfer):
+            is_new = self.tally.is_missing(record)
+            yield self._shown(record, "handover", stream, transfer, self._handover(transfer))
+            if is_new:
+                yield from self._photos_to(transfer.id, record, stream)
+
+    def _handover(self, transfer: RecordState) -> Handover:
+        values, steps = transfer.values, transfer.values.get("steps") or []
+        sent = next((k for k, step in enumerate(steps) if step["command"] == "transfer.send"), len(steps))
+        return Handover(
+            unit=values["receiver_unit"],
+            transfer=transfer.id,
+            transfer_unit=unit_of(transfer.stream),
+            transfer_unit_name=unit_name(self.tally.view.places, unit_of(transfer.stream)),
+            flow=values["flow"],
+            problem=self._told_of(values.get("problem")),
+            whistle=values.get("whistle"),
+            title=values.get("title", ""),
+            text=values.get("text", ""),
+            receipt_number=values.get("receipt_number", ""),
+            result=values.get("result", ""),
+            state=values["state"],
+            steps=steps[sent:],
+        )
+
+    def _told_of(self, problem: str | None) -> RecordId | None:
+        """The problem it is about, unless an unannounced visit found it of which the receiver has not been told."""
+        if problem is None or self.tally.is_missing(RecordId(problem)):
+            return None
+        known = self._at(RecordId(problem))
+        return None if known is None or is_secret(known.stream) else known.id
 
     def _withdrawn(self, shown: RecordState, problem: RecordState) -> Change:
         writer = Writer(*problem.version, self.device, self.n)
@@ -168,20 +208,26 @@ class Writing:
         if parent.kind in ("whistle", "summons"):
             yield from self._across_whistle(photo, parent)
             return
-        source = parent
-        if parent.kind == "assignment":
-            found = RecordId(parent.values["problem"])
+        source, field = parent, KINDS[parent.kind].projects
+        if field is not None:
+            found = RecordId(parent.values[field])
             self.tally.is_missing(found)
             known = self._at(found)
             if known is None:
                 return
             source = known
             yield from self._mirror(photo, source.id, source.stream)
+        for record, stream in self._shown_in(source):
+            if record != parent.id:
+                yield from self._mirror(photo, record, stream)
+
+    def _shown_in(self, source: RecordState) -> Iterable[tuple[RecordId, StreamName]]:
+        """Where a problem or transfer is shown to others."""
         if source.kind == "problem":
             for unit in self._in_county(units_of(source.values)):
-                record = projection_id(source.id, unit)
-                if record != parent.id:
-                    yield from self._mirror(photo, record, stream_name(unit, Audience.FIELD))
+                yield projection_id(source.id, unit), stream_name(unit, Audience.FIELD)
+        elif source.kind == "transfer" and (receiver := source.values.get("receiver_unit")):
+            yield projection_id(source.id, receiver), stream_name(receiver, Audience.OFFICE)
 
     def retold(self, photo: RecordState) -> Iterable[Change]:
         """The photo as its mirrors show it now; one that was taken away stays away, and is right when it comes back."""

@@ -17,7 +17,7 @@ from contracts.kind import Step
 from contracts.kinds.summons import Clock, ClockName, Summons
 from contracts.mutation import EDIT, Mutation
 from contracts.outcomes import Reason
-from contracts.people import Audience, Level
+from contracts.people import Audience
 from contracts.rules import Duration, RuleName, WhistleRule
 from sync.assigning import closed_units
 from sync.decision import Change, Refuse
@@ -76,14 +76,10 @@ def uncallable(tally: Tally, units: Sequence[UnitCode]) -> Refuse | None:
     unknown = sorted(unit for unit in units if unit not in places.units)
     if unknown:
         return Refuse(reason=Reason.UNKNOWN_UNIT, detail={"units": unknown})
-    others = sorted(unit for unit in units if places.county_of(unit) != county or not _is_department(places, unit))
+    others = sorted(unit for unit in units if places.county_of(unit) != county or not places.is_department(unit))
     if others:
         return Refuse(reason=Reason.NOT_A_DEPARTMENT, detail={"units": others})
     return closed_units(places, units, given_on(tally))
-
-
-def _is_department(places: Places, unit: UnitCode) -> bool:
-    return any(places.units[upper].level is Level.DEPARTMENT for upper in places.line(unit))
 
 
 def _summons(s: Situation, merge: Merge, unit: UnitCode, *, required: bool) -> Change:

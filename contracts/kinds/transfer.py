@@ -16,6 +16,11 @@ from contracts.people import Audience
 
 
 class Transfer(msgspec.Struct, frozen=True, kw_only=True):
+    """receiver        an organ, by its code: one of the county's departments by its unit or by the word that its unit ends with
+    receiver_unit   of enforcement information (`enforcement_info`), since it was sent: the department of the county that has it as a
+                    `handover`, and itself says that it was received and what came of it. None: whoever sent it notes that down
+    """
+
     unit: Annotated[UnitCode, field("移交单位", Policy.IMMUTABLE, max_length=40)]
     flow: Annotated[
         Literal["accountability_clue", "criminal_case", "public_interest_litigation", "enforcement_info"],
@@ -24,6 +29,7 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True):
     problem: Annotated[RecordId | None, field("问题", Policy.IMMUTABLE)] = None
     whistle: Annotated[RecordId | None, field("吹哨", Policy.IMMUTABLE)] = None
     receiver: Annotated[Code, field("接收机关", Policy.IMMUTABLE)]
+    receiver_unit: Annotated[UnitCode | None, field("接收单位", Policy.SERVER)] = None
     title: Annotated[ShortText, field("标题", Policy.LATEST)]
     text: Annotated[Text, field("线索内容", Policy.LATEST)] = ""
     receipt_number: Annotated[ShortText, field("回执文号", Policy.COMMAND)] = ""

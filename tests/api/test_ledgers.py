@@ -188,9 +188,26 @@ async def test_every_ledger_lists_its_kind(office: Office) -> None:
     case = {"unit": str(COUNTY), "flow": "criminal_case", "problem": str(problem), "receiver": "police", "title": "移送"}
     mutation = {"id": str(uuid.uuid4()), "kind": "transfer", "record": str(transfer), "op": "create", "body": case}
     assert await office.do(office.supervisor, mutation) == ["applied"]
+    info = case | {"flow": "enforcement_info", "receiver": DEPARTMENT, "title": "执法信息"}
+    told = uuid.uuid4()
+    steps = [command("transfer", told, f"transfer.{step}") for step in ("approve", "send")]
+    sent = [{"id": str(uuid.uuid4()), "kind": "transfer", "record": str(told), "op": "create", "body": info}, *steps]
+    assert await office.do(office.supervisor, *sent) == ["applied"] * 3
+    assert await office.titles(office.handler, "handovers") == ["执法信息"]
     shown = {
         ledger: await office.titles(office.supervisor, ledger)
-        for ledger in ("problems", "assignments", "whistles", "summons", "supervisions", "tasks", "inspections", "sites", "transfers")
+        for ledger in (
+            "problems",
+            "assignments",
+            "whistles",
+            "summons",
+            "supervisions",
+            "tasks",
+            "inspections",
+            "sites",
+            "transfers",
+            "handovers",
+        )
     }
     assert shown == {
         "problems": ["问题"],
@@ -201,7 +218,8 @@ async def test_every_ledger_lists_its_kind(office: Office) -> None:
         "tasks": ["巡查"],
         "inspections": ["construction_dust"],
         "sites": ["工地"],
-        "transfers": ["移送"],
+        "transfers": ["移送", "执法信息"],
+        "handovers": ["执法信息"],
     }
     assert await office.titles(office.lead, "transfers") == []  # clues and cases are for supervisors only
     assert await office.titles(office.supervisor, "supervisions", colour="yellow") == ["限期整改"]

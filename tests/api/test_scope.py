@@ -41,7 +41,7 @@ MORE_UNITS = [
     Unit(code=OTHER_VILLAGE, county=COUNTY, parent=OTHER_TOWNSHIP, level=Level.VILLAGE, name="别村"),
     Unit(code=OTHER_DEPARTMENT, county=COUNTY, parent="610902", level=Level.DEPARTMENT, name="水利局"),
 ]
-CHANGED = 20  # the last records of the world: what was moved, deleted, archived, shared or taken away
+CHANGED = 32  # the last records of the world: what was moved, deleted, archived, shared or taken away
 PLACES = {unit.code: unit for unit in [*UNITS, *MORE_UNITS]}
 DUST = {"slug": "construction_dust", "jurisdiction": "ankang", "version": 1}
 
@@ -180,8 +180,22 @@ async def fill(world: World) -> Secrets:
         person = await world.person(secrets.words.new((unit, "people")), (Role.VILLAGE_LEAD, unit))
         secrets.people.append(person.id)
     await fill_shared(secrets)
+    for unit in (DEPARTMENT, OTHER_DEPARTMENT):
+        await fill_information(secrets, unit)
     await fill_changed(secrets)
     return secrets
+
+
+async def fill_information(secrets: Secrets, unit: str) -> None:
+    """Between departments: what was sent is the other office's, too; not what was not yet, nor what went to an organ outside."""
+    receiver = next(other for other in (DEPARTMENT, OTHER_DEPARTMENT) if other != unit)
+    info = {"flow": "enforcement_info", "title": "@", "text": "@"}
+    for named, steps, also in ((receiver, 2, [(receiver, OFFICE)]), (receiver, 1, []), ("procuratorate", 2, [])):
+        transfer = await secrets.record("transfer", unit, OFFICE, info | {"receiver": named}, *also)
+        for op in ("transfer.approve", "transfer.send")[:steps]:
+            assert await secrets.push(COUNTY, "transfer", transfer, op) == "applied"
+        secrets.records.append((COUNTY, projection_id(transfer, receiver)))
+        secrets.kinds[projection_id(transfer, receiver)] = "handover"
 
 
 async def fill_changed(secrets: Secrets) -> None:

@@ -1,16 +1,22 @@
 """线索移交、案件移送: a record of its own beside the problem, which only supervisors see; it closes nothing."""
 
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from contracts.ids import RecordId, projection_id
 from contracts.outcomes import Outcome, Reason
-from contracts.people import Role
+from contracts.people import Level, Role, Unit
 from phone.phone import Phone
 from storage.office_push import draft, system_push
+from storage.units import upsert_units
+from tests.api.casework import read
 from tests.stories.day import Day, body, result, seen, sync
 from tests.stories.test_problem import assigned
 from tests.world import COUNTY, DEPARTMENT, TOWNSHIP
+
+WATER = "610902-water_bureau"
 
 
 async def supervisor_of(day: Day) -> Phone:
@@ -109,6 +115,107 @@ async def test_enforcement_information_is_a_departments_own_and_its_offices(day:
     await sync(staff, supervisor, member, township)
     assert body(staff, transfer)["state"] == body(supervisor, transfer)["state"] == "sent"
     assert member.records("transfer") == township.records("transfer") == []
+
+
+class Between:
+    """Enforcement information of the housing bureau for the water bureau, which it was sent to."""
+
+    def __init__(self, sender: Phone, receiver: Phone, handler: Phone, transfer: RecordId) -> None:
+        self.sender, self.receiver, self.handler, self.transfer = sender, receiver, handler, transfer
+        self.handover = projection_id(transfer, WATER)
+
+    async def does(self, phone: Phone, record: RecordId, op: str, values: dict[str, str] | None = None, **args: str) -> tuple[Any, Any]:
+        made = phone.command(record, op, values, args=args)
+        await sync(phone)
+        await sync(self.sender, self.receiver, self.handler)
+        return result(phone, made)
+
+
+async def between(day: Day, receiver: str = "water_bureau", **more: str) -> Between:
+    async with day.world.pool.acquire() as conn:
+        await upsert_units(conn, [Unit(code=WATER, county=COUNTY, parent="610902", level=Level.DEPARTMENT, name="区水利局")])
+    sender = await day.world.phone(await day.world.person("住建局长", (Role.DEPARTMENT_LEAD, DEPARTMENT)))
+    water = await day.world.phone(await day.world.person("水利局长", (Role.DEPARTMENT_LEAD, WATER)))
+    handler = await day.world.phone(await day.world.person("水利经办", (Role.DEPARTMENT_STAFF, WATER)))
+    info = {"unit": DEPARTMENT, "flow": "enforcement_info", "receiver": receiver, "title": "擅自改变河道", "text": "见附照"} | more
+    transfer = sender.create("transfer", COUNTY, info)
+    sender.add_photo(transfer, b"river", purpose="evidence")
+    sender.command(transfer, "transfer.approve", args={"note": "内部意见"})
+    await sync(sender, water, handler)
+    assert water.records("handover") == [], "what was not sent is the sender's alone"
+    return Between(sender, water, handler, transfer)
+
+
+async def test_enforcement_information_reaches_the_department_it_is_for_which_signs_and_answers(day: Day) -> None:
+    case = await between(day)
+    assert await case.does(case.sender, case.transfer, "transfer.send") == (Outcome.APPLIED, "ok")
+    shown = body(case.handler, case.handover)
+    assert (shown["title"], shown["state"], shown["transfer_unit_name"]) == ("擅自改变河道", "sent", "区住建局")
+    assert [p.body["mirror_of"] for p in case.handler.children(case.handover)] == [str(p.id) for p in case.sender.children(case.transfer)]
+    assert "内部意见" not in str(shown)
+    offline = case.handler.command(case.handover, "transfer.receive", {"receipt_number": "水执 2026-3"})
+    answer = case.handler.command(case.handover, "transfer.return_result", {"result": "已立案查处"})
+    case.handler.add_photo(case.handover, b"restored", purpose="after")
+    await sync(case.handler, case.sender, case.receiver)
+    assert {result(case.handler, made) for made in (offline, answer)} == {(Outcome.APPLIED, "ok")}
+    told = body(case.sender, case.transfer)
+    assert (told["state"], told["receipt_number"], told["result"]) == ("result_returned", "水执 2026-3", "已立案查处")
+    assert len(case.sender.children(case.transfer)) == 2, "what the receiver photographed is beside the transfer"
+    assert body(case.receiver, case.handover) | {"steps": []} == body(case.handler, case.handover) | {"steps": []}
+    assert [step["command"] for step in body(case.receiver, case.handover)["steps"]] == [
+        "transfer.send",
+        "transfer.receive",
+        "transfer.return_result",
+    ]
+
+
+async def test_nobody_else_sees_it_and_nobody_signs_for_the_receiver(day: Day) -> None:
+    case, member, township = await between(day), await day.member(), await day.lead()
+    await case.does(case.sender, case.transfer, "transfer.send")
+    assert await case.does(case.sender, case.transfer, "transfer.receive", {"receipt_number": "自签"}) == (
+        Outcome.REJECTED,
+        Reason.NOT_YOUR_ROLE.value,
+    )
+    detail = case.sender.refused()[0].detail
+    assert (detail["by"], detail["units"]) == (["department_lead", "department_staff"], [WATER])
+    await sync(member, township)
+    for phone in (member, township):
+        assert phone.records("handover") == phone.records("transfer") == phone.records("photo") == []
+    assert case.receiver.records("transfer") == []
+    supervisor = await supervisor_of(day)
+    await sync(supervisor)
+    assert await case.does(supervisor, case.transfer, "transfer.receive", {"receipt_number": "纸质回执 9"}) == (Outcome.APPLIED, "ok")
+    assert body(case.handler, case.handover)["receipt_number"] == "纸质回执 9", "what came on paper, a supervisor notes down"
+
+
+@pytest.mark.parametrize("receiver", ["procuratorate", TOWNSHIP, DEPARTMENT, "610921"])
+async def test_an_organ_that_is_no_department_of_the_county_is_noted_down_for_by_the_sender(day: Day, receiver: str) -> None:
+    case = await between(day, receiver)
+    for op, values in (("send", None), ("receive", {"receipt_number": "7"}), ("return_result", {"result": "已办"})):
+        assert await case.does(case.sender, case.transfer, f"transfer.{op}", values) == (Outcome.APPLIED, "ok")
+    assert body(case.sender, case.transfer).get("receiver_unit") is None
+    assert await day.world.pool.fetchval("SELECT count(*) FROM record WHERE kind = 'handover'") == 0
+
+
+async def test_a_clue_for_supervisors_reaches_no_department_that_has_the_name_of_its_receiver(day: Day) -> None:
+    case, supervisor = await between(day), await supervisor_of(day)
+    clue = supervisor.create("transfer", COUNTY, {"unit": "610902", "flow": "criminal_case", "receiver": WATER, "title": "线索"})
+    for op in ("transfer.approve", "transfer.send"):
+        supervisor.command(clue, op)
+    await sync(supervisor, case.receiver, case.handler)
+    assert body(supervisor, clue)["state"] == "sent"
+    assert case.receiver.records("handover") == case.handler.records("handover") == []
+
+
+async def test_a_story_tells_the_sender_what_the_receiver_did_and_the_receiver_nothing_from_before(day: Day) -> None:
+    case = await between(day)
+    await case.does(case.sender, case.transfer, "transfer.send")
+    await case.does(case.handler, case.handover, "transfer.receive", {"receipt_number": "水执 2026-3"})
+    told = await read(day.world, case.sender, f"/office/v1/records/{COUNTY}/{case.transfer}")
+    assert [entry["op"] for entry in told["entries"] if entry["what"] == "mutation"][-1] == "transfer.receive"
+    theirs = await read(day.world, case.receiver, f"/office/v1/records/{COUNTY}/{case.handover}")
+    assert "内部意见" not in str(theirs)
+    assert len(theirs["photos"]) == 1
 
 
 async def test_what_is_disputed_or_held_of_a_clue_lies_before_supervisors_alone(day: Day) -> None:

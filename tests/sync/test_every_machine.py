@@ -25,6 +25,7 @@ from sync.permission import who_may
 from sync.words import state_now
 from tests.builders import BODIES, a_duty, a_mutation, a_sender, an_id, arrived, the_server
 from tests.county import COUNTY, DEPARTMENT, TOWNSHIP, VILLAGE_A, VILLAGE_B
+from tests.sync.players import walked
 from tests.sync.pretend_county import PretendCounty
 
 UNSEEN = {"conflict"}  # opened by merges (test_plan.py), settled by one tap
@@ -33,7 +34,7 @@ MADE: dict[str, dict[str, Any]] = {
     "notice": BODIES["notice"],
     "whistle": {"unit": TOWNSHIP, "title": "吹哨"},
     "supervision": {"unit": TOWNSHIP, "colour": "white", "title": "督办", "issued_by_unit": str(COUNTY)},
-    "transfer": {"unit": str(COUNTY), "flow": "criminal_case", "receiver": "public_security_bureau", "title": "移送"},
+    "transfer": {"unit": str(COUNTY), "flow": "enforcement_info", "receiver": DEPARTMENT, "title": "移送"},
     "plan": {"unit": TOWNSHIP, "title": "巡查计划"},
     "response": {"unit": str(COUNTY), "title": "应急响应", "level": "yellow"},
     "campaign": {"unit": str(COUNTY), "title": "路检", "category": "road_check", "starts_on": "2026-11-02", "ends_on": "2026-11-03"},
@@ -42,7 +43,8 @@ MADE: dict[str, dict[str, Any]] = {
 RECORDS: dict[str, RecordId] = {kind: an_id(300 + k) for k, kind in enumerate(MADE)}
 RECORDS["summons"] = projection_id(RECORDS["whistle"], DEPARTMENT)
 RECORDS["assignment"] = projection_id(RECORDS["problem"], DEPARTMENT)
-SHOWN = {"assignment": "problem"}
+RECORDS["handover"] = projection_id(RECORDS["transfer"], DEPARTMENT)
+SHOWN = {"assignment": "problem", "handover": "transfer"}
 STATEFUL = sorted(RECORDS.keys())
 OTHER = an_id(390)
 
@@ -207,7 +209,7 @@ def test_no_way_leads_to_an_illegal_state_and_every_refusal_names_one_that_is_op
         judge(story.sends(who))
     for kind, record in RECORDS.items():
         found = story.county.records.get(record)
-        if found is None or kind == "assignment":
+        if found is None or kind in SHOWN:
             continue
         values = found.values
         assert state_now(kind, values) in words_of(kind), (kind, values.get("state"))
@@ -215,22 +217,22 @@ def test_no_way_leads_to_an_illegal_state_and_every_refusal_names_one_that_is_op
         steps = [step for step in values.get("steps", []) if step["command"] in MACHINES[kind] or step.get("source") != step.get("to")]
         for step in steps:
             assert is_legal(kind, step), (kind, step)
-        walked = [step for step in steps if step.get("source", "") != step.get("to", "")]
-        assert all(a["to"] == b["source"] for a, b in pairwise(walked)), (kind, walked)
-        assert not walked or walked[-1]["to"] == state_now(kind, values), kind
+        moves = [step for step in steps if step.get("source", "") != step.get("to", "")]
+        assert all(a["to"] == b["source"] for a, b in pairwise(moves)), (kind, moves)
+        assert not moves or moves[-1]["to"] == state_now(kind, values), kind
     story.county.assert_true()
 
 
 def test_every_kind_with_states_is_walked() -> None:
     """A new kind with states gets a line in MADE."""
-    assert set(MACHINES) - UNSEEN == set(RECORDS) - {"assignment"}
+    assert set(MACHINES) - UNSEEN == set(RECORDS) - SHOWN.keys()
 
 
 def test_the_ways_that_are_walked_reach_most_states() -> None:
     """The property above would be empty if random people never got anywhere."""
     reached: dict[str, set[str]] = {}
 
-    @settings(max_examples=150, deadline=None, database=None, derandomize=True)
+    @settings(max_examples=150, deadline=None, database=None)
     @given(deeds())
     def walk(day: list[Deed]) -> None:
         story = Story()
@@ -238,6 +240,5 @@ def test_the_ways_that_are_walked_reach_most_states() -> None:
             for mutation, _, state in story.does(deed):
                 reached.setdefault(mutation.kind, set()).add(state)
 
-    walk()
-    for kind in set(MACHINES) - UNSEEN - {"draw", "plan"}:  # whose commands need more than chance gives
-        assert len(reached[kind]) >= min(3, len(words_of(kind))), (kind, reached[kind])
+    kinds = set(MACHINES) - UNSEEN - {"draw", "plan"}  # whose commands need more than chance gives
+    assert walked(walk, lambda: all(len(reached.get(kind, ())) >= min(3, len(words_of(kind))) for kind in kinds)), reached
