@@ -39,6 +39,7 @@ class Two(Case):
     def hands_in(self, sender: Sender, record: Any) -> MutationOutcome:
         self.pictures += 1
         photo = self.photo(sender, record, "after", self.pictures)
+        self.arrives(photo)
         return self.does(sender, "submit_fix", record=record, photos=[photo])
 
     def department(self) -> None:
