@@ -17,7 +17,6 @@ from contracts.kinds import KINDS
 from contracts.outcomes import Reason
 from contracts.visits import ANSWERED_SOURCES
 from sync.assigning import each_unit_once, parts_of
-from sync.clues import receiving_unit
 from sync.decision import Refuse
 from sync.merge import Merge
 from sync.permission import holds_within, may
@@ -327,7 +326,6 @@ def _feedback(values: dict[str, Any]) -> dict[str, Any]:
 STAMPS: dict[str, Callable[[Situation, dict[str, Any]], dict[str, Any]]] = {
     "committer": lambda s, _: {"committed_by": str(s.sender.person)},
     "seeder": lambda s, _: {"seeded_by": str(s.sender.person)},
-    "receiver_unit": lambda s, values: {"receiver_unit": receiving_unit(s.tally.view.places, s.tally.view.county, values)},
     "submitter": _handed_in,
     "submitter_of_all": lambda s, values: {"submitted_by": str(s.sender.person), "handed_in": list(values.get("leads") or [])},
     "returned": lambda _, values: {"returns": values.get("returns", 0) + 1, "handed_in": []},

@@ -14,10 +14,13 @@ from contracts.ids import County, UnitCode
 from contracts.mutation import Mutation
 from contracts.outcomes import Reason
 from contracts.people import Duty
-from sync.decision import Incoming, Refuse, Sender
+from sync.assigning import closed_units
+from sync.decision import Change, Incoming, Refuse, Sender
+from sync.merge import Merge
 from sync.permission import DEPARTMENT, SUPERVISORS, holds_within, who_may
 from sync.places import Places, unit_of
 from sync.secrecy import BETWEEN_DEPARTMENTS
+from sync.situation import Situation, given_on
 from sync.tally import Tally
 
 CLUE: Final = "transfer"
@@ -42,6 +45,15 @@ def not_for_departments(incoming: Incoming, mutation: Mutation, sender: Sender, 
         return Refuse(reason=Reason.NOT_YOUR_ROLE, detail={"op": mutation.op, "by": who_may("handover", mutation.op), "units": [receiver]})
     by = [role for role in who_may(CLUE, mutation.op) if role not in {one.value for one in DEPARTMENT}]
     return Refuse(reason=Reason.NOT_YOUR_ROLE, detail={"op": mutation.op, "by": by})
+
+
+def hand_over(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
+    """Whoever receives it is settled by the sending; the projections do the rest. A department that was closed would not hear of it."""
+    receiver = receiving_unit(s.tally.view.places, s.tally.view.county, merge.values)
+    if receiver is None:
+        return ()
+    merge.set({"receiver_unit": receiver})
+    return closed_units(s.tally.view.places, [receiver], given_on(s.tally)) or ()
 
 
 def receiving_unit(places: Places, county: County, values: Mapping[str, Any]) -> UnitCode | None:

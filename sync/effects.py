@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from sync.assigning import call_units, every_part
+from sync.clues import hand_over
 from sync.decision import Change, Refuse
 from sync.disclosure import disclose_problem, disclose_visit
 from sync.links import link, suspect, unlink
@@ -24,6 +25,7 @@ EFFECTS: dict[str, Effect] = {
     "settle_conflict": settle,
     "call_units": call_units,
     "every_part": every_part,
+    "hand_over": hand_over,
     "link": link,
     "unlink": unlink,
     "suspect": suspect,

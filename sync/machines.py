@@ -342,7 +342,7 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
     "transfer": (
         _t("transfer.approve", "proposed", "approved"),
         _t("transfer.decline", "proposed", "declined", needs="reason"),
-        _t("transfer.send", "approved", "sent", stamps="receiver_unit"),
+        _t("transfer.send", "approved", "sent", effects="hand_over"),
         _t("transfer.receive", "sent", "received", sets="receipt_number", needs="receipt_number"),
         _t("transfer.return_result", "received", "result_returned", sets="result", needs="result"),
         _t("transfer.comment", ANY, None),

@@ -24,7 +24,7 @@ from sync.decision import Change, Refuse
 from sync.machines import MACHINES, MOVED, allowed_from
 from sync.merge import Merge
 from sync.permission import who_may
-from sync.places import Places, stream_name, unit_of
+from sync.places import stream_name, unit_of
 from sync.situation import Situation, given_on, step_of
 from sync.state import RecordState
 from sync.tally import Tally
