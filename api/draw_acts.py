@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -90,9 +90,9 @@ def shown(found: DrawRecord, untold: Sequence[PersonId] = ()) -> DrawOut:
 
 
 async def push_one(resources: Resources, caller: Caller, county: County, mutation: Mutation, now: datetime) -> None:
-    """The one write path. Problem when it was not taken, with what the machine says."""
+    """The one write path. Problem when it was not taken, with what the machine says, or when its id has another content."""
     sender = msgspec.structs.replace(sender_of(caller), at_seal=True)
-    pushed = await office_push(resources.pool, await resources.units.reference(), county, sender, [mutation], now)
+    pushed = await office_push(resources.pool, await resources.units.reference(), county, sender, [mutation], now, same_content=True)
     resources.live.moved((county, stream) for stream in pushed.streams)
     outcome = pushed.outcomes[0]
     if outcome.outcome not in (Outcome.APPLIED, Outcome.MERGED):
@@ -108,10 +108,27 @@ async def act(
     now: datetime,
     fields: Mapping[str, tuple[Any, Any]] | None = None,
     args: Mapping[str, Any] | None = None,
+    *,
+    was_done: Callable[[DrawRecord], bool],
 ) -> DrawRecord:
-    """A command on the draw; the record after it."""
+    """A command on the draw; the record after it.
+
+    was_done   this very request was here before: nothing is done again. It may also have come in between, of two clicks at once.
+    """
+    if was_done(found):
+        return found
     mutation = draft(kind="draw", record=found.id, op=op, now=now, mutation=uuid7(), base=found.version, fields=fields, args=args)
-    await push_one(resources, caller, found.county, mutation, now)
+    try:
+        await push_one(resources, caller, found.county, mutation, now)
+    except Problem:
+        after = await _again(resources, found)
+        if was_done(after):
+            return after
+        raise
+    return await _again(resources, found)
+
+
+async def _again(resources: Resources, found: DrawRecord) -> DrawRecord:
     after = await draws.fetch_draw(resources.pool, found.county, found.id)
     assert after is not None
     return after

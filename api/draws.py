@@ -16,7 +16,6 @@ import msgspec
 from litestar import Response, Router, get, post
 from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import Meta
-from uuid_utils.compat import uuid7
 
 from api.auth import LIMITED
 from api.dependencies import GivenCaller, GivenNow, GivenOrigin, GivenPlaces, GivenResources
@@ -37,7 +36,7 @@ from contracts.draw import (
     WithReason,
     ordered,
 )
-from contracts.ids import County
+from contracts.ids import County, asked_id
 from contracts.people import Audience, Role
 from contracts.problems import Problem, ProblemCode
 from storage import draws
@@ -61,16 +60,23 @@ async def prepare_draw(
     if county is None or not is_issuer(caller, data.unit, now):
         raise Problem(ProblemCode.NOT_ALLOWED)
     plan = await complete_plan(data, county, resources, places, now)
-    if not await draws.seal_plan(resources.pool, resources.draw_seal, plan):
-        found = await issued(resources, caller, places, now, county, data.draw)
-        opened = await opened_of(resources, found)
-        if found.body.prepared_by != caller.person or msgspec.structs.replace(opened.plan, previous=None) != ordered(plan):
-            raise Problem(ProblemCode.CONFLICTING_STATE, "该抽查编号已存在，内容与此不同；请另建一次抽查", reason="draw_exists")
-        return shown(found)  # asked again, because the answer was lost
-    body = {"unit": data.unit, "title": data.title, "prepared_by": str(caller.person)}
-    mutation = draft(kind="draw", record=data.draw, op="create", now=now, mutation=uuid7(), body=body)
-    await push_one(resources, caller, county, mutation, now)
-    return shown(await issued(resources, caller, places, now, county, data.draw))
+    if await draws.fetch_draw(resources.pool, county, data.draw) is None:
+        body = {"unit": data.unit, "title": data.title, "prepared_by": str(caller.person)}
+        mutation = draft(kind="draw", record=data.draw, op="create", now=now, mutation=preparation_of(data.draw), body=body)
+        await push_one(resources, caller, county, mutation, now)
+    found = await issued(resources, caller, places, now, county, data.draw)
+    is_same = (found.body.prepared_by, found.body.unit, found.body.title) == (caller.person, plan.unit, plan.title)
+    if is_same and not await draws.seal_plan(resources.pool, resources.draw_seal, plan):
+        opened = await opened_of(resources, found)  # asked again, because the answer was lost
+        is_same = msgspec.structs.replace(opened.plan, previous=None) == ordered(plan)
+    if not is_same:
+        raise Problem(ProblemCode.CONFLICTING_STATE, "该抽查编号已存在，内容与此不同；请另建一次抽查", reason="draw_exists")
+    return shown(found)
+
+
+def preparation_of(draw: UUID) -> UUID:
+    """The id of the mutation that makes a draw's record: of two at once there is one."""
+    return asked_id("draw.prepare", draw)
 
 
 @post("/{county:int}/{draw:uuid}/commit", opt=LIMITED, status_code=200, summary="承诺 · Commit: publish the hash")
@@ -93,10 +99,19 @@ async def commit_draw(
     kept = await draws.fetch_statement(resources.pool, county, draw)
     if kept is None:
         raise Problem(ProblemCode.CONFLICTING_STATE, "尚未作出承诺", reason="no_commitment")
-    if found.body.state == "committed" and found.body.committed_by == caller.person:
-        return shown(found)
     fields = {"commitment": (None, kept.commitment)}
-    return shown(await act(resources, caller, found, "draw.commit", now, fields))
+    mine = (kept.commitment, caller.person)
+    return shown(
+        await act(
+            resources,
+            caller,
+            found,
+            "draw.commit",
+            now,
+            fields,
+            was_done=lambda draw: (draw.body.commitment, draw.body.committed_by) == mine,
+        )
+    )
 
 
 def stated(resources: Resources, now: datetime, commitment: str) -> Statement:
@@ -122,11 +137,21 @@ async def give_nonce(
     found = await readable(resources, caller, places, now, county, draw)
     if Role.AUDITOR not in roles_at(caller, found.body.unit, places, now):
         raise Problem(ProblemCode.NOT_ALLOWED)
-    given = (found.body.commitment, found.body.nonce, found.body.seeded_by)
-    if given == (data.commitment, data.nonce, caller.person):
-        return shown(found)
     fields = {"nonce": ("", data.nonce)}
-    return shown(await act(resources, caller, found, "draw.seed", now, fields, {"commitment": data.commitment}))
+    args = {"commitment": data.commitment}
+    mine = (data.commitment, data.nonce, caller.person)
+    return shown(
+        await act(
+            resources,
+            caller,
+            found,
+            "draw.seed",
+            now,
+            fields,
+            args,
+            was_done=lambda draw: (draw.body.commitment, draw.body.nonce, draw.body.seeded_by) == mine,
+        )
+    )
 
 
 @post("/{county:int}/{draw:uuid}/draw", opt=LIMITED, status_code=200, summary="抽取 · Draw")
@@ -140,14 +165,14 @@ async def draw_now(
 ) -> DrawOut:
     """Nothing is decided here: the list is fixed since the nonce. Where no list is possible, the draw fails by name."""
     found = await issued(resources, caller, places, now, county, draw)
-    if found.body.state in ("drawn", "failed"):
-        return shown(found)
-    if found.body.state != "seeded":
-        return shown(await act(resources, caller, found, "draw.draw", now))  # the machine says what would be allowed
-    failure = (await result_of(found, await opened_of(resources, found))).failure
-    if failure is not None:
-        return shown(await act(resources, caller, found, "draw.fail", now, args={"failure": failure.name}))
-    return shown(await act(resources, caller, found, "draw.draw", now))
+    op, args = "draw.draw", {}
+    if found.body.state == "seeded" and (failure := (await result_of(found, await opened_of(resources, found))).failure) is not None:
+        op, args = "draw.fail", {"failure": failure.name}
+    return shown(await act(resources, caller, found, op, now, args=args, was_done=_was_drawn))
+
+
+def _was_drawn(draw: draws.DrawRecord) -> bool:
+    return any(draw.step(f"draw.{command}") is not None for command in ("draw", "fail"))
 
 
 @post("/{county:int}/{draw:uuid}/depart", opt=LIMITED, status_code=200, summary="出发 · Depart: inspectors get their tasks")
@@ -165,15 +190,20 @@ async def depart(
     `untold`: whose task could not be made.
     """
     found = await issued(resources, caller, places, now, county, draw)
-    _refuse_another_day(found, data.due_on)
-    if found.body.state != "departed":
+    if not _has_departed(found):
         await enqueue(resources.pool, [departure_of(county, draw)])
-        given = {"due_on": data.due_on.isoformat() if data.due_on else "", "note": data.note}
-        found = await act(resources, caller, found, "draw.depart", now, args={name: value for name, value in given.items() if value})
+    given = {"due_on": data.due_on.isoformat() if data.due_on else "", "note": data.note}
+    args = {name: value for name, value in given.items() if value}
+    found = await act(resources, caller, found, "draw.depart", now, args=args, was_done=_has_departed)
+    _refuse_another_day(found, data.due_on)
     opened = await opened_of(resources, found)
     sent = await send_tasks(resources.pool, await resources.units.reference(), found, opened, await result_of(found, opened), now)
     resources.live.moved(sent.streams)
     return shown(found, untold=sent.untold)
+
+
+def _has_departed(draw: draws.DrawRecord) -> bool:
+    return draw.step("draw.depart") is not None
 
 
 def _refuse_another_day(found: draws.DrawRecord, due_on: date | None) -> None:
@@ -195,9 +225,8 @@ async def disclose(
 ) -> Response[bytes]:
     """The signed file, from now on public. A list that was drawn and not followed is disclosed with the reason."""
     found = await issued(resources, caller, places, now, county, draw)
-    if found.body.state != "disclosed":
-        args = {"reason": data.reason} if data.reason else {}
-        found = await act(resources, caller, found, "draw.disclose", now, args=args)
+    args = {"reason": data.reason} if data.reason else {}
+    found = await act(resources, caller, found, "draw.disclose", now, args=args, was_done=lambda draw: draw.body.state == "disclosed")
     content = await draws.fetch_kept_file(resources.pool, county, draw)
     if content is None:
         opened = await opened_of(resources, found)
@@ -219,9 +248,8 @@ async def cancel(
 ) -> DrawOut:
     """Its commitment stays published, as given up. After the nonce there is no way but to disclose."""
     found = await issued(resources, caller, places, now, county, draw)
-    if found.body.state != "cancelled":
-        found = await act(resources, caller, found, "draw.cancel", now, args={"reason": data.reason})
-    return shown(found)
+    args = {"reason": data.reason}
+    return shown(await act(resources, caller, found, "draw.cancel", now, args=args, was_done=lambda draw: draw.body.state == "cancelled"))
 
 
 # ------------------------------------------------------------------------------------------------ reading

@@ -7,6 +7,7 @@ job that was asked for before the command completes them if the server dies betw
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Final
@@ -14,7 +15,7 @@ from uuid import UUID
 
 import msgspec
 
-from contracts.draw import DrawResult, PoolInspector, Visit
+from contracts.draw import DrawPlan, DrawResult, PoolInspector, PoolSite, Visit
 from contracts.ids import County, PersonId, RecordId, StreamName, derived_mutation_id, projection_id
 from contracts.kinds.task import Task
 from contracts.mutation import Mutation
@@ -61,7 +62,7 @@ async def send_tasks(pool: Pool, reference: Reference, found: DrawRecord, opened
     """One push per county; the ids derive from draw and inspector, so that twice is once. Deadline and note are the departure's."""
     streams: set[tuple[County, StreamName]] = set()
     untold: list[PersonId] = []
-    for county, tasks in _tasks(reference, found, opened, result, now).items():
+    for county, tasks in (await asyncio.to_thread(_tasks, reference, found, opened, result, now)).items():
         if county is None:  # the unit is no longer there
             untold += tasks
             continue
@@ -76,26 +77,43 @@ def _tasks(
 ) -> dict[County | None, dict[PersonId, Mutation]]:
     """County -> inspector -> the creation of their task."""
     tasks: dict[County | None, dict[PersonId, Mutation]] = {}
+    sent: dict[str, list[Visit]] = defaultdict(list)
+    for visit in result.visits:
+        for one in visit.inspectors:
+            sent[one].append(visit)
+    told = Told.of(opened.plan)
     for inspector in opened.plan.inspectors:
-        visits = [visit for visit in result.visits if inspector.id in visit.inspectors]
-        if visits:
+        if inspector.id in sent:
             county = reference.places.county_of(inspector.unit)
-            tasks.setdefault(county, {})[UUID(inspector.id)] = _task(found, opened, visits, inspector, now)
+            task = _task(found, told, sent[inspector.id], inspector, now)
+            tasks.setdefault(county, {})[UUID(inspector.id)] = task
     return tasks
 
 
-def _task(found: DrawRecord, opened: Opened, visits: Sequence[Visit], inspector: PoolInspector, now: datetime) -> Mutation:
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What inspectors are told of a plan, by id. Made once: a pool may have 100,000 sites, a list 2,000 inspectors."""
+
+    title: str
+    sites: dict[str, PoolSite]
+    names: dict[str, str]
+
+    @classmethod
+    def of(cls, plan: DrawPlan) -> Told:
+        return cls(title=plan.title, sites={site.id: site for site in plan.sites}, names={one.id: one.name for one in plan.inspectors})
+
+
+def _task(found: DrawRecord, told: Told, visits: Sequence[Visit], inspector: PoolInspector, now: datetime) -> Mutation:
     step = found.step("draw.depart")
     assert step is not None
     due_on = step.args.get("due_on")
     task = Task(
-        title=f"双随机抽查：{opened.plan.title}"[:200],
+        title=f"双随机抽查：{told.title}"[:200],
         unit=inspector.unit,
         sites=[RecordId(visit.site) for visit in visits],
         assignee=UUID(inspector.id),
         due_on=date.fromisoformat(due_on) if due_on else None,
         visit_mode="double_random",
-        note="\n".join([*filter(None, [step.args.get("note")]), *where_to(opened, visits, inspector.id)])[:4000],
+        note="\n".join([*filter(None, [step.args.get("note")]), *where_to(told, visits, inspector.id)])[:4000],
     )
     return draft(
         kind="task",
@@ -107,11 +125,10 @@ def _task(found: DrawRecord, opened: Opened, visits: Sequence[Visit], inspector:
     )
 
 
-def where_to(opened: Opened, visits: Sequence[Visit], inspector: str) -> list[str]:
+def where_to(told: Told, visits: Sequence[Visit], inspector: str) -> list[str]:
     """What an inspector must know: the site's record may lie in a stream they do not have."""
-    sites = {site.id: site for site in opened.plan.sites}
-    names = {one.id: one.name for one in opened.plan.inspectors}
     return [
-        f"{sites[visit.site].name}（{sites[visit.site].unit}）同组：{'、'.join(names[i] for i in visit.inspectors if i != inspector) or '无'}"
+        f"{told.sites[visit.site].name}（{told.sites[visit.site].unit}）"
+        f"同组：{'、'.join(told.names[i] for i in visit.inspectors if i != inspector) or '无'}"
         for visit in visits
     ]

@@ -97,19 +97,15 @@ def drawn_of(opened: Opened, nonce: str) -> DrawResult:
 # ------------------------------------------------------------------------------------------------ sealed
 
 
-# Another plan may take its place only while there is no record of the draw: a repeated request that died half-way.
-SQL_UPSERT_SEALED: Final[LiteralString] = """
-    INSERT INTO draw_sealed (county, draw, unit, plan) VALUES ($1, $2, $3, $4)
-    ON CONFLICT (county, draw) DO UPDATE SET unit = EXCLUDED.unit, plan = EXCLUDED.plan
-    WHERE draw_sealed.commitment IS NULL
-      AND NOT EXISTS (SELECT 1 FROM record r WHERE r.county = draw_sealed.county AND r.id = draw_sealed.draw)
+SQL_INSERT_SEALED: Final[LiteralString] = """
+    INSERT INTO draw_sealed (county, draw, unit, plan) VALUES ($1, $2, $3, $4) ON CONFLICT (county, draw) DO NOTHING
 """
 
 
 async def seal_plan(executor: Executor, seal: Seal, plan: DrawPlan) -> bool:
-    """Keep the plan of a draw to be; False when the draw exists."""
+    """Keep the plan of a draw, whose record is there; False when it has one, which stays."""
     sealed = await asyncio.to_thread(_sealed_plan, seal, plan)
-    return (await executor.execute(SQL_UPSERT_SEALED, plan.county, plan.draw, plan.unit, sealed)).endswith(" 1")
+    return (await executor.execute(SQL_INSERT_SEALED, plan.county, plan.draw, plan.unit, sealed)).endswith(" 1")
 
 
 def _sealed_plan(seal: Seal, plan: DrawPlan) -> bytes:

@@ -1,5 +1,6 @@
 """Each route of a draw: who may ask, what is refused, and that a request which was cut short is completed by repeating it."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -100,6 +101,16 @@ async def test_a_preparation_that_died_before_its_record_is_done_again(drawing: 
     assert (await failing(prepare(drawing))) is True
     assert (await drawing.call(drawing.supervisor, "GET", drawing.path())).status_code == 404
     assert (await prepare(drawing)).status_code == 201
+
+
+async def test_a_preparation_that_died_before_its_pool_was_sealed_is_done_again(drawing: Drawing, monkeypatch: pytest.MonkeyPatch) -> None:
+    await break_once(monkeypatch, "storage.draws.seal_plan")
+    assert await failing(prepare(drawing))
+    early = await drawing.act(drawing.supervisor, "commit")
+    assert (early.status_code, early.json()["details"]["reason"]) == (409, "no_sealed_pool")
+    assert (await prepare(drawing, drawing.second_supervisor)).status_code == 409, "whose draw it is says what is drawn from"
+    assert (await prepare(drawing)).status_code == 201
+    await drawing.commits()
 
 
 # ------------------------------------------------------------------------------------------------ cut short
@@ -203,6 +214,59 @@ async def test_asked_again_after_a_lost_answer_everything_is_as_it_was(drawing: 
     assert [row[0] for row in due] == ["2026-11-27"], "the departure's, not the repetition's"
 
 
+async def test_clicked_twice_at_once_every_step_is_taken_once_and_answered_alike(drawing: Drawing) -> None:
+    """Two clicks, or a retry that overtakes the lost answer: the same caller is told the same, whichever came first."""
+
+    async def three(phone: Any, act: str, **body: Any) -> list[Any]:
+        answers = await asyncio.gather(*(drawing.act(phone, act, **body) for _ in range(3)))
+        assert {answer.status_code for answer in answers} == {200}, [answer.text for answer in answers]
+        return [answer.json() for answer in answers]
+
+    made = await asyncio.gather(*(prepare(drawing) for _ in range(3)))
+    assert {answer.status_code for answer in made} == {201}, [answer.text for answer in made]
+    (commitment,) = {answer["commitment"] for answer in await three(drawing.supervisor, "commit")}
+    await three(drawing.auditor, "nonce", commitment=commitment, nonce=NONCE)
+    assert {answer["state"] for answer in await three(drawing.supervisor, "draw")} == {"drawn"}
+    assert [answer["untold"] for answer in await three(drawing.supervisor, "depart", due_on="2026-11-27")] == [[]] * 3
+    file, *others = await three(drawing.supervisor, "disclose")
+    assert others == [file, file]
+    story = (await drawing.call(drawing.supervisor, "GET", drawing.path())).json()["steps"]
+    assert [step["command"] for step in story] == ["draw.commit", "draw.seed", "draw.draw", "draw.depart", "draw.disclose"]
+    assert await tasks(drawing) == 4
+    late = [(drawing.supervisor, "commit", {}), (drawing.auditor, "nonce", {"commitment": commitment, "nonce": NONCE})]
+    late += [(drawing.supervisor, "draw", {}), (drawing.supervisor, "depart", {"due_on": "2026-11-27"})]
+    for phone, act, body in late:
+        answer = await drawing.act(phone, act, **body)
+        assert (answer.status_code, answer.json()["state"]) == (200, "disclosed"), (act, answer.text)
+
+
+async def test_given_up_twice_at_once_a_draw_is_given_up_once(drawing: Drawing) -> None:
+    await drawing.committed()
+    answers = await asyncio.gather(*(drawing.act(drawing.supervisor, "cancel", reason="暴雨") for _ in range(3)))
+    assert [(answer.status_code, answer.json()["state"]) for answer in answers] == [(200, "cancelled")] * 3
+    steps = (await drawing.call(drawing.supervisor, "GET", drawing.path())).json()["steps"]
+    assert [step["command"] for step in steps] == ["draw.commit", "draw.cancel"]
+
+
+async def test_of_two_plans_at_once_one_is_kept_and_its_sender_is_told_so(drawing: Drawing) -> None:
+    pools = [drawing.wanted()["sites"], drawing.wanted()["sites"][:5]]
+    first, second = await asyncio.gather(*(prepare(drawing, sites=sites) for sites in pools))
+    assert sorted((first.status_code, second.status_code)) == [201, 409], (first.text, second.text)
+    kept = (await drawing.call(drawing.supervisor, "GET", drawing.path("list"))).json()["plan"]["sites"]
+    assert len(kept) == len(pools[0] if first.status_code == 201 else pools[1])
+    other = await prepare(drawing, drawing.second_supervisor, sites=pools[first.status_code != 201])
+    assert (other.status_code, other.json()["details"]["reason"]) == (409, "draw_exists"), "the same words of somebody else"
+
+
+async def test_of_two_departures_at_once_with_two_terms_one_is_told(drawing: Drawing) -> None:
+    await drawing.drawn()
+    days = ("2026-11-27", "2026-11-28")
+    answers = await asyncio.gather(*(drawing.act(drawing.supervisor, "depart", due_on=day) for day in days))
+    assert sorted(answer.status_code for answer in answers) == [200, 409], [answer.text for answer in answers]
+    due = await drawing.world.pool.fetch("SELECT DISTINCT body ->> 'due_on' FROM record WHERE kind = 'task'")
+    assert [row[0] for row in due] == [days[answers[0].status_code != 200]]
+
+
 async def tasks(drawing: Drawing) -> int:
     return int(await drawing.world.pool.fetchval("SELECT count(*) FROM record WHERE kind = 'task'"))
 
@@ -260,7 +324,7 @@ async def test_each_act_has_its_time(drawing: Drawing) -> None:
         assert (await drawing.act(drawing.supervisor, act)).status_code == 409, act
     await drawing.act(drawing.auditor, "nonce", commitment=commitment, nonce=NONCE)
     for act in ("depart", "disclose", "commit", "cancel"):
-        assert (await drawing.act(drawing.supervisor, act, **({"reason": "x"} if act == "cancel" else {}))).status_code == 409, act
+        assert (await drawing.act(drawing.second_supervisor, act, **({"reason": "x"} if act == "cancel" else {}))).status_code == 409, act
     assert (await drawing.act(drawing.auditor, "draw")).status_code == 403, "the second party gives the nonce and nothing else"
 
 
