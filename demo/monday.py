@@ -162,7 +162,15 @@ async def whistle_resolved(stage: Stage) -> None:
     qin.command(of_env, "报到·环境局", "summons.result", {"result": "溯源完成：粮站后 12 户错接，水样已送检"}, shows={"state": "resulted"})
     stage.tell(tang, "到场、改接错接管，签收、报到、结果一并记在手机里", "signs, reports in, mends the pipe: all on his phone first")
     await in_reach(tang, qin, gao)
-    answered = stage.observed.week["answered"] = body_of(gao, whistle)["state"] == "answered"
+    seen = body_of(gao, whistle)
+    due = seen["summons"][HOUSING]["sign_due_at"]
+    stage.observed.week["signed_late"] = datetime.fromisoformat(due) < stage.installation.time.now()
+    stage.tell_server(
+        f"住建局本该 {when(due)} 前签收（周五改叫，2 小时）：迟了，过程里照实记着；没有规则为迟签发牌，就不发",
+        "housing should have signed by then: late, and on record; no rule has a letter for it",
+        mark="yellow",
+    )
+    answered = stage.observed.week["answered"] = seen["state"] == "answered"
     stage.tell_server(
         f"该到的都到了、都有结果：吹哨自动转为「{'已答复' if answered else '？'}」，镇办可以确认",
         "all required bureaus are in with a result: the whistle is answered",

@@ -6,6 +6,7 @@ from typing import Final
 
 from rich.text import Text
 
+from contracts.people import Audience
 from demo.proof import Place, Proof
 from demo.stage import Stage, short_name
 from demo.tables import Tables
@@ -22,7 +23,15 @@ PLACE_NAMES: Final = {
     Place.IN_HISTORY: ("是一次操作，日志可查", "a command, in the journal"),
 }
 SHOWN_MAX: Final = 20
-AUDIENCES: Final = {"field": "外业", "office": "办公", "county": "全区", "team": "专班"}
+AUDIENCES: Final = {
+    Audience.FIELD: "外业",
+    Audience.OFFICE: "办公",
+    Audience.COUNTY: "全区",
+    Audience.TEAM: "专班",
+    Audience.CASE: "办案",
+    Audience.SECRET: "保密",
+    Audience.VISIT: "暗访",
+}
 
 
 def show(stage: Stage, tables: Tables, proof: Proof, audits: list[CountyAudit]) -> None:
@@ -63,7 +72,7 @@ def _streams(stage: Stage, tables: Tables, proof: Proof) -> None:
             own += 1
             continue
         count, digest = tables.heads[stream]
-        title = Text.assemble(short_name(stage.units[unit].name), (f" {AUDIENCES.get(audience, audience)}", "dim"))
+        title = Text.assemble(short_name(stage.units[unit].name), (f" {AUDIENCES[Audience(audience)]}", "dim"))
         table.add_row(title, str(count), f"{digest:08x}", Text(f"✓ {len(names)}  {_some(names)}", "green"))
     stage.teller.show(table)
     if own:

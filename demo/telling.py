@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from io import TextIOWrapper
 from typing import Final
 
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.panel import Panel
@@ -51,7 +52,12 @@ class Teller:
         self.show(Text.assemble(*(part for sign, word in signs for part in (" ", sign, " ", (word, "dim"), "  "))))
 
     def chapter(self, zh: str, en: str) -> None:
-        self.show(Padding(Rule(Text.assemble((zh, "bold cyan"), "  ", (en, "dim")), style="cyan", align="left"), (1, 0, 0, 0)))
+        """A heading; its English stands below where both do not fit into one line."""
+        fits = cell_len(f"{zh}  {en} ─") <= self.console.width
+        title = Text.assemble((zh, "bold cyan"), *(["  ", (en, "dim")] if fits else []))
+        self.show(Padding(Rule(title, style="cyan", align="left"), (1, 0, 0, 0)))
+        if not fits:
+            self.show(Text(wrapped(en, self.console.width), "dim"))
 
     def event(self, clock: str, who: str, where: str, zh: str, en: str, signal: Signal | None = None, *, mark: str = "") -> None:
         """`signal` None: the server, or a desk in the office. `mark`: the style of what matters."""

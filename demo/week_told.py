@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Final
 
 from rich.table import Table
 from rich.text import Text
 
+from contracts.ids import projection_id
 from demo.monday import COLOURS, when
-from demo.people import COUNTY, COUNTY_NAME
+from demo.people import COUNTY, COUNTY_NAME, HOUSING
 from demo.stage import Stage, short_name
 from demo.tables import Record, Tables
 from demo.wording import plain_table
@@ -56,6 +58,7 @@ def failings(stage: Stage) -> list[str]:
         "晚到证据 · overturned": seen["overturned"] == ("lifted", "overturned"),
         "虚假整改 · returned": seen["returns"] == 1,
         "吹哨 · answered": seen["answered"],
+        "迟签 · signed late": seen["signed_late"],
         "反弹 · rebound": (seen["rebound"]["state"], seen["rebound"]["rebounds"]) == ("rectifying", 1),
         "双随机核验 · verified": (draw["verified"][0], draw["tampered"][0], draw["tasks_sealed"]) == (0, 1, 0),
         "暗访 · secret": (secret["traces"], secret["before"], secret["after"]) == ([], 0, 1),
@@ -90,13 +93,28 @@ def _letters(stage: Stage, tables: Tables) -> None:
 def _whistle(stage: Stage, tables: Tables) -> None:
     whistle = tables.records[str(stage.records["whistle"])].body
     stage.teller.chapter(f"吹哨 · {whistle['title']}", "The whistle: who came, when, with what")
-    table = plain_table(("部门", "bureau"), ("签收限", "sign by"), ("报到", "there at"), ("结果", "result"), ("评价", "rated"))
+    table = plain_table(
+        ("部门", "bureau"), ("签收限", "sign by"), ("签收", "signed"), ("报到", "there at"), ("结果", "result"), ("评价", "rated")
+    )
     for unit, told in whistle["summons"].items():
         answer = told.get("result") or f"退回：{told.get('legal_basis', '')}"
         arrived = when(told["reported_in_at"]) if "reported_in_at" in told else "·"
-        due = when(told["sign_due_at"]) if "sign_due_at" in told else "·"
-        table.add_row(_unit(stage, unit), due, arrived, wrapped(answer, 36), str(told.get("rating", "·")))
+        due, signed = told.get("sign_due_at"), signed_at(stage, tables, unit)
+        late = is_late(signed, due)
+        shown = Text(f"{when(signed)}{' 迟' if late else ''}" if signed else "·", "bold red" if late else "")
+        table.add_row(_unit(stage, unit), when(due) if due else "·", shown, arrived, wrapped(answer, 30), str(told.get("rating", "·")))
     stage.teller.show(table)
+
+
+def signed_at(stage: Stage, tables: Tables, unit: str) -> str | None:
+    """When a bureau signed for the whistle, on its own phone."""
+    summons = tables.records[str(projection_id(stage.records["whistle"], unit))].body
+    signed = [step for step in summons["steps"] if step["command"] == "summons.sign"]
+    return str(signed[0].get("captured_at") or signed[0]["at"]) if signed else None
+
+
+def is_late(at: str | None, due: str | None) -> bool:
+    return at is not None and due is not None and datetime.fromisoformat(at) > datetime.fromisoformat(due)
 
 
 def _problems(stage: Stage, tables: Tables) -> None:
@@ -138,7 +156,15 @@ def _mechanisms(stage: Stage, tables: Tables) -> None:
     seen: dict[str, Any] = stage.observed.week
     draw, secret = seen["draw"], seen["secret"]
     false = tables.records[str(stage.records["false"])].body
+    due = tables.records[str(stage.records["whistle"])].body["summons"][HOUSING]["sign_due_at"]
+    signed = signed_at(stage, tables, HOUSING)
+    assert signed is not None
     lines = (
+        (
+            "迟签",
+            f"住建局限 {when(due)} 签收，{when(signed)} 才签：照实记下；发布的三色规则没有这一条，所以没有牌",
+            "housing signed after its time: it is on record; no published rule has a letter for it",
+        ),
         ("停机补发", f"停机两天，恢复后补发 {len(seen['caught_up'])} 件，时刻分毫不差", "issued after downtime, at the exact moments"),
         ("晚到证据", f"一块白牌{BECAUSE[seen['overturned'][1]]}，记录还在", "one letter overturned, not erased"),
         ("虚假整改", f"退回 {false['returns']} 次，新照片再交，换人到场验收", "returned once, then accepted on the spot by another"),

@@ -17,7 +17,7 @@ from tests.simulator.testimony import (
 )
 
 SIMULATOR = Path(__file__).resolve().parent.parent / "simulator"
-JUDGES = {"oracle", "judge_keeping", "judge_fields", "judge_copies", "judge_casework", "judge_evidence", "judge_timers", "testimony"}
+JUDGES = {path.stem for path in SIMULATOR.glob("judge_*.py")} | {"oracle", "testimony"}
 OURS = {"contracts", "sync", "storage", "api", "server", "phone", "tests"}
 COUNTY, STREAM = 610902, "610902001001.field"
 

@@ -141,6 +141,22 @@ def people(count: int, random: Random) -> list[Person]:
     return [*office[: max(1, count - 3)], *field_staff][: max(4, count)]
 
 
+def drawers(random: Random) -> list[Person]:
+    """At computers: who issues a draw, a colleague, the second party; then inspectors whose phones are of no account here."""
+
+    def person(name: str, role: Role, unit: str) -> Person:
+        return Person(name, f"13{random.randrange(10**9):09d}", [Served(role, unit, LONG_AGO_MS)])
+
+    return [
+        person("issuer", Role.COUNTY_SUPERVISOR, COUNTY),
+        person("colleague", Role.COUNTY_SUPERVISOR, COUNTY),
+        person("auditor", Role.AUDITOR, COUNTY),
+        person("inspector-1", Role.DEPARTMENT_STAFF, HOUSING),
+        person("inspector-2", Role.DEPARTMENT_STAFF, WATER),
+        person("inspector-3", Role.DEPARTMENT_STAFF, WATER),
+    ]
+
+
 def administrator(random: Random) -> Person:
     """Gives and ends duties over HTTP; owns no record."""
     duties = [Served(Role.ADMIN, COUNTY, LONG_AGO_MS), Served(Role.ADMIN, OTHER_COUNTY, LONG_AGO_MS)]

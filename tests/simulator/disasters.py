@@ -201,6 +201,7 @@ class Disasters:
         s.oracle.circumstances.restored.append((self.installation.time.ms, ms))
         s.oracle.circumstances.rewinding = True
         await self._note_what_is_lost()
+        s.drawing.forget()
         for person in s.cast:
             person.duties = [Served(d.role, d.unit, d.starts_ms, d.ends_ms, d.id) for d in duties[person.id]]
         self._backups = [kept for kept in self._backups if kept[1] <= ms]

@@ -15,6 +15,9 @@ BEGINS = {
     "plan": "drafted",
     "notice": "published",
     "transfer": "proposed",
+    "response": "drafted",
+    "campaign": "planned",
+    "draw": "prepared",
 }
 COUNTED = {"returns": "problem.return", "rebounds": "problem.rebound"}
 SUBMITS, ACCEPTS = ("problem.submit_fix", "problem.fix_on_spot"), "problem.accept"

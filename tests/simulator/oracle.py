@@ -7,13 +7,16 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from tests.simulator.judge_campaigns import judge_campaigns
 from tests.simulator.judge_casework import judge_casework
 from tests.simulator.judge_copies import judge_heads, judge_phone, judge_photos
+from tests.simulator.judge_draws import judge_draws
 from tests.simulator.judge_evidence import judge_evidence
 from tests.simulator.judge_fields import APPENDED, REPEATED, SETS, judge_fields, value_in
 from tests.simulator.judge_keeping import Fates, judge_keeping, judge_order, judge_words
+from tests.simulator.judge_responses import judge_responses
 from tests.simulator.judge_timers import judge_timers
-from tests.simulator.testimony import Circumstances, Entry, Json, PhoneView, ServerView, Violation, canonical
+from tests.simulator.testimony import Circumstances, DrawTold, Entry, Json, PhoneView, ServerView, Violation, canonical
 
 
 @dataclass
@@ -21,6 +24,7 @@ class Oracle:
     """Append-only, but for what is heard of an entry later."""
 
     entries: list[Entry] = field(default_factory=list)
+    draws: list[DrawTold] = field(default_factory=list)
     repairs: list[Violation] = field(default_factory=list)
     circumstances: Circumstances = field(default_factory=Circumstances)
     judged: int = 0
@@ -56,6 +60,9 @@ class Oracle:
             *judge_casework(self.entries, fates, server, by_store, self.circumstances.scope),
             *judge_evidence(server),
             *judge_timers(server),
+            *judge_responses(server),
+            *judge_campaigns(server),
+            *judge_draws(self.draws, server, phones),
             *judge_heads(server),
         ]
         for phone in phones:
@@ -104,6 +111,9 @@ class Oracle:
             lines.append(
                 f"#{entry.number} {entry.store} n={entry.n} {entry.kind} {entry.op} {entry.args or ''} {values} | said {entry.said} | {fate}"
             )
+        for told in self.draws:
+            if told.id == subject:
+                lines += [f"{a.turn} {a.act} by {a.by} {canonical(a.sent)}: {a.status} {canonical(a.said)}" for a in told.answers]
         lines += [str(record) for (_, record_id), record in server.records.items() if record_id == subject]
         lines += [str(r) for r in server.records.values() if r.kind == "conflict" and str(r.body.get("record")) == subject]
         return lines

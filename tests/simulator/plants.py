@@ -16,14 +16,17 @@ from uuid import uuid4
 
 import msgspec
 
+import api.draws
 import api.exchange
 import phone.copies
 import phone.outbox
 import phone.photos
 import storage.contact
+import storage.draws
 import storage.plans
 import storage.push
 import storage.timers
+import sync.campaigns
 import sync.carrying_out
 import sync.consequences
 import sync.edit
@@ -395,6 +398,73 @@ def _visit_seen_from_below(garden: Garden, _now: Now) -> None:
     garden.replace(api.exchange, "streams_of", told)
 
 
+# ------------------------------------------------------------------------------------------ draws, responses, road checks
+
+
+def _sent_when_drawn(garden: Garden, _now: Now) -> None:
+    """Why wait for the departure? The tasks are sent as soon as there is a list."""
+
+    def hurried(act: Any) -> Any:
+        async def acted(resources: Any, caller: Any, found: Any, op: str, now: datetime, *rest: Any, **options: Any) -> Any:
+            after = await act(resources, caller, found, op, now, *rest, **options)
+            if op == "draw.draw":
+                opened = await api.draws.opened_of(resources, after)
+                step = msgspec.structs.replace(after.body.steps[-1], command="draw.depart")
+                early = msgspec.structs.replace(after, body=msgspec.structs.replace(after.body, steps=[step]))
+                result = await api.draws.result_of(after, opened)
+                await api.draws.send_tasks(resources.pool, await resources.units.reference(), early, opened, result, now)
+            return after
+
+        return acted
+
+    garden.replace(api.draws, "act", hurried)
+
+
+def _sent_again_is_refused(garden: Garden, _now: Now) -> None:
+    """A step that was taken is not allowed now: whoever lost the answer is told that it was not taken."""
+    never = {"was_done": lambda _draw: False}
+    garden.replace(api.draws, "act", lambda act: lambda *args, **options: act(*args, **{**options, **never}))
+
+
+def _secret_made_again(garden: Garden, _now: Now) -> None:
+    """Two commitments at once: the second secret takes the place of the first, whose hash may have been told."""
+    garden.replace(storage.draws, "SQL_COMMIT_SEALED", lambda sql: sql.replace(" AND commitment IS NULL", ""))
+
+
+def _second_nonce(garden: Garden, _now: Now) -> None:
+    """A nonce may be given again until the list is drawn."""
+
+    def lenient(transition_of: Any) -> Any:
+        def found(kind: str, command: str) -> Any:
+            transition = transition_of(kind, command)
+            if command != "draw.seed":
+                return transition
+            return msgspec.structs.replace(transition, sources=transition.sources | {"seeded"})
+
+        return found
+
+    garden.replace(sync.edit, "transition_of", lenient)
+
+
+def _never_called_off(garden: Garden, _now: Now) -> None:
+    garden.replace(storage.plans, "ended_with", lambda _ended_with: lambda *_args: [])
+
+
+def _checks_of_today_only(garden: Garden, _now: Now) -> None:
+    """A response that repeats makes the checks of the day on which a worker looks."""
+
+    def today(response_tasks: Any) -> Any:
+        return lambda record, response, sites, _since, now: response_tasks(record, response, sites, storage.plans.day_of(now), now)
+
+    garden.replace(storage.plans, "response_tasks", today)
+
+
+def _counted_by_bureau(garden: Garden, _now: Now) -> None:
+    """What each bureau entered is counted, and not what was held."""
+    each = lambda campaigns: [(c.starts_on, c.ends_on) for c in campaigns]  # noqa: E731
+    garden.replace(sync.campaigns, "joined", lambda _joined: each)
+
+
 # ------------------------------------------------------------------------------------------ phones
 
 
@@ -471,6 +541,13 @@ PLANTS: dict[str, Plant] = {
     "downtime_skipped": Plant("what fell due while nobody ran is forgotten", (12,), "timers", _downtime_skipped),
     "days_made_twice": Plant("a plan makes its day's tasks at every round", (12,), "timers", _days_made_twice),
     "visit_seen_from_below": Plant("an unannounced visit is told to the inspected side", (6,), "timers", _visit_seen_from_below),
+    "sent_when_drawn": Plant("inspectors are told as soon as there is a list", (13,), "draws", _sent_when_drawn),
+    "sent_again_is_refused": Plant("a step that is asked for again is refused", (13,), "draws", _sent_again_is_refused),
+    "secret_made_again": Plant("a second commitment takes the first one's place", (13,), "draws", _secret_made_again),
+    "second_nonce": Plant("a second nonce is taken", (13,), "draws", _second_nonce),
+    "never_called_off": Plant("checks go on when a response is lifted", (12,), "weather", _never_called_off),
+    "checks_of_today_only": Plant("a response's days without a worker have no checks", (12,), "weather", _checks_of_today_only),
+    "counted_by_bureau": Plant("a joint road check counts once for each bureau", (14,), "weather", _counted_by_bureau),
     "restore_unnoticed": Plant("the server does not notice that it was restored", (1, 3, 4, 9), "restores", _restore_unnoticed),
     "nothing_handed_back": Plant("phones do not hand back what a restore lost", (1, 3, 9), "restores", phones=_nothing_handed_back),
     "markers_ignored": Plant("phones keep what left a stream", (3, 4, 5, 6), "moves", phones=_markers_ignored),

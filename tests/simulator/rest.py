@@ -1,16 +1,30 @@
 """Quiet points: everybody gets through to the server until nothing moves, then phones and tables are read."""
 
 import json
+from typing import Any
 from uuid import UUID
 
 import asyncpg
+import httpx
 
 from contracts.kinds import KINDS
 from phone.exchange import Ended, Synced
 from phone.phone import Phone
-from tests.simulator.handset import Handset
+from tests.simulator.cast import COUNTY
+from tests.simulator.handset import PATIENCE_S, Handset
 from tests.simulator.installation import Installation
-from tests.simulator.testimony import DeviceRow, Head, JournalRow, PhoneRecord, PhoneView, Rule, ServerRecord, ServerView, Violation
+from tests.simulator.testimony import (
+    DeviceRow,
+    Head,
+    JournalRow,
+    PhoneRecord,
+    PhoneView,
+    RoadChecks,
+    Rule,
+    ServerRecord,
+    ServerView,
+    Violation,
+)
 
 ROUNDS_MAX = 14
 
@@ -115,6 +129,23 @@ async def read_server(installation: Installation) -> ServerView:
         )
     finally:
         await conn.close()
+
+
+async def read_public(installation: Installation, server: ServerView, issuer: Handset) -> None:
+    """What everybody may read of draws, and what an office reads of road checks."""
+    async with httpx.AsyncClient(base_url=installation.url, timeout=PATIENCE_S) as client:
+        page = (await client.get("/public/v1/draws")).raise_for_status().json()
+        server.published = page["draws"]
+        for one in server.published:
+            commitment = one["statement"]["commitment"]
+            answer = await client.get(f"/public/v1/draws/{commitment}/file")
+            if answer.is_success:
+                server.draw_files[commitment] = answer.text
+    begun = {str(r.body["starts_on"])[:7] for r in server.records.values() if r.kind == "campaign"}
+    for month in sorted(begun):
+        path = f"/office/v1/road-checks/{COUNTY}?month={month}"
+        told = await issuer.phone.account.call("GET", path, None, dict[str, Any])
+        server.road_checks.append(RoadChecks(unit=COUNTY, month=month, held=told["held"], days=told["days"]))
 
 
 def _record(row: asyncpg.Record) -> ServerRecord:

@@ -13,15 +13,16 @@ import asyncpg
 from phone.exchange import Ended
 from tests.simulator.cast import HOUR_MS, MORNING_MS, Person, Served, administrator, bureau, people, settle_in
 from tests.simulator.clockwork import Clockwork
-from tests.simulator.deeds import Deeds
+from tests.simulator.deeds import Choice, Deeds
 from tests.simulator.disasters import Disasters
+from tests.simulator.drawing import Drawing
 from tests.simulator.handset import Handset
 from tests.simulator.installation import Installation
 from tests.simulator.oracle import Oracle
 from tests.simulator.plants import planted_in_phones
-from tests.simulator.rest import come_to_rest, photos_left, read_phone, read_server
-from tests.simulator.steering_deeds import SteeringDeeds
+from tests.simulator.rest import come_to_rest, photos_left, read_phone, read_public, read_server
 from tests.simulator.testimony import HELD, Violation
+from tests.simulator.weather_deeds import WeatherDeeds
 
 DEEDS_PER_HOUR = 4  # of one phone
 QUIET_EVERY_MS = 2 * HOUR_MS
@@ -33,7 +34,7 @@ class Plan:
 
     rough      also what stops the whole server (kills, backups, restores)
     emphasis   events that come so many times as often, by the name of the method that makes them
-    casework   departments have phones, problems, whistles, letters, plans and visits go their way, and workers run the timers
+    casework   departments have phones, problems, whistles, letters, plans, visits, responses and draws go their way, and workers run
     plant      a planted bug (tests/simulator/plants.py)
     """
 
@@ -70,7 +71,7 @@ class Simulation:
         self.random = Random(plan.seed)
         self.oracle = Oracle()
         self.report = Report(plan)
-        deeds = SteeringDeeds if plan.casework else Deeds
+        deeds = WeatherDeeds if plan.casework else Deeds
         self.deeds = deeds(self.oracle, lambda: installation.time.ms, has_photos=installation.has_photos)
         called = bureau(self.random) if plan.casework else []
         self.cast = [*people(plan.phones - len(called), self.random), *called]
@@ -78,6 +79,7 @@ class Simulation:
         self.handsets: list[Handset] = []
         self.disasters = Disasters(self)
         self.clockwork = Clockwork(self)
+        self.drawing = Drawing(self)
         self._progress = progress or (lambda _report, _share: None)
         self._opened: list[Handset] = []
 
@@ -101,7 +103,7 @@ class Simulation:
     async def _begin(self) -> None:
         conn = await asyncpg.connect(self.installation.cluster.dsn(self.installation.database))
         try:
-            await settle_in(conn, [*self.cast, self.admin])
+            await settle_in(conn, [*self.cast, *self.drawing.people, self.admin])
         finally:
             await conn.close()
         await self.installation.start_server()
@@ -111,6 +113,7 @@ class Simulation:
         await self.disasters.console.enrol()
         if self.plan.casework:
             await self.clockwork.first_rules()
+            await self.drawing.open(self._made)
 
     def _made(self, person: Person) -> Handset:
         number = len(self._opened) + 1
@@ -173,7 +176,13 @@ class Simulation:
             (1.2, d.clock_jumps),
         ]
         people_change = [(1.2, d.duty_changes), (1.5, d.desk_decides), (0.7, d.garbles), (0.5, d.poisons), (0.4, d.another_app_version)]
-        timers = [(3.0, c.workers_run), (1.0, c.days_pass), (0.4, c.rules_change)] if self.plan.casework else []
+        timers = [
+            (3.0, c.workers_run),
+            (1.0, c.days_pass),
+            (0.4, c.rules_change),
+            (3.0, self.drawing.draw_goes_on),
+            (3.0, self._weather_goes_on),
+        ]
         rough = [
             (0.6, d.server_dies),
             (0.5, d.postgres_dies),
@@ -182,7 +191,7 @@ class Simulation:
             (0.3, d.phone_drowns),
             (0.2, d.weeks_pass),
         ]
-        every = [*ordinary, *people_change, *timers, *(rough if self.plan.rough else [])]
+        every = [*ordinary, *people_change, *(timers if self.plan.casework else []), *(rough if self.plan.rough else [])]
         return [(weight * self.plan.emphasis.get(event.__name__, 1), event) for weight, event in every]
 
     def anyone(self) -> Handset:
@@ -196,13 +205,31 @@ class Simulation:
         return happened
 
     async def _case_goes_on(self) -> str:
-        """Somebody, mostly of an office, does what comes next in a case; some had signal before, some have it after."""
-        assert isinstance(self.deeds, SteeringDeeds)
+        """Somebody, mostly of an office, does what comes next in a case."""
         offices = [handset for handset in self.handsets if handset.person.name.startswith(("lead", "bureau", "supervisor"))]
-        handset = self.random.choice([*self.handsets, *offices, *offices])
+        return await self._goes_on(self.random.choice([*self.handsets, *offices, *offices]), self._deeds().casework)
+
+    async def _weather_goes_on(self) -> str:
+        """Bad air: those who declare responses and send out road checks."""
+        offices = [handset for handset in self.handsets if handset.person.name.startswith(("bureau-lead", "supervisor"))]
+        supervisors = [handset for handset in offices if handset.person.name == "supervisor"]
+        return await self._goes_on(self.random.choice([*offices, *supervisors]), self._deeds().weather) if offices else ""
+
+    async def _problem_goes_on(self) -> str:
+        """A township does what comes next with a problem, and has its answer at once: verified, assigned, fixed, accepted within the hour."""
+        handset = self.random.choice([handset for handset in self.handsets if handset.person.name.startswith("lead")])
+        await self.sync(handset, storm=0.0)
+        return await self._goes_on(handset, lambda _handset: [(1, self._deeds().steer_problem)])
+
+    def _deeds(self) -> WeatherDeeds:
+        assert isinstance(self.deeds, WeatherDeeds)
+        return self.deeds
+
+    async def _goes_on(self, handset: Handset, choices: Callable[[Handset], list[Choice]]) -> str:
+        """Some had signal before, some have it after."""
         if handset.random.random() < 0.6:
             await self.sync(handset, storm=0.0)
-        happened = self.deeds.one_of(handset, self.deeds.casework(handset))
+        happened = self.deeds.one_of(handset, choices(handset))
         self.trace(f"{handset.name}: {happened} (#{len(self.oracle.entries) - 1})")
         self.look_at_screen(handset)
         if handset.random.random() < 0.6:
@@ -276,12 +303,14 @@ class Simulation:
         now = self.installation.time.ms
         self.oracle.circumstances.scope = {person.id: person.scope(now) for person in self.cast}
         server = await read_server(self.installation)
+        if self.plan.casework:
+            await read_public(self.installation, server, self.drawing.issuer)
         phones = [read_phone(handset, ended[handset.name].ended.value) for handset in self.handsets]
         self.complain(self.oracle.judge(server, phones, await self.installation.photos()))
         self.oracle.circumstances.rewinding = False
         self.oracle.circumstances.forgotten.clear()
         self.report.quiet_points += 1
-        self.report.typed = len(self.oracle.entries)
+        self.report.typed = len(self.oracle.entries) + sum(len(told.answers) for told in self.oracle.draws)
         self.report.fates = self.oracle.fates(server)
         if self.report.violations:
             self.report.story = self.oracle.story(self.report.violations[0].subject, server)

@@ -125,9 +125,60 @@ class Rule:
     body: dict[str, Json]
 
 
+@dataclass(frozen=True)
+class RoadChecks:
+    """What an office reads of one month."""
+
+    unit: str
+    month: str  # 2027-03
+    held: int
+    days: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What somebody at a console was answered. `turn`: equal for what was asked at once, later ones are greater."""
+
+    turn: int
+    act: str
+    by: str
+    sent: dict[str, Json]
+    status: int
+    said: dict[str, Json]
+
+
+@dataclass
+class DrawTold:
+    """One random draw, as its offices know it.
+
+    asked    the plan that was to be sealed
+    words    what only the sealed plan says
+    lists    the results that the issuer read, each as canonical JSON
+    peeped   whoever else could read one
+    """
+
+    id: str
+    title: str
+    words: set[str]
+    asked: dict[str, Json] = field(default_factory=dict)
+    commitment: str | None = None
+    answers: list[Answer] = field(default_factory=list)
+    lists: list[str] = field(default_factory=list)
+    peeped: list[str] = field(default_factory=list)
+
+    def forget(self) -> None:
+        """After a restore: what was answered may not have been."""
+        self.answers.clear()
+        self.lists.clear()
+
+
 @dataclass
 class ServerView:
-    """The server's tables at a quiet point. `held`: mutations on a desk -> settled or not."""
+    """The server's tables at a quiet point, and what everybody may read. `held`: mutations on a desk -> settled or not.
+
+    published    commitments of draws, with how far each is
+    draw_files   commitment -> the file
+    """
 
     incarnations: dict[int, int]
     records: dict[tuple[int, str], ServerRecord]
@@ -138,6 +189,9 @@ class ServerView:
     devices: dict[tuple[int, str], DeviceRow]
     rules: list[Rule] = field(default_factory=list)
     now: datetime = EPOCH
+    published: list[dict[str, Json]] = field(default_factory=list)
+    draw_files: dict[str, str] = field(default_factory=dict)
+    road_checks: list[RoadChecks] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
-"""The worker as a process that can be killed: once round all counties, with the simulation's time, and the end.
+"""The worker as a process that can be killed: once round all counties, with the simulation's time, what waits in the queue, and the end.
 
-What runs is what production's worker runs every minute (server/jobs.py), and its job for every photo that has come; two of these at
-once are two workers. Only that nothing is decoded: thumbnails and stamps have tests of their own (tests/storage/test_imaging.py).
+What runs is what production's worker runs every minute (server/jobs.py), and its jobs for every photo that has come and for every draw
+that has departed; two of these at once are two workers. Only that nothing is decoded: thumbnails and stamps have tests of their own
+(tests/storage/test_imaging.py).
 """
 
 import asyncio
@@ -15,11 +16,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import cast
 
-from server.jobs import Work, run_casework_timers, run_patrol_plans
+import msgspec
+
+from server.jobs import Work, complete_one_departure, run_casework_timers, run_patrol_plans
 from server.logs import configure_logs
 from server.settings import Settings
 from server.work import open_work
 from storage.cleaning import fetch_counties
+from storage.draw_tasks import DEPART_JOB, DrawRef
 from storage.image_pool import ImagePool
 from storage.looks import Look, StampLine
 from storage.photo_notes import fetch_unfinished
@@ -49,6 +53,8 @@ async def _once(settings: Settings, now: Callable[[], datetime], has_photos: boo
             await _look_at_photos(work)
         await run_casework_timers(work)
         await run_patrol_plans(work)
+        for row in await work.pool.fetch("SELECT payload FROM pgqueuer WHERE entrypoint = $1", DEPART_JOB):
+            await complete_one_departure(work, msgspec.json.decode(row["payload"], type=DrawRef), 0)
 
 
 async def _look_at_photos(work: Work) -> None:
