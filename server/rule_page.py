@@ -49,6 +49,10 @@ NOTES: Final[dict[RuleName, str]] = {
   by the new one comes when the new one begins. What was over before the first version is not written about.
 - The city's rules write to counties: `addressee: county`. They are published for the city's own partition and judge the problems of all its counties.
 - Evidence captured in time that arrives late overturns a letter and those that followed it: they are lifted with `overturned`, never erased.
+- What has ended is not pressed for any more. A letter that a rule issued is lifted with `closed` when its problem is closed out, or its summons is confirmed
+  by the township: nobody owes an answer about work that was done and checked, and the letter stays in the history, late as it was. What is no more, because it
+  is not true, was withdrawn, declined, cancelled or deleted, or is now another county's, takes all its letters with it, also those by hand. A letter by hand about
+  what was done stays until it is lifted by whoever issued it: who asked by hand judges the answer. A letter issued after the end stays, too.
 """
 }
 

@@ -632,22 +632,27 @@ CREATE TABLE rule_version (
     PRIMARY KEY (county, name, version)
 );
 
--- How far the timers of a county have run (storage/timers.py): after downtime they go on from here.
+-- How far the timers of a county have run (storage/timers.py).
 CREATE TABLE timer_run (
     county integer PRIMARY KEY,
-    done_until timestamptz NOT NULL,
+    done_until timestamptz NOT NULL, -- what fell due until then is done
     looked_until timestamptz,     -- set before the rules are read: a version that starts earlier comes too late (storage/rules.py)
-    read_at timestamptz,          -- when the last run that did everything began, by PostgreSQL's clock, which also says when a record changed
+    read_at timestamptz,          -- when the last run that did everything began, by PostgreSQL's clock
+    judged_by text COLLATE "C",   -- digest of the rules and units by which the moments in timer_due were worked out
     alike_until timestamptz       -- problems that changed until then were compared by their pictures (storage/alike.py)
 );
-CREATE INDEX record_problem_due ON record (county, (body ->> 'due_on')) WHERE kind = 'problem' AND NOT deleted;
 CREATE INDEX record_problem_changed ON record (county, changed_at) WHERE kind = 'problem' AND NOT deleted;
-CREATE INDEX record_problem_closed ON record (county, changed_at) WHERE kind = 'problem' AND NOT deleted AND (body ->> 'state') = 'closed_out';
-CREATE INDEX record_problem_look_back ON record (county, (body ->> 'look_back_on'))
-    WHERE kind = 'problem' AND NOT deleted AND (body ->> 'state') IN ('closed_out', 'look_back_passed');
-CREATE INDEX record_problem_suspended ON record (county, (body ->> 'suspended_until')) WHERE kind = 'problem' AND NOT deleted AND (body ->> 'state') = 'suspended';
-CREATE INDEX record_letter_previous ON record (county, (body ->> 'previous')) WHERE kind = 'supervision' AND NOT deleted;
-CREATE INDEX record_letter ON record (county, kind, changed_at) WHERE kind IN ('supervision', 'summons') AND NOT deleted;
+
+-- What timers have to judge, and when (storage/timer_due.py): a problem, summons or whistle with the letters about it, or a letter that is about
+-- none of them. No row: nothing will fall due before it changes. ledger_write marks what changed; it can be made anew by `xunling ledger`.
+CREATE TABLE timer_due (
+    county integer NOT NULL,
+    record uuid NOT NULL,
+    due_at timestamptz NOT NULL, -- '-infinity': it changed, or the rules did
+    mark uuid NOT NULL DEFAULT gen_random_uuid(), -- another one after each change: who has judged what was before settles nothing
+    PRIMARY KEY (county, record)
+);
+CREATE INDEX timer_due_at ON timer_due (county, due_at);
 
 -- ---------------------------------------------------------------------------------------------- ledgers
 
@@ -691,9 +696,19 @@ CREATE TYPE ledger_row AS (
     record uuid, kind text, stream text, is_open boolean, due_at timestamptz, found_at timestamptz, changed_at timestamptz,
     about uuid, site uuid, colour text, returns integer, rebounds integer, title text, tags text[], words integer[], text text);
 
--- Called beside push_write, in the same statement: the lock of the record's stream orders the writers of a row.
+-- Called beside push_write, in the same statement: the lock of the record's stream orders the writers of a row. What timers judge is marked
+-- for them, in the order of ids, which is that of everybody who locks those rows.
 CREATE FUNCTION ledger_write(p_county integer, p_rows ledger_row[], p_gone uuid[]) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
+    INSERT INTO timer_due (county, record, due_at)
+    SELECT p_county, w.root, '-infinity' FROM (
+        SELECT CASE u.kind WHEN 'supervision' THEN coalesce(u.about, u.record) ELSE u.record END AS root FROM unnest(p_rows) u
+        WHERE u.kind IN ('problem', 'summons', 'whistle', 'supervision')
+        UNION
+        SELECT CASE e.kind WHEN 'supervision' THEN coalesce(e.about, e.record) ELSE e.record END FROM ledger_entry e
+        WHERE e.county = p_county AND e.record = ANY (p_gone) AND e.kind IN ('problem', 'summons', 'whistle', 'supervision')) w
+    ORDER BY w.root
+    ON CONFLICT (county, record) DO UPDATE SET due_at = EXCLUDED.due_at, mark = EXCLUDED.mark;
     IF cardinality(p_rows) > 0 THEN
         INSERT INTO ledger_entry (county, record, kind, stream, is_open, due_at, found_at, changed_at, about, site, colour, returns,
                                   rebounds, title, tags, words, text)

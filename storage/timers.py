@@ -1,10 +1,10 @@
-"""Running the timers of one county: read what may have fallen due, ask sync, write what is not there yet."""
+"""Running the timers of one county: read what has fallen due or changed, ask sync, write what is not there yet."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime, timedelta
-from typing import Any, Final, LiteralString, TypeVar
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any, Final, LiteralString
 
 import structlog
 
@@ -13,29 +13,15 @@ from storage.office_push import draft, system_push_each, system_sender
 from storage.pool import Executor, Pool
 from storage.reference import Reference
 from storage.rules import fetch_settled_rules
-from storage.timer_window import (
-    Summoned,
-    Window,
-    closed_problems,
-    lapsed,
-    letters_near,
-    letters_of,
-    problems_of,
-    subjects,
-    summonses,
-    summonses_of,
-    unhurried,
-)
-from sync.colours import About, Called, Colours, Letter, authorities, by_age, key_of, overturned_one
-from sync.due import Due, Subject, terms_of
-from sync.timers import look_backs, reminders, resumptions
-
-_T = TypeVar("_T")
+from storage.timer_due import Mark, fetch_due, fetch_families, judge_by, settle, unhurried
+from sync.colours import Colours
+from sync.due import Due, Family, basis_of
+from sync.judging import Judged, judge
+from sync.rules import RuleBook
 
 log = structlog.get_logger("xunling.timers")
 
-LOOK_AGAIN: Final = timedelta(days=2)  # before the last run: a push that committed meanwhile
-FIRST_LOOK: Final = timedelta(days=400)  # how far back the very first run looks
+FAMILIES: Final = 500  # judged at a time
 BATCH: Final = 100
 
 SQL_FETCH_MADE: Final[LiteralString] = """
@@ -46,11 +32,10 @@ SQL_FETCH_DONE: Final[LiteralString] = """
 """
 # Where the county stands. It is said before the rules are read: who publishes one from then on must begin later.
 SQL_LOOK: Final[LiteralString] = """
-    INSERT INTO timer_run (county, done_until, looked_until) VALUES ($1, $3, $2)
+    INSERT INTO timer_run (county, done_until, looked_until) VALUES ($1, to_timestamp(0), $2)
     ON CONFLICT (county) DO UPDATE SET looked_until = EXCLUDED.looked_until
-    RETURNING done_until, read_at, clock_timestamp() AS reading_at
+    RETURNING clock_timestamp()
 """
-# Also backwards: a clock that ran ahead must not leave days behind that nobody looks at.
 SQL_SET_RUN: Final[LiteralString] = "UPDATE timer_run SET done_until = $2, read_at = $3 WHERE county = $1"
 
 
@@ -64,85 +49,52 @@ async def fetch_moment(executor: Executor) -> datetime:
 
 async def run_timers(pool: Pool, reference: Reference, county: County, now: datetime) -> int:
     """Issue everything that fell due up to `now`; returns how much. Safe to run twice, by two workers, and late."""
-    last = await pool.fetchrow(SQL_LOOK, county, now, now - FIRST_LOOK)
-    assert last is not None  # RETURNING gives its row
-    first_look = last["reading_at"] - FIRST_LOOK
-    read_at = max(last["read_at"] or first_look, first_look)  # a write that fails for ever widens the window no further
+    reading_at = await pool.fetchval(SQL_LOOK, county, now)
     book = await fetch_settled_rules(pool)
-    terms = terms_of(book, authorities(reference.places, county))
-    window = Window(
-        county=county, since=min(last["done_until"], now) - LOOK_AGAIN, now=now, changed=read_at - LOOK_AGAIN - terms.after, terms=terms
-    )
-    run = Run(pool, reference, county, now, Colours(book, reference.places, county))
-    found, called_out = await subjects(pool, window), await summonses(pool, window)
-    closed = await closed_problems(pool, window)
-    called = [*await judged(found, run.of_problem), *await judged(called_out, run.of_summons)]
-    others = [
-        *await judged(found, lambda one: reminders(book, county, one, now)),
-        *await judged(closed, lambda one: look_backs(book, county, one, now)),
-    ]
-    await run.issue(await judged(await lapsed(pool, window), lambda one: resumptions(one, now)))
-    await run.issue([*await run.wanted(called), *others])
-    while await run.follow(await letters_near(pool, window, [*found, *called_out])):
-        pass  # a letter may be followed by the next colour within the same downtime
-    await pool.execute(SQL_SET_RUN, county, min([now, *run.failed]), read_at if run.failed else last["reading_at"])
+    basis = basis_of(book, reference.places)
+    await judge_by(pool, county, basis, now)
+    run = Run(pool, reference, county, now, book, basis)
+    while await run.round():
+        pass  # what was issued may be followed within the same downtime
+    if not run.failed:
+        await pool.execute(SQL_SET_RUN, county, now, reading_at)
     return run.issued
 
 
-async def judged(records: Iterable[Any], judge: Callable[[Any], Iterable[_T]]) -> list[_T]:
-    """What follows from each. One that cannot be judged is logged, and keeps no other back."""
-    found: list[_T] = []
-    async for record in unhurried(records):
-        try:
-            found += judge(record)
-        except Exception as error:
-            log.exception("record_not_judged", record=str(getattr(record, "id", record)), error=type(error).__name__)
-    return found
-
-
 class Run:
-    """One run: what it issued, and the moments of what the server failed at, from which the next run begins."""
+    """One run: what it issued, and whether anything was left over that the server failed at, which the next run takes up."""
 
-    def __init__(self, pool: Pool, reference: Reference, county: County, now: datetime, colours: Colours) -> None:
-        self.pool, self.reference, self.county, self.now, self.colours = pool, reference, county, now, colours
-        self.issued = 0
-        self.failed: list[datetime] = []
+    def __init__(self, pool: Pool, reference: Reference, county: County, now: datetime, book: RuleBook, basis: str) -> None:
+        self.pool, self.reference, self.county, self.now, self.book, self.basis = pool, reference, county, now, book, basis
+        self.colours = Colours(book, reference.places, county)
+        self.issued, self.failed = 0, False
 
-    def of_problem(self, subject: Subject) -> list[Called]:
-        return self.colours.of_problem(subject, self.now)
+    async def round(self) -> int:
+        """Judge and settle whatever is due by now; returns how much was written, which is due again."""
+        marks, before = await fetch_due(self.pool, self.county, self.now), self.issued
+        for k in range(0, len(marks), FAMILIES):
+            await self._judge(marks[k : k + FAMILIES])
+        return self.issued - before
 
-    def of_summons(self, summoned: Summoned) -> list[Called]:
-        return self.colours.of_summons(summoned.id, summoned.summons, self.now)
+    async def _judge(self, marks: Sequence[Mark]) -> None:
+        by_record = {mark.record: mark for mark in marks}
+        judged: list[tuple[Mark, Judged]] = []
+        async for family in unhurried(await fetch_families(self.pool, self.county, list(by_record))):
+            try:
+                judged.append((by_record[family.root], self.judge(family)))
+            except Exception as error:  # one that cannot be judged keeps no other back, and is tried again
+                log.exception("record_not_judged", record=str(family.root), error=type(error).__name__)
+        left = await self.issue([due for _, one in judged for due in one.due])
+        done = [(mark, one.next_at) for mark, one in judged if left.isdisjoint(due.mutation_id() for due in one.due)]
+        await settle(self.pool, self.county, self.basis, done)
 
-    async def wanted(self, called: Sequence[Called]) -> list[Due]:
-        """Without those for which there is a letter, under whatever moment an earlier calendar or rule gave it."""
-        made = await _made(self.pool, self.county, [one.id for one in called])
-        new = [one for one in called if one.id not in made]
-        there = {key_of(letter) for letter in await letters_of(self.pool, self.county, [one.about for one in new])} if new else set()
-        return [self.colours.issue(one) for one in new if one.key not in there]
+    def judge(self, family: Family) -> Judged:
+        return judge(family, self.book, self.colours, self.county, self.now)
 
-    async def follow(self, letters: Sequence[Letter]) -> int:
-        """What letters call for: the next colour, or that they be lifted; returns how much was done."""
-        ids = {one.supervision.subject_record for one in letters if one.supervision.subject_record is not None}
-        abouts: dict[RecordId, Subject | Summoned] = {s.id: s for s in await problems_of(self.pool, self.county, ids)}
-        abouts |= {s.id: s for s in await summonses_of(self.pool, self.county, ids)}
-        grounds = [
-            *await judged((s for s in abouts.values() if isinstance(s, Subject)), self.of_problem),
-            *await judged((s for s in abouts.values() if isinstance(s, Summoned)), self.of_summons),
-        ]
-        beside: dict[RecordId, About] = {i: s if isinstance(s, Subject) else (i, s.summons) for i, s in abouts.items()}
-        next_ones = await judged(letters, lambda one: self.colours.after_letter(one, beside.get(one.supervision.subject_record), self.now))
-        keys = {one.key for one in (*grounds, *next_ones)}
-        known, groundless = beside | {one.id: None for one in letters}, set[RecordId]()
-        lost = await judged(by_age(letters, self.now), lambda one: overturned_one(one, keys, known, groundless, self.now))
-        gone = {one.record for one in lost}
-        next_ones = [one for one in next_ones if one.about not in gone]
-        return await self.issue([*await self.wanted(next_ones), *lost])
-
-    async def issue(self, due: Sequence[Due]) -> int:
-        """Push what is not there yet, oldest moment first."""
+    async def issue(self, due: Sequence[Due]) -> set[RecordId]:
+        """Push what is not there yet, oldest moment first; returns the mutations that the server failed at."""
         wanted = {one.mutation_id(): one for one in sorted(due, key=lambda one: one.moment)}
-        made = await _made(self.pool, self.county, [one.record for one in wanted.values()])
+        made = await self._made([one.record for one in wanted.values()])
         done = await self._done(wanted)
         new = {m: one for m, one in wanted.items() if m not in done and not (one.op == "create" and one.record in made)}
         drafts = [self._draft(one) for one in new.values() if not one.is_captured]
@@ -151,18 +103,20 @@ class Run:
             written += await system_push_each(self.pool, self.reference, self.county, [self._draft(one)], self.now, one.moment)
         for k in range(0, len(drafts), BATCH):
             written += await system_push_each(self.pool, self.reference, self.county, drafts[k : k + BATCH], self.now)
-        if written < len(new):
-            kept = await self._done(new)
-            self.failed += [one.moment for m, one in new.items() if m not in kept]
         self.issued += written
-        return written
+        left = new.keys() - await self._done(new) if written < len(new) else set[RecordId]()
+        self.failed = self.failed or bool(left)
+        return left
+
+    async def _made(self, records: Collection[RecordId]) -> set[RecordId]:
+        rows = await self.pool.fetch(SQL_FETCH_MADE, self.county, list(records)) if records else []
+        return {row["id"] for row in rows}
 
     async def _done(self, wanted: dict[RecordId, Due]) -> set[RecordId]:
         records = [one.record for one in wanted.values()]
-        return {
-            row["mutation"]
-            for row in await self.pool.fetch(SQL_FETCH_DONE, self.county, records, list(wanted), system_sender(self.county).device)
-        }
+        device = system_sender(self.county).device
+        rows = await self.pool.fetch(SQL_FETCH_DONE, self.county, records, list(wanted), device) if wanted else []
+        return {row["mutation"] for row in rows}
 
     def _draft(self, one: Due) -> Any:
         return draft(
@@ -175,7 +129,3 @@ class Run:
             fields=one.fields,
             args=one.args,
         )
-
-
-async def _made(executor: Executor, county: County, records: Sequence[RecordId]) -> set[RecordId]:
-    return {row["id"] for row in await executor.fetch(SQL_FETCH_MADE, county, records)}

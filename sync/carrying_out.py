@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -35,6 +35,7 @@ from sync.plan_guards import (
     visits_open,
 )
 from sync.proof import after_photos, before_and_after, evidence_here, new_after_photo, not_the_answerer, not_the_submitter, site_checked
+from sync.rules import read_day
 from sync.situation import STORIED, Situation, captured_on, given_on, step_of
 from sync.words import is_blank, state_now
 
@@ -105,7 +106,7 @@ def day_ahead(field: str) -> Callable[[Situation, dict[str, Any]], bool]:
         _, given = situation.mutation.fields.get(field, (None, None))
         if given is None:
             return True  # asked for by `needs`, where it must be
-        day = _day(given)
+        day = read_day(given)
         return day is not None and day >= given_on(situation.tally)
 
     return is_ahead
@@ -114,7 +115,7 @@ def day_ahead(field: str) -> Callable[[Situation, dict[str, Any]], bool]:
 def departs_ahead(situation: Situation, _values: dict[str, Any]) -> bool:
     """The day until which a drawn list is to be checked."""
     due_on = situation.mutation.args.get("due_on")
-    return not due_on or ((day := _day(due_on)) is not None and day >= given_on(situation.tally))
+    return not due_on or ((day := read_day(due_on)) is not None and day >= given_on(situation.tally))
 
 
 def limit_as_set(situation: Situation, values: dict[str, Any]) -> bool:
@@ -126,13 +127,6 @@ def limit_as_set(situation: Situation, values: dict[str, Any]) -> bool:
 def is_listed(situation: Situation, values: dict[str, Any]) -> bool:
     del situation
     return bool(values.get("listed_level"))
-
-
-def _day(value: object) -> date | None:
-    try:
-        return date.fromisoformat(str(value))
-    except ValueError:
-        return None
 
 
 def refused_at_most_once(situation: Situation, values: dict[str, Any]) -> bool:

@@ -10,7 +10,7 @@ A partition is judged by its own county's rules and, where a trigger is addresse
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
@@ -18,10 +18,9 @@ import msgspec
 
 from contracts.ids import County, RecordId, UnitCode, derived_mutation_id
 from contracts.kinds.problem import Problem
-from contracts.kinds.summons import Summons
 from contracts.kinds.supervision import Supervision
 from contracts.rules import ColoursRule, ColourTrigger, Duration, RuleName, RuleVersion
-from sync.due import Due, Subject
+from sync.due import About, Due, Ended, Letter, Subject, Summoned
 from sync.facts import Owed, Period, clocks_of, missed, unanswered
 from sync.places import Places
 from sync.rules import Calendar, RuleBook
@@ -32,17 +31,10 @@ GROUNDLESS: Final = frozenset({"overturned", "mistaken"})
 Key: TypeAlias = tuple[County, str, RecordId, UnitCode, str, datetime]  # one period of a fact, for one trigger and unit
 
 
-class Letter(msgspec.Struct, frozen=True, kw_only=True):
-    """A supervision letter that exists."""
-
-    id: RecordId
-    supervision: Supervision
-
-
 class Grounds(msgspec.Struct, frozen=True, kw_only=True):
     """Why a rule issued a letter: the answer to "why is this red?"."""
 
-    county: County  # whose rule
+    county: County  # whose rule; written with every letter that a rule issues, and people give no such grounds (sync/letters.py)
     rule: str
     version: int
     trigger: str
@@ -90,9 +82,6 @@ class Called(msgspec.Struct, frozen=True, kw_only=True):
             "since": self.since.isoformat(),
             "due_moment": self.moment.isoformat(),
         }
-
-
-About: TypeAlias = Subject | tuple[RecordId, Summons] | None
 
 
 class Colours:
@@ -156,8 +145,9 @@ class Colours:
             case "summons_overdue" | "unanswered":
                 return
 
-    def of_summons(self, record: RecordId, summons: Summons, now: datetime) -> list[Called]:
+    def of_summons(self, summoned: Summoned, now: datetime) -> list[Called]:
         """Letters to a department whose clock ran out (not reported in after the configured time: domain.md 4.1)."""
+        record, summons = summoned.id, summoned.summons
         found: dict[Key, Called] = {}
         for version, trigger in self._triggers:
             if trigger.fact != "summons_overdue":
@@ -293,10 +283,10 @@ def _settled(letter: Letter, about: About) -> tuple[Any, Iterable[datetime]]:
         ), owed.edges()
     if about is not None:
         name = str(s.grounds.get("facts", {}).get("clock", "result"))
-        clocks = [clock for clock in clocks_of(about[1]) if clock.clock == name]
+        clocks = [clock for clock in clocks_of(about.summons) if clock.clock == name]
         if clocks:
             first = min(clock.due_at for clock in clocks)
-            periods = [period for clock in clocks for period in missed(about[1], clock)]
+            periods = [period for clock in clocks for period in missed(about.summons, clock)]
             edges = [edge for p in periods for edge in (p.start, p.end) if edge is not None]
             return (lambda moment: moment >= first and not any(p.holds(moment) for p in periods)), edges
     return (lambda _moment: False), ()
@@ -324,31 +314,30 @@ def key_of(letter: Letter) -> Key | None:
     return (grounds.county, grounds.trigger, about, s.unit, str(grounds.facts.get("clock", "")), grounds.since)
 
 
-def overturned(letters: Iterable[Letter], called: Collection[Key], judged: Mapping[RecordId, About], now: datetime) -> Iterator[Due]:
-    """Letters whose ground late evidence took away, and those that only followed one without a ground. Lifted, never erased.
+def overturned(letters: Collection[Letter], called: Collection[Key], about: About, now: datetime) -> tuple[list[Due], set[RecordId]]:
+    """(letters to lift, never to erase: late evidence took their ground away, or they only followed one without a ground;
+    all without a ground, also those lifted before).
 
-    judged   what was asked for all it calls for; a letter about anything else is left alone
+    letters   all about one record, as far as they are known
+    called    what that record and these letters call for
+    about     the record; None: it is not known what it calls for, and letters by its own facts are left alone
     """
+    due: list[Due] = []
     gone: set[RecordId] = set()
+    known = {letter.id for letter in letters} | ({about.id} if about is not None else set[RecordId]())
     for letter in by_age(letters, now):
-        yield from overturned_one(letter, called, judged, gone, now)
+        s, key = letter.supervision, key_of(letter)
+        lost = key is not None and key[2] in known and key not in called and _has_come(letter, now)
+        if s.lifted_because in GROUNDLESS or lost or (key is not None and s.previous in gone):
+            gone.add(letter.id)
+            if s.state != "lifted":
+                due.append(_overturn(letter, about, now))
+    return due, gone
 
 
 def by_age(letters: Iterable[Letter], now: datetime) -> list[Letter]:
     """What was followed before what followed it."""
     return sorted(letters, key=lambda one: (one.supervision.issued_at is None, one.supervision.issued_at or now))
-
-
-def overturned_one(
-    letter: Letter, called: Collection[Key], judged: Mapping[RecordId, About], gone: set[RecordId], now: datetime
-) -> Iterator[Due]:
-    """As `overturned`. `gone`: the older ones that have no ground; this one is added if it has none."""
-    s, key = letter.supervision, key_of(letter)
-    lost = key is not None and key[2] in judged and key not in called and _has_come(letter, now)
-    if s.lifted_because in GROUNDLESS or lost or (key is not None and s.previous in gone):
-        gone.add(letter.id)
-        if s.state != "lifted":
-            yield _lift(letter, judged.get(s.subject_record) if s.subject_record else None, now)
 
 
 def _has_come(letter: Letter, now: datetime) -> bool:
@@ -357,7 +346,18 @@ def _has_come(letter: Letter, now: datetime) -> bool:
     return grounds is not None and grounds.due_moment <= now
 
 
-def _lift(letter: Letter, about: About, now: datetime) -> Due:
+def over(letter: Letter, end: Ended, now: datetime) -> Due | None:
+    """The end of a letter that asks for what has ended since. Done, a letter by hand stays: whoever asked by hand judges the answer."""
+    s = letter.supervision
+    is_later = end.at is not None and s.issued_at is not None and s.issued_at > end.at
+    if s.state == "lifted" or is_later or (end.is_done and grounds_of(s) is None):
+        return None
+    moment = end.at or s.issued_at or now
+    args = {"ended_at": moment.isoformat(), "is_done": end.is_done}
+    return _lift(letter, "closed", args, moment)
+
+
+def _overturn(letter: Letter, about: About, now: datetime) -> Due:
     s, grounds = letter.supervision, grounds_of(letter.supervision)
     moment = grounds.due_moment if grounds else s.issued_at or now
     args: dict[str, Any] = {"found_at": now.isoformat()}
@@ -366,12 +366,16 @@ def _lift(letter: Letter, about: About, now: datetime) -> Due:
         args["at_due_moment"] = owed.said(moment, s.unit if s.unit in owed.everybody() else None)
     if s.previous is not None:
         args["previous"] = str(s.previous)
+    return _lift(letter, "overturned", args, moment)
+
+
+def _lift(letter: Letter, because: str, args: dict[str, Any], moment: datetime) -> Due:
     return Due(
         record=letter.id,
         kind="supervision",
         op="supervision.lift",
-        fields={"lifted_because": (None, "overturned")},
+        fields={"lifted_because": (None, because)},
         args=args,
         moment=moment,
-        rule="overturned",
+        rule=because,
     )

@@ -1,16 +1,23 @@
-"""What falls due by itself, and how far around now it is looked for (storage/timers.py reads and writes it). Pure."""
+"""What may fall due by itself: a record with the letters about it, what follows from it, and what it is judged by. Pure.
+
+storage/timers.py reads and writes it; sync/judging.py judges it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime, timedelta
-from typing import Any
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from contracts.ids import County, RecordId, UnitCode, derived_mutation_id
+from contracts.ids import RecordId, UnitCode, derived_mutation_id
+from contracts.kind import Step
 from contracts.kinds.problem import Problem
-from contracts.rules import CalendarRule, ColoursRule, Duration, LookBackRule, RemindersRule, RuleName
+from contracts.kinds.summons import Summons
+from contracts.kinds.supervision import Supervision
+from sync.places import Places
 from sync.rules import RuleBook
 
 
@@ -40,34 +47,58 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     problem: Problem
 
 
-class Terms(msgspec.Struct, frozen=True, kw_only=True):
-    """How far back and ahead a deadline may lie and still matter now, by any version of the rules."""
+class Summoned(msgspec.Struct, frozen=True, kw_only=True):
+    """A summons with its id."""
 
-    published: bool  # whether any rule is: without one nothing needs to be read
-    after: timedelta  # from a deadline, a return or a close-out to what follows it
-    before: timedelta  # from a reminder to its deadline
-
-
-def terms_of(book: RuleBook, counties: Iterable[County]) -> Terms:
-    """Over all versions of all counties whose rules hold, so that what fell due under an earlier one is found after downtime, too."""
-    after: list[Duration | None] = []
-    before: list[Duration] = []
-    days_off, published = 0, False
-    for county in counties:
-        colours, reminders = book.versions(county, RuleName.COLOURS), book.versions(county, RuleName.REMINDERS)
-        published = published or bool(colours or reminders)
-        after += [trigger.after for v in colours for trigger in book.decoded(v, ColoursRule).triggers]
-        after += [book.decoded(v, LookBackRule).after for v in book.versions(county, RuleName.LOOK_BACK)]
-        before += [d for v in reminders for d in book.decoded(v, RemindersRule).before]
-        days_off = max([days_off, *(len(book.decoded(v, CalendarRule).days_off) for v in book.versions(county, RuleName.CALENDAR))])
-    return Terms(published=published, after=_longest(after, days_off), before=_longest(before, days_off))
+    id: RecordId
+    summons: Summons
 
 
-def _longest(durations: Iterable[Duration | None], days_off: int) -> timedelta:
-    """An upper bound: working days with weekends, the longest holidays of a year and the county's own days off beside them."""
-    bounds = [
-        timedelta(hours=d.hours) if d.hours is not None else timedelta(days=2 * (d.working_days or 0) + 21 + days_off)
-        for d in durations
-        if d is not None
-    ]
-    return max(bounds, default=timedelta(0))
+class Letter(msgspec.Struct, frozen=True, kw_only=True):
+    """A supervision letter that exists."""
+
+    id: RecordId
+    supervision: Supervision
+
+
+About: TypeAlias = Subject | Summoned | None  # what a letter is about, if it has terms of its own
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """What letters press for is over. `is_done`: it was done; else it was withdrawn, is not true, or is not here any more."""
+
+    at: datetime | None  # when the server took it; None: since whenever
+    is_done: bool
+
+
+GONE: Final = Ended(at=None, is_done=False)  # deleted, or moved to another county
+# kind -> a state in which nothing is left to press for -> whether it was done
+ENDS: Final[Mapping[str, Mapping[str, bool]]] = {
+    "problem": {"closed_out": True, "look_back_passed": True, "not_true": False},
+    "summons": {"confirmed": True, "cancelled": False},
+    "whistle": {"closed": True, "withdrawn": False, "declined": False},
+}
+
+
+def ended(kind: str, state: str, steps: list[Step]) -> Ended | None:
+    """None: it goes on."""
+    ends = ENDS[kind]
+    if state not in ends:
+        return None
+    at = next((step.at for step in reversed(steps) if step.to in ends and step.source not in ends), None)
+    return Ended(at=at, is_done=ends[state])
+
+
+class Family(msgspec.Struct, frozen=True, kw_only=True):
+    """A record and all letters about it: what is judged together. A letter that is about no record is alone in its own."""
+
+    root: RecordId
+    about: About = None
+    ended: Ended | None = None
+    letters: list[Letter] = []
+
+
+def basis_of(book: RuleBook, places: Places) -> str:
+    """What judgement goes by besides the records. Where it differs, moments that were worked out before say nothing."""
+    units = sorted((unit.code, unit.county, unit.parent, unit.level) for unit in places.units.values())
+    return hashlib.sha256(msgspec.json.encode((units, book.content()))).hexdigest()

@@ -18,11 +18,12 @@ from contracts.kind import Step
 from contracts.kinds.problem import Problem
 from contracts.kinds.summons import Clock, ClockName, Summons
 from contracts.kinds.supervision import Supervision
-from sync.rules import EVER, end_of
+from sync.rules import EVER, end_of, read_day
 
 FIXING: Final = frozenset({"problem.submit_fix", "problem.fix_on_spot"})
 HANDED_IN: Final = "handed_in"  # what a step says: the leads whose part it is
 ACCEPTING: Final = "problem.accept"  # whoever was spared its part has nothing more to do
+CLOSING: Final = frozenset({"problem.close_out", "problem.not_true"})
 UNDOING: Final = frozenset({"problem.return", "problem.rebound", "problem.assign"})
 # What makes good each clock of a summons.
 ANSWERS: Final[dict[str, frozenset[str]]] = {
@@ -126,9 +127,13 @@ class Owed:
         return list(dict.fromkeys(unit for moment in sorted(self.edges() | {EVER}) for unit in self.units(moment)))
 
     def times(self, command: str, count: int) -> list[Period]:
-        """Since it happened for the `count`-th time."""
+        """Since it happened for the `count`-th time, until the problem was closed."""
         happened = sorted(step.at for step in self._steps if step.command == command)
-        return [Period(happened[count - 1])] if len(happened) >= count else []
+        if len(happened) < count:
+            return []
+        start = happened[count - 1]
+        closed = (done_at(step) for step in self._steps if step.command in CLOSING and step.at >= start)
+        return [Period(start, min(closed, default=None))]
 
 
 def _told(steps: Iterable[Step], name: str) -> Iterator[tuple[Step, Any]]:
@@ -139,7 +144,7 @@ def _deadlines(problem: Problem) -> list[tuple[datetime, date]]:
     """(since when, the day), in the order they were set. Without any in its story: the one it has."""
     found: list[tuple[datetime, date]] = []
     for step, value in _told(problem.steps, "due_on"):
-        day = _day(value)
+        day = read_day(value)
         if day is not None:
             is_later = bool(found) and day > found[-1][1]
             found.append((done_at(step) if is_later and step.command == "problem.extend" else step.at, day))
@@ -174,7 +179,7 @@ def _paused(problem: Problem) -> Iterator[Period]:
     for k, step in enumerate(problem.steps):
         if step.command == "problem.suspend":
             lifted = _until(problem.steps, k, lambda later: later.to != "suspended")
-            last = _day(step.sets.get("suspended_until")) or problem.suspended_until
+            last = read_day(step.sets.get("suspended_until")) or problem.suspended_until
             limit = end_of(last) if last else None
             ends = [edge for edge in (lifted, limit) if edge is not None]
             yield Period(done_at(step), min(ends, default=None))
@@ -184,13 +189,6 @@ def _not_true(steps: Sequence[Step]) -> Iterator[Period]:
     for k, step in enumerate(steps):
         if step.command == "problem.not_true":
             yield Period(done_at(step), _until(steps, k, lambda later: later.to != "not_true"))
-
-
-def _day(value: Any) -> date | None:
-    try:
-        return date.fromisoformat(value)
-    except (TypeError, ValueError):
-        return None
 
 
 # ------------------------------------------------------------------------------------------------ summonses

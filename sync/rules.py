@@ -29,6 +29,10 @@ class RuleBook:
         self._decoded: dict[tuple[County, RuleName, int], msgspec.Struct] = {}
         self._calendars: dict[tuple[County, int], Calendar] = {}
 
+    def content(self) -> tuple[list[RuleVersion], list[tuple[date, bool]]]:
+        """Everything lookups go by."""
+        return [v for versions in self._versions.values() for v in versions], sorted(self._holidays.items())
+
     def versions(self, county: County, name: RuleName) -> list[RuleVersion]:
         """All versions of one rule, oldest first."""
         return self._versions.get((county, name), [])
@@ -107,6 +111,14 @@ class Calendar:
             day -= timedelta(days=1)
             left -= self.is_worked(day)
         return datetime.combine(day, time.min, CHINA).astimezone(UTC)
+
+
+def read_day(value: object) -> date | None:
+    """None for what is no day."""
+    try:
+        return date.fromisoformat(str(value))
+    except ValueError:
+        return None
 
 
 def end_of(day: date) -> datetime:

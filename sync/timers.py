@@ -27,7 +27,7 @@ def reminders(book: RuleBook, county: County, subject: Subject, now: datetime) -
     ending = _ending(subject)
     if ending is None or now >= end_of(ending.day):
         return
-    moments = list(_reminded(book, county, ending, now))
+    moments = [one for one in _reminded(book, county, ending) if one[0] <= now]
     if moments:
         moment, version = max(moments)
         args = {"note": f"{ending.word} {ending.day.isoformat()}", ending.field: ending.day.isoformat(), "rule_version": version}
@@ -55,13 +55,20 @@ def _ending(subject: Subject) -> Ending | None:
     return None
 
 
-def _reminded(book: RuleBook, county: County, ending: Ending, now: datetime) -> Iterator[tuple[datetime, int]]:
-    calendar = book.calendar(county, now if ending.set_at == EVER else ending.set_at)
+def _reminded(book: RuleBook, county: County, ending: Ending) -> Iterator[tuple[datetime, int]]:
+    """(when, by which version), whether or not it has come."""
+    calendar = book.calendar(county, end_of(ending.day) if ending.set_at == EVER else ending.set_at)
     for version in book.versions(county, RuleName.REMINDERS):
         for before in book.decoded(version, RemindersRule).before:
             moment = calendar.subtract(end_of(ending.day), before)
-            if ending.set_at <= moment <= now and book.at(county, RuleName.REMINDERS, moment) is version:
+            if ending.set_at <= moment and book.at(county, RuleName.REMINDERS, moment) is version:
                 yield moment, version.version
+
+
+def reminded_at(book: RuleBook, county: County, subject: Subject) -> list[datetime]:
+    """The moments of all reminders that its rules give to a problem as it stands, past and to come."""
+    ending = _ending(subject)
+    return [moment for moment, _ in _reminded(book, county, ending)] if ending is not None else []
 
 
 def resumptions(subject: Subject, now: datetime) -> Iterator[Due]:

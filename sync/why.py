@@ -35,7 +35,7 @@ STEPS: Final = {
 LIFTED: Final = {
     "answered": "答复已认可",
     "overturned": "证据晚到，到期时并无依据",
-    "closed": "督办事项已办结",
+    "closed": "督办事项已终结",
     "mistaken": "发出有误",
 }
 
@@ -110,7 +110,9 @@ def _step(step: Step, letter: Supervision) -> Iterator[str]:
 
 
 def _then(step: Step) -> str:
-    """What turned out to have been the case at the due moment."""
+    """What turned out to have been the case at the due moment; how what it was about ended."""
+    if step.args.get("is_done") is False:
+        return "（已撤回、取消、查不属实，或不再属于本县）"
     facts = step.args.get("at_due_moment")
     if not isinstance(facts, dict):
         return ""

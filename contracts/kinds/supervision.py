@@ -19,7 +19,7 @@ class Supervision(msgspec.Struct, frozen=True, kw_only=True):
     grounds          rule version, trigger, facts and moments as they were when it was issued; by hand: the reason
     issued_at        by rule: the due moment; by hand: when it reached the server
     lifted_because   answered: the issuer accepted the answer; overturned: evidence that came late shows there was no ground;
-                     closed: what it was about is done; mistaken: it should not have been issued
+                     closed: what it was about is done, or is no more (docs/rules.md); mistaken: it should not have been issued
     """
 
     unit: Annotated[UnitCode, field("被督办单位", Policy.IMMUTABLE, max_length=40)]

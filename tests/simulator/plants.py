@@ -347,15 +347,18 @@ def _story_without_reasons(garden: Garden, _now: Now) -> None:
 def _issued_again(garden: Garden, _now: Now) -> None:
     """Nobody looks whether there is a letter for it already, and its id derives from nothing."""
 
-    def carelessly(wanted: Any) -> Any:
-        async def every(run: Any, called: Any) -> Any:
-            first = [one for one in called if one.trigger.fact != "unanswered"]
-            again = [msgspec.structs.replace(run.colours.issue(one), record=uuid4()) for one in first]
-            return [*again, *await wanted(run, [one for one in called if one not in first])]
+    def carelessly(judge: Any) -> Any:
+        def every(run: Any, family: Any) -> Any:
+            judged = judge(run, family)
+            if not 0 < len(family.letters) < 3:
+                return judged
+            unwritten = judge(run, msgspec.structs.replace(family, letters=[]))
+            again = [msgspec.structs.replace(one, record=uuid4()) for one in unwritten.due if one.kind == "supervision"]
+            return msgspec.structs.replace(judged, due=[*judged.due, *again])
 
         return every
 
-    garden.replace(storage.timers.Run, "wanted", carelessly)
+    garden.replace(storage.timers.Run, "judge", carelessly)
 
 
 def _rule_of_today(garden: Garden, now: Now) -> None:
@@ -364,16 +367,16 @@ def _rule_of_today(garden: Garden, now: Now) -> None:
 
 
 def _downtime_skipped(garden: Garden, _now: Now) -> None:
-    """Only what fell due in the last two hours is looked for."""
+    """Only what fell due in the last two hours is issued."""
 
-    def recent(subjects: Any) -> Any:
-        async def read(executor: Any, window: Any) -> Any:
-            earliest = (window.now - timedelta(hours=2)).astimezone(sync.rules.CHINA).date()
-            return [one for one in await subjects(executor, window) if one.problem.due_on is not None and one.problem.due_on >= earliest]
+    def recently(judge: Any) -> Any:
+        def recent(run: Any, family: Any) -> Any:
+            judged = judge(run, family)
+            return msgspec.structs.replace(judged, due=[one for one in judged.due if one.moment >= run.now - timedelta(hours=2)])
 
-        return read
+        return recent
 
-    garden.replace(storage.timers, "subjects", recent)
+    garden.replace(storage.timers.Run, "judge", recently)
 
 
 def _days_made_twice(garden: Garden, _now: Now) -> None:

@@ -31,6 +31,8 @@ from storage import (
     notices,
     people,
     story,
+    timer_due,
+    timers,
 )
 from storage.audit_log import AuditFilter
 from storage.ledger_lists import LedgerFilter, fetch_ledger, list_arguments
@@ -74,6 +76,12 @@ SQL_MAKE_LETTERS = """
     SELECT e.county, gen_random_uuid(), 'supervision', e.stream, true, $2, $2, $2, e.record,
            CASE WHEN random() < 0.1 THEN 'red' ELSE 'white' END, 0, 0, '督办', '{}', '{}', ''
     FROM (SELECT * FROM ledger_entry WHERE county = $1 AND kind = 'problem' AND is_open ORDER BY due_at LIMIT 1000) e
+"""
+# What timers have to judge: all that is open has a moment to come, and of the last week's some has come.
+SQL_MAKE_DUE = """
+    INSERT INTO timer_due (county, record, due_at)
+    SELECT county, coalesce(about, record), max($2::timestamptz + (hashtext(record::text) % 10000) * interval '3 minutes') + interval '20 days'
+    FROM ledger_entry WHERE county = $1 AND kind IN ('problem', 'supervision') AND is_open GROUP BY 1, 2
 """
 SQL_INDEXES = "SELECT indexname, indexdef FROM pg_indexes WHERE tablename IN ('ledger_entry', 'record') AND indexname NOT LIKE '%_pkey'"
 # The records themselves, and what stands beside the problems. `seq` only has to be another one each time.
@@ -132,6 +140,7 @@ async def fill(dsn: str) -> None:
         await conn.execute(SQL_MAKE, COUNTY, NOW, ROWS, frequent, rare, other, FREQUENT, RARE)
         await conn.execute(SQL_MAKE_SITES, COUNTY, NOW, words_of("site", PLACE), PLACE, words_of("site", "工地"))
         await conn.execute(SQL_MAKE_LETTERS, COUNTY, NOW)
+        await conn.execute(SQL_MAKE_DUE, COUNTY, NOW)
         await conn.execute(SQL_MAKE_RECORDS)
         await conn.execute(SQL_MAKE_MORE, COUNTY)
         await conn.execute(SQL_MAKE_OFFICE)
@@ -265,7 +274,7 @@ OFFICE_LISTS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "accounts": (importing.SQL_FETCH_ACCOUNTS, ([str(13000000000 + k) for k in range(300)],)),
     "devices": (devices.SQL_FETCH_DEVICES, (ONE,)),
 }
-BIG = {"record", "ledger_entry", "journal", "held", "audit_log"}
+BIG = {"record", "ledger_entry", "journal", "held", "audit_log", "timer_due"}
 
 
 @pytest.mark.parametrize("name", OFFICE_LISTS)
@@ -278,6 +287,38 @@ async def test_every_other_list_of_the_office_uses_an_index(pool: Pool, name: st
     seconds = time.perf_counter() - started
     print(f"{name:30} {seconds * 1000:6.0f} ms, {len(found)}")
     assert seconds < SECONDS_MAX
+
+
+OPEN = 31_000
+NAMED = "SELECT array_agg(record) FROM (SELECT record FROM timer_due WHERE county = $1 LIMIT 500) d"
+
+
+async def read_by(conn: asyncpg.Connection, sql: str, *arguments: Any) -> float:
+    """Rows that a statement reads, whether or not it wants them."""
+    found = await conn.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", *arguments)
+    nodes, todo = [], [json.loads(found)[0]["Plan"]]
+    while todo:
+        nodes.append(todo.pop())
+        todo += nodes[-1].get("Plans", [])
+    assert BIG & set(scanned(nodes)) == set(), json.dumps(nodes[0], indent=1)
+    tables = [node for node in nodes if "Scan" in node["Node Type"] and "Relation Name" in node]
+    return sum((node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"] for node in tables)
+
+
+async def test_timers_read_what_is_due_and_no_more(pool: Pool) -> None:
+    """A quiet minute; one in which 500 records are due; and what a new rule can concern, which is what is open."""
+    async with pool.acquire() as conn, conn.transaction():
+        assert await conn.fetchval("SELECT count(*) FROM timer_due") > OPEN * 0.9
+        records = await conn.fetchval(NAMED, COUNTY)
+        letters = await conn.fetchval("SELECT count(*) FROM ledger_entry WHERE about = ANY ($1::uuid[])", records)
+        assert await read_by(conn, timer_due.SQL_FETCH_DUE, COUNTY, NOW - timedelta(days=9)) == 0
+        assert await read_by(conn, timer_due.SQL_FETCH_ROOTS, COUNTY, records) <= 500
+        assert await read_by(conn, timer_due.SQL_FETCH_LETTERS, COUNTY, records) <= 500 + 2 * letters
+        assert await read_by(conn, timers.SQL_FETCH_MADE, COUNTY, records) <= 500
+        assert await read_by(conn, timers.SQL_FETCH_DONE, COUNTY, records, records, ONE) <= 2000
+        marks = await conn.fetchval("SELECT array_agg(mark ORDER BY record) FROM timer_due WHERE record = ANY ($1::uuid[])", records)
+        assert await read_by(conn, timer_due.SQL_SETTLE, COUNTY, sorted(records), marks, [None] * len(records)) <= 4 * 500
+        assert await read_by(conn, timer_due.SQL_MARK_ALL, COUNTY, datetime(9000, 1, 1, tzinfo=UTC)) <= 4 * OPEN
 
 
 async def test_a_plan_without_an_index_would_be_noticed(pool: Pool) -> None:

@@ -20,8 +20,8 @@ from contracts.rules import ColoursRule, Duration, RuleName
 from storage import office_push, timers
 from storage.audit import SQL_FETCH_RECORDED
 from storage.timers import run_timers
-from sync.colours import Colours, Letter
-from sync.due import Due, Subject
+from sync.colours import Colours
+from sync.due import Due, Letter, Subject
 from sync.replay import Recorded, replay
 from tests.stories.day import Day, body, sync
 from tests.stories.test_colours import DEADLINE, OVERDUE, RED, YELLOW, head_of_housing, letters, overdue_case, publish, reference, tick
@@ -189,14 +189,14 @@ async def test_one_letter_that_cannot_be_judged_keeps_no_other_from_being_overtu
         photo = case.handler.add_photo(case.assignment, b"after", purpose="after")
         case.handler.command(case.assignment, "problem.submit_fix", args={"photos": [str(photo)]})
     assert await tick(day, DEADLINE + timedelta(hours=24)) == 2
-    lift = colours_of_sync._lift
+    lift = colours_of_sync._overturn
 
     def failing(letter: Letter, about: Any, now: Any) -> Any:
         if letter.supervision.subject_record == first.problem:
             raise RuntimeError("planted")
         return lift(letter, about, now)
 
-    monkeypatch.setattr(colours_of_sync, "_lift", failing)
+    monkeypatch.setattr(colours_of_sync, "_overturn", failing)
     await first.all_sync()
     await second.all_sync()
     assert await tick(day, DEADLINE + timedelta(hours=25)) == 1

@@ -13,8 +13,8 @@ from contracts.kinds.problem import Problem
 from contracts.kinds.summons import Clock, Summons
 from contracts.kinds.supervision import Supervision
 from contracts.rules import CalendarRule, Colour, ColoursRule, ColourTrigger, Duration, RemindersRule, RuleName, RuleVersion
-from sync.colours import Called, Colours, Letter, key_of, overturned
-from sync.due import Subject
+from sync.colours import Called, Colours, key_of, overturned
+from sync.due import About, Letter, Subject, Summoned
 from sync.facts import Owed
 from sync.rules import RuleBook, end_of
 from sync.timers import reminders
@@ -240,8 +240,8 @@ def a_summons(*steps: Step, clocks: Iterable[Clock] = ()) -> Summons:
 
 
 def of_summons(*steps: Step, clocks: Iterable[Clock] = ()) -> list[datetime]:
-    called = Colours(RuleBook([rule(LATE)]), PLACES, COUNTY).of_summons(an_id(9), a_summons(*steps, clocks=clocks), NOW)
-    return [one.moment for one in called]
+    summoned = Summoned(id=an_id(9), summons=a_summons(*steps, clocks=clocks))
+    return [one.moment for one in Colours(RuleBook([rule(LATE)]), PLACES, COUNTY).of_summons(summoned, NOW)]
 
 
 def test_a_report_in_counts_from_its_capture() -> None:
@@ -265,8 +265,8 @@ def letter_of(called: Called, colours: Colours, **more: Any) -> Letter:
     return Letter(id=called.id, supervision=msgspec.structs.replace(body, **more))
 
 
-def lifted(letters: list[Letter], called: Iterable[Called], judged: dict[RecordId, Any], now: datetime = NOW) -> list[RecordId]:
-    return [due.record for due in overturned(letters, {one.key for one in called}, judged, now)]
+def lifted(letters: list[Letter], called: Iterable[Called], about: About, now: datetime = NOW) -> list[RecordId]:
+    return [due.record for due in overturned(letters, {one.key for one in called}, about, now)[0]]
 
 
 def test_late_evidence_overturns_every_fact_and_what_followed() -> None:
@@ -276,27 +276,28 @@ def test_late_evidence_overturns_every_fact_and_what_followed() -> None:
     white_letter = letter_of(first, colours)
     (second,) = colours.after_letter(white_letter, subject, NOW)
     yellow_letter = letter_of(second, colours)
-    both, judged = [white_letter, yellow_letter], {subject.id: subject, white_letter.id: None, yellow_letter.id: None}
-    assert lifted(both, [first, second], judged) == []
+    both = [white_letter, yellow_letter]
+    assert lifted(both, [first, second], subject) == []
     # the fix arrives: neither is called for
-    assert lifted(both, [], judged) == [white_letter.id, yellow_letter.id]
+    assert lifted(both, [], subject) == [white_letter.id, yellow_letter.id]
     # only the answer arrives: the yellow one had no ground
-    assert lifted(both, [first], judged) == [yellow_letter.id]
+    assert lifted(both, [first], subject) == [yellow_letter.id]
     # the white one was lifted by hand as mistaken: the yellow one only followed it
     mistaken = letter_of(first, colours, lifted_because="mistaken", state="lifted")
-    assert lifted([mistaken, yellow_letter], [first, second], judged) == [yellow_letter.id]
-    # nothing was asked about its subject, or the clock is before its moment: it is left alone
-    assert lifted(both, [], {}) == []
-    assert lifted(both, [], judged, now=first.moment - timedelta(hours=1)) == []
-    (out,) = colours.of_summons(an_id(9), a_summons(), NOW)
-    assert lifted([letter_of(out, colours)], [], {an_id(9): None}) == [out.id]
+    assert lifted([mistaken, yellow_letter], [first, second], subject) == [yellow_letter.id]
+    # nobody knows what its subject calls for, or the clock is before its moment: it is left alone
+    assert lifted(both, [second], None) == []
+    assert lifted(both, [], subject, now=first.moment - timedelta(hours=1)) == []
+    summoned = Summoned(id=an_id(9), summons=a_summons())
+    (out,) = colours.of_summons(summoned, NOW)
+    assert lifted([letter_of(out, colours)], [], summoned) == [out.id]
 
 
 @pytest.mark.parametrize("grounds", [{"rule": "colours", "due_moment": "yesterday"}, {"rule": "colours", "version": []}, {"rule": 7}, {}])
 def test_grounds_that_are_none_are_left_alone(grounds: dict[str, Any]) -> None:
     letter = a_letter(grounds=grounds, subject_record=an_id(5))
     assert key_of(letter) is None
-    assert lifted([letter], [], {an_id(5): None}) == []
+    assert lifted([letter], [], assigned()) == []
 
 
 # ------------------------------------------------------------------------------------------------ reminders
