@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from contracts.exchange import CountyPart
-from contracts.ids import RecordId
+from contracts.ids import RecordId, problem_id
 from contracts.kinds import KINDS
 from contracts.mutation import CREATE, Envelope, Mutation
 from sync.clock import DeviceClock, Interval, captured, certain
@@ -123,6 +123,7 @@ class _Homed(msgspec.Struct, frozen=True):
 
     unit: str | None = None
     parent: RecordId | None = None
+    item: str | None = None
 
 
 _homed: Final = msgspec.json.Decoder(_Homed)
@@ -146,7 +147,7 @@ def wanted_of(batch: Sequence[Incoming]) -> Wanted:
                 continue
             unit = homed.unit
             if homed.parent is not None:
-                records.add(homed.parent)
+                records |= {homed.parent, *([problem_id(homed.parent, homed.item)] if homed.item else [])}
         if mutation.op == "conflict.settle":
             records |= _ids(mutation.args.get("record"))
         if isinstance(unit, str):

@@ -3,7 +3,8 @@
 A problem is shown to every unit that must fix it as an `assignment` in that unit's stream, rewritten in the transaction that
 changes the problem; enforcement information that was sent, to the department that receives it, as a `handover`. A projection carries its
 source's version, so a command on it is judged by what its author saw. Photos of the source are shown beside each projection, and photos
-taken for a projection beside the source; likewise those of a whistle beside each summons, and those of a summons beside the whistle. What becomes of a photo (its bytes are here, somebody wrote a caption) is
+taken for a projection beside the source; with a problem go those of the check item that opened it, also to departments that a whistle called to
+it; likewise those of a whistle beside each summons, and those of a summons beside the whistle. What becomes of a photo (its bytes are here, somebody wrote a caption) is
 shown beside it everywhere: a mirror is rewritten in the transaction that changes its original.
 """
 
@@ -15,7 +16,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from contracts.ids import RecordId, StreamName, UnitCode, projection_id
+from contracts.ids import RecordId, StreamName, UnitCode, problem_id, projection_id
 from contracts.kinds import KINDS
 from contracts.kinds.assignment import Assignment
 from contracts.kinds.handover import Handover
@@ -29,6 +30,7 @@ from sync.machines import PROJECTED
 from sync.merge import written
 from sync.places import is_secret, stream_name, unit_of
 from sync.retention import is_archived
+from sync.secrecy import share_sight
 from sync.state import DELETION, EVERY_OTHER, RecordState, Writer
 from sync.tally import Tally
 from sync.whereabouts import unit_name, whereabouts
@@ -208,6 +210,9 @@ class Writing:
         if parent.kind in ("whistle", "summons"):
             yield from self._across_whistle(photo, parent)
             return
+        if parent.kind == "inspection":
+            yield from self._of_item(photo, parent)
+            return
         source, field = parent, KINDS[parent.kind].projects
         if field is not None:
             found = RecordId(parent.values[field])
@@ -222,10 +227,15 @@ class Writing:
                 yield from self._mirror(photo, record, stream)
 
     def _shown_in(self, source: RecordState) -> Iterable[tuple[RecordId, StreamName]]:
-        """Where a problem or transfer is shown to others."""
+        """Where a problem or transfer is shown to others; a problem, to those whom a whistle called to it, too."""
         if source.kind == "problem":
             for unit in self._in_county(units_of(source.values)):
                 yield projection_id(source.id, unit), stream_name(unit, Audience.FIELD)
+            for whistle in map(RecordId, source.values.get("whistles") or []):
+                self.tally.is_missing(whistle)
+                blown = self._at(whistle)
+                for unit in (blown.values.get("summons") or {}) if blown is not None else ():
+                    yield projection_id(whistle, unit), stream_name(unit, Audience.FIELD)
         elif source.kind == "transfer" and (receiver := source.values.get("receiver_unit")):
             yield projection_id(source.id, receiver), stream_name(receiver, Audience.OFFICE)
 
@@ -257,6 +267,17 @@ class Writing:
         for unit in parent.values.get("summons") or {}:
             yield from self._mirror(photo, projection_id(parent.id, unit), stream_name(unit, Audience.FIELD))
 
+    def _of_item(self, photo: RecordState, inspection: RecordState) -> Iterable[Change]:
+        """Of the check item that opened a problem: wherever that problem is shown."""
+        item = photo.values.get("item")
+        problem = problem_id(inspection.id, item) if item else None
+        if problem is None or self.tally.is_missing(problem):
+            return
+        opened = self._at(problem)
+        if opened is not None and not opened.deleted and share_sight(opened.stream, photo.stream):
+            for record, stream in self._shown_in(opened):
+                yield from self._mirror(photo, record, stream)
+
     def photos_of_whistle(self, summons: RecordState) -> Iterable[Change]:
         """A department that is called sees the photos of the whistle, and of the problem that it is about."""
         for source in (summons.values["whistle"], summons.values.get("problem")):
@@ -264,10 +285,16 @@ class Writing:
                 yield from self._photos_to(RecordId(source), summons.id, summons.stream)
 
     def _photos_to(self, source: RecordId, parent: RecordId, stream: str) -> Iterable[Change]:
-        """Photos the problem has already, for a unit that sees it for the first time."""
-        self.tally.need_family(source)
+        """Photos the problem has already, its own and those of the item that opened it, for a unit that sees it for the first time."""
+        self.tally.is_missing(source)
+        known = self._at(source)
+        inspection, item = (known.values.get("inspection"), known.values.get("item")) if known is not None else (None, None)
+        opened_by = RecordId(inspection) if inspection and item else None
+        for family in (source, *((opened_by,) if opened_by else ())):
+            self.tally.need_family(family)
         for photo in sorted(self.tally.records.values(), key=lambda r: r.id):
-            if photo.parent == source and photo.kind == "photo" and not photo.deleted:
+            is_its = photo.parent == source or (opened_by is not None and photo.parent == opened_by and photo.values.get("item") == item)
+            if is_its and photo.kind == "photo" and not photo.deleted and share_sight(photo.stream, stream):
                 yield from self._mirror(photo, parent, stream)
 
     def _mirror(self, photo: RecordState, parent: RecordId, stream: str) -> Iterable[Change]:

@@ -25,6 +25,7 @@ from sync.machines import MACHINES, MOVED, allowed_from
 from sync.merge import Merge
 from sync.permission import who_may
 from sync.places import stream_name, unit_of
+from sync.secrecy import share_sight
 from sync.situation import Situation, given_on, step_of
 from sync.state import RecordState
 from sync.tally import Tally
@@ -67,7 +68,20 @@ def summon(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
     made = [_summons(s, merge, unit, required=unit in called) for unit in dict.fromkeys((*called, *optional))]
     merge.set({"blown_at": s.tally.view.now.isoformat(), "feedback_owed": True})
     _show(merge, made)
-    return tuple(made)
+    return (*made, *_told_to_problem(s, merge))
+
+
+def _told_to_problem(s: Situation, merge: Merge) -> tuple[Change, ...]:
+    """The problem knows by which whistle departments were called to it, so that they are shown what is photographed of it later."""
+    named = merge.values.get("problem")
+    record = RecordId(str(named)) if named else None
+    if record is None or s.tally.is_missing(record):
+        return ()
+    problem = s.tally.records.get(record)
+    if problem is None or problem.kind != "problem" or problem.deleted or not share_sight(s.state.stream, problem.stream):
+        return ()
+    whistles = problem.values.get("whistles") or []
+    return (edited(s, problem, s.mutation.op, {"whistles": [*whistles, str(s.state.id)]}),)
 
 
 def uncallable(tally: Tally, units: Sequence[UnitCode]) -> Refuse | None:

@@ -27,6 +27,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     closed_on            the day it was closed out (domain.md 4.6); none once it has come back
     look_back_result     held, rebound or false; of the last look-back since it was closed out
     feedback_owed        信息反馈: it came by a channel of the public, which has not been told the result yet
+    whistles             blown about it: the departments that are called are shown its photos
     related              the same problem from another source: linked, never merged; each of the two names the other
     suspected_duplicates what may be the same, by place, time, subject or picture; a person links it, or says that it is not
     distinct             what a person has said is another problem: it is not suggested again
@@ -73,6 +74,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     secret: Annotated[bool, field("不告知被检查方", Policy.IMMUTABLE)] = False
     disclosed_at: Annotated[datetime | None, field("告知时间", Policy.SERVER)] = None
     feedback_owed: Annotated[bool, field("待反馈", Policy.SERVER)] = False
+    whistles: Annotated[list[RecordId], field("相关吹哨", Policy.SERVER)] = []
     related: Annotated[list[RecordId], field("关联问题", Policy.SERVER)] = []
     suspected_duplicates: Annotated[list[RecordId], field("疑似重复", Policy.SERVER)] = []
     distinct: Annotated[list[RecordId], field("已核非同一问题", Policy.SERVER)] = []
