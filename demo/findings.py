@@ -137,16 +137,18 @@ def _deciders(stage: Stage, unit: str) -> str:
 def where_problems_went(stage: Stage, tables: Tables) -> None:
     """Every `no` opened a problem; the responsibility table says who gets it first."""
     stage.teller.chapter("问题 · 一个「否」开一个问题，派给谁", "Problems, and who gets them")
-    by_department: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    doubles = 0
-    for problem in sorted(tables.of_kind("problem"), key=lambda one: (one.stream, one.id)):
-        doubles += bool(problem.body.get("suspected_duplicates"))
-        for department in problem.body.get("departments") or ["-"]:
-            by_department[department][problem.body["unit"]].append(problem.body["title"])
+    by_departments: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    problems = sorted(tables.of_kind("problem"), key=lambda one: (one.stream, one.id))
+    doubles = sum(bool(problem.body.get("suspected_duplicates")) for problem in problems)
+    for problem in problems:  # what two share stands once, under both of them
+        names = "、".join(_department(stage, one) for one in problem.body.get("departments") or ["-"])
+        by_departments[names][problem.body["unit"]].append(problem.body["title"])
     table = plain_table(("派给", "goes to"), ("件", "n"), ("哪里、哪一项没有达到", "where, and which item failed"))
-    for department, places in sorted(by_department.items(), key=lambda pair: -_count(pair[1])):
+    for names, places in sorted(by_departments.items(), key=lambda pair: -_count(pair[1])):
         listed = "\n".join(f"{stage.place(unit)}：{_counted(titles)}" for unit, titles in places.items())
-        table.add_row(_department(stage, department), str(_count(places)), wrapped(listed, stage.teller.console.width - 26))
+        table.add_row(wrapped(names, 22), str(_count(places)), wrapped(listed, stage.teller.console.width - 36))
+    table.add_section()
+    table.add_row("合计 all", str(len(problems)), "", style="bold")
     stage.teller.show(table)
     stage.teller.note(
         f"{doubles} 个问题疑似重复（两人分别查了同一排口），互相指明，都保留", f"{doubles} suspected duplicates: linked, both kept"

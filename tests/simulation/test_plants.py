@@ -41,7 +41,7 @@ def simulated(cluster: EmbeddedPostgres, s3: S3, tmp_path: Path) -> Callable[[st
         name = f"{plan.plant or 'clean'}_{plan.seed}"
         keys = {"access_key": SecretStr(s3.access_key), "secret_key": SecretStr(s3.secret_key)}
         bucket = S3Settings(endpoint=s3.endpoint, bucket=f"simulated-{name}".replace("_", "-"), **keys)
-        with_photos = bucket if scenario in ("photos", "casework", "timers") else None
+        with_photos = bucket if scenario in ("photos", "casework", "fixes", "timers") else None
         installation = Installation(cluster, "xunling", name, tmp_path / name, s3=with_photos, plant=plan.plant)
         return await Simulation(plan, installation).run()
 

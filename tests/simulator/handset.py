@@ -23,6 +23,7 @@ from tests.simulator.cast import PASSWORD, Person
 
 PATIENCE_S = 20.0  # real time; a crashed PostgreSQL recovers first
 SYNC_SECONDS_MAX = 20.0  # real time; a sync that goes on for ever is a broken promise too
+REPAIRS_MAX = 40  # of one sync: who repairs more often will never be done
 
 
 async def no_sleep(_seconds: float) -> None:
@@ -46,6 +47,10 @@ class Battery:
 
 def unpacked(request: httpx.Request) -> bytes:
     return zstd.decompress(request.content) if request.headers.get("Content-Encoding") == "zstd" else request.content
+
+
+class EndlessError(Exception):
+    """A phone repairs its copies again and again."""
 
 
 class GarblingTransport(httpx.AsyncBaseTransport):
@@ -91,6 +96,7 @@ class Handset:
         self.storm = 0.0
         self.contract = 1
         self.faults = faults
+        self._repairs = 0
         self.forms: dict[str, tuple[object, int]] = {}  # record -> (view, number of the last entry when it was opened)
         self._repaired = repaired
         offset_ms = self.random.choice([0, 0, 90_000, -2 * 86_400_000, 400 * 86_400_000])
@@ -142,13 +148,13 @@ class Handset:
 
     async def sync(self, *, storm: float = 0.0, kill_after_steps: int | None = None) -> Synced | None:
         """One attempt. None: the battery died on the way, and the phone is on again."""
-        self.storm, self.battery.steps_left = storm, kill_after_steps
+        self.storm, self.battery.steps_left, self._repairs = storm, kill_after_steps, 0
         try:
             async with asyncio.timeout(SYNC_SECONDS_MAX):
                 return await self.phone.sync()
-        except TimeoutError:
-            unsent = self.phone.unsent()
-            return Synced(ended=Ended.STALLED, unsent=unsent, code=f"no end after {SYNC_SECONDS_MAX:.0f} s")
+        except (TimeoutError, EndlessError):
+            code = f"no end after {SYNC_SECONDS_MAX:.0f} s or {REPAIRS_MAX} repairs"
+            return Synced(ended=Ended.STALLED, unsent=self.phone.unsent(), code=code)
         except Killed as step:
             self.faults[f"phone killed: {str(step).rpartition(':')[2].strip()}"] += 1
             self.reopen(reboot=True)
@@ -189,3 +195,6 @@ class Handset:
         asked = json.loads(unpacked(request))
         if asked.get("buckets"):
             self._repaired(self.name, asked["buckets"])
+            self._repairs += 1
+            if self._repairs > REPAIRS_MAX:
+                raise EndlessError(self.name)

@@ -536,7 +536,7 @@ PLANTS: dict[str, Plant] = {
     "scope_leak": Plant("a village sees its whole township", (6,), "day", _scope_leak),
     "digest_not_updated_on_move": Plant("a stream's digest keeps what left", (3, 4, 5), "moves", _digest_not_updated_on_move),
     "assignment_not_rewritten": Plant("a department keeps an old copy of its problem", (11,), "casework", _assignment_not_rewritten),
-    "submitter_accepts": Plant("who submits a fix may accept it", (11,), "casework", _submitter_accepts),
+    "submitter_accepts": Plant("who submits a fix may accept it", (11,), "fixes", _submitter_accepts),
     "closed_unseen": Plant("a problem is closed out before the photo of its fix has arrived", (11,), "casework", _closed_unseen),
     "story_without_reasons": Plant("a step forgets what was said", (11,), "casework", _story_without_reasons),
     "issued_again": Plant("a letter is issued at every round", (12,), "timers", _issued_again),

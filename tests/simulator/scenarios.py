@@ -15,12 +15,21 @@ SCENARIOS: dict[str, Plan] = {
     "people": replace(_SHORT, seed=5, emphasis={"storm_breaks": 3, "duty_changes": 8, "garbles": 6, "poisons": 6}),
     "photos": replace(_SHORT, seed=7, emphasis={"_office_deed": 8}),
     "casework": replace(_SHORT, seed=8, phones=8, casework=True, emphasis={"_case_goes_on": 6, "_deed": 0.3, "_sync": 2}),
+    "fixes": replace(
+        _SHORT,
+        seed=12,
+        phones=8,
+        casework=True,
+        quiet_every_ms=HOUR_MS,
+        emphasis={"_problem_goes_on": 60, "_case_goes_on": 0.5, "_deed": 0.4, "_sync": 0.5, "workers_run": 0.3},
+    ),
     "timers": replace(
         _SHORT,
         seed=9,
         phones=8,
         casework=True,
-        emphasis={"_case_goes_on": 6, "_deed": 0.2, "workers_run": 3, "days_pass": 3, "rules_change": 3},
+        quiet_every_ms=HOUR_MS,
+        emphasis={"_problem_goes_on": 30, "_case_goes_on": 4, "_deed": 0.2, "workers_run": 3, "days_pass": 3, "rules_change": 6},
     ),
     "draws": replace(
         _SHORT,
