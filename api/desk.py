@@ -17,7 +17,6 @@ from msgspec import Meta
 
 from api.auth import LIMITED
 from api.dependencies import GivenCaller, GivenNow, GivenOrigin, GivenPlaces, GivenResources
-from api.resources import Resources
 from contracts.access import Action
 from contracts.caller import Caller
 from contracts.desk import (
@@ -31,15 +30,15 @@ from contracts.desk import (
     Settle,
 )
 from contracts.ids import County, DeviceId, RecordId, StreamName, UnitCode, asked_id
-from contracts.kinds.conflict import Conflict
 from contracts.mutation import Mutation
-from contracts.outcomes import TEXT_ZH, MutationOutcome, Outcome, Reason
+from contracts.outcomes import TEXT_ZH, MutationOutcome, Outcome
 from contracts.people import Audience
 from contracts.problems import Problem, ProblemCode
 from storage import conflicts, desk
 from storage.audit_log import Note, Origin, insert_note
 from storage.office_push import NotUnderstood, draft, is_not_understood, office_device, office_push
-from storage.pool import transaction
+from storage.pool import Connection
+from storage.push import Also
 from sync.decision import Sender
 from sync.permission import OFFICE
 from sync.places import NARROW, Places, stream_name
@@ -139,23 +138,31 @@ async def decide_held(
         raise Problem(ProblemCode.NOT_FOUND)
     reference = await resources.units.reference()
     duties = tuple(held_duties(caller.duties, now))
-    outcomes = await desk.decide(resources.pool, reference, county, device, n, action, caller.person, now, data.note, duties)
+    note = Note(
+        action=Action.HELD_SETTLED,
+        person=caller.person,
+        device=caller.device,
+        subject=f"{county}/{device}/{n}",
+        unit=held.unit,
+        detail={"action": action.value},
+    )
+    also = noted(note, origin, now)
+    outcomes = await desk.decide(resources.pool, reference, county, device, n, action, caller.person, now, data.note, duties, also)
     if not outcomes:
         outcomes = await desk.fetch_decided(resources.pool, county, device, n, action, caller.person)
         if not outcomes:
             raise Problem(ProblemCode.CONFLICTING_STATE, "该项已由他人处理，请刷新列表", reason="settled")
-        return Decided(outcomes=outcomes)  # decided so by this person already: the answer was lost
-    async with transaction(resources.pool) as conn:
-        note = Note(
-            action=Action.HELD_SETTLED,
-            person=caller.person,
-            device=caller.device,
-            subject=f"{county}/{device}/{n}",
-            unit=held.unit,
-            detail={"action": action.value, "outcome": outcomes[0].outcome.value},
-        )
-        await insert_note(conn, note, origin, now)
     return Decided(outcomes=outcomes)
+
+
+def noted(note: Note, origin: Origin, now: datetime) -> Also:
+    """An entry of the audit log in the transaction of the decision that it tells of, with how it ended."""
+
+    async def write(conn: Connection, outcomes: Sequence[MutationOutcome]) -> None:
+        detail = note.detail | {"outcome": outcomes[0].outcome.value}
+        await insert_note(conn, msgspec.structs.replace(note, detail=detail), origin, now)
+
+    return write
 
 
 # -------------------------------------------------------------------------------------------------- conflicts
@@ -213,34 +220,18 @@ async def settle_conflict(
         args["value"] = data.value
     tap = data.id or asked_id("settle", conflict, caller.person, data.choice, msgspec.json.encode(data.value).decode())
     mutation = draft(kind="conflict", record=conflict, op="conflict.settle", now=now, mutation=tap, base=found[0], args=args)
-    pushed = await office_push(resources.pool, await resources.units.reference(), county, sender_of(caller), [mutation], now)
-    if pushed.outcomes[0].reason is not Reason.ALREADY_SO:
-        await note_settled(resources, caller, county, found[2], conflict, data, pushed.outcomes[0], origin, now)
+    note = Note(
+        action=Action.CONFLICT_SETTLED,
+        person=caller.person,
+        device=caller.device,
+        subject=f"{county}/{conflict}",
+        unit=found[2].unit,
+        detail={"choice": data.choice},
+    )
+    reference, also = await resources.units.reference(), noted(note, origin, now)
+    pushed = await office_push(resources.pool, reference, county, sender_of(caller), [mutation], now, also=also)
     resources.live.moved((county, stream) for stream in pushed.streams)
     return Decided(outcomes=pushed.outcomes)
-
-
-async def note_settled(
-    resources: Resources,
-    caller: Caller,
-    county: County,
-    conflict: Conflict,
-    record: RecordId,
-    data: Settle,
-    outcome: MutationOutcome,
-    origin: Origin,
-    now: datetime,
-) -> None:
-    async with transaction(resources.pool) as conn:
-        note = Note(
-            action=Action.CONFLICT_SETTLED,
-            person=caller.person,
-            device=caller.device,
-            subject=f"{county}/{record}",
-            unit=conflict.unit,
-            detail={"choice": data.choice, "outcome": outcome.outcome.value},
-        )
-        await insert_note(conn, note, origin, now)
 
 
 # -------------------------------------------------------------------------------------------------- console writes

@@ -29,11 +29,12 @@ from contracts.importing import (
     Sheet,
     subject_words,
 )
+from contracts.kind import HEADING_PATTERN
 from contracts.kinds.site import Site
 from contracts.office import ImportFault
 from contracts.people import Duty, Role, Unit
 from storage.importing import KnownAccount
-from sync.administration import grant_refusal, unit_refusal
+from sync.administration import day_in_china, grant_refusal, unit_refusal
 from sync.clock import Interval
 from sync.permission import may
 from sync.places import Places
@@ -43,6 +44,7 @@ DAY: Final = re.compile(r"([0-9]{4})\s*[-/.年]\s*([0-9]{1,2})\s*[-/.月]\s*([0-
 PHONE: Final = re.compile(r"1[3-9][0-9]{9}")
 UNIT_CODE: Final = re.compile(UNIT_CODE_PATTERN)
 NAME: Final = re.compile(NAME_PATTERN)
+HEADING: Final = re.compile(HEADING_PATTERN)
 SEPARATORS: Final = re.compile(r"[,，、;；\s]+")
 _T = TypeVar("_T")
 
@@ -251,6 +253,10 @@ def check_sites(
             continue
         if not may(caller, places, "site", "create", unit, Interval(moment, moment)).is_yes:
             checking.say(SITES, row, "unit", "not_allowed")
+        elif places.is_closed(unit, day_in_china(now)):
+            checking.say(SITES, row, "unit", "unit_closed")
+        if name and not HEADING.match(name):  # one that is missing has been told
+            checking.say(SITES, row, "name", "not_one_line")
         counties.add(place.county)
         if len(counties) > 1:
             checking.say(SITES, row, "unit", "one_county")
@@ -275,7 +281,7 @@ def _site(checking: Checking, row: SheetRow) -> dict[str, Any]:
     body["period_days"] = None if period is None else int(period)
     body["position"] = _position(checking, row)
     kept = {name: value for name, value in body.items() if value not in ("", None, [])}
-    if not checking.faults:
+    if not checking.faults and all(column.name in kept for column in SITES.columns if column.is_required):  # else it has been told
         msgspec.convert(kept, Site)  # what was checked above is what the kind asks
     return kept
 

@@ -36,13 +36,13 @@ from contracts.importing import (
     subject_words,
 )
 from contracts.office import ImportAnswer, ImportedAccount, ImportFault, ImportSubject
-from contracts.outcomes import TEXT_ZH, Outcome
+from contracts.outcomes import TEXT_ZH, MutationOutcome, Outcome
 from contracts.people import Audience
 from contracts.problems import Problem, ProblemCode
 from storage.audit_log import Note, Origin, insert_note
 from storage.importing import NewAccount, fetch_accounts, fetch_sites_named, insert_staff
 from storage.office_push import NotAll, draft, office_push
-from storage.pool import transaction
+from storage.pool import Connection, transaction
 from sync.administration import ADMINS
 from sync.permission import ACTIVE, OFFICE
 from sync.places import Places, stream_name
@@ -219,6 +219,7 @@ class Importing:
     async def _there_already(self, county: int, bodies: Mapping[int, dict[str, Any]]) -> None:
         """A site of this name in this unit; those that this very file made do not count, so it may come twice."""
         streams = {number: stream_name(body["unit"], Audience.FIELD) for number, body in bodies.items()}
+        bodies = {number: body for number, body in bodies.items() if "name" in body}  # of one without a name that has been told
         names = [body["name"] for body in bodies.values()]
         mine = [self._record(number) for number in bodies]
         found = await fetch_sites_named(self.resources.pool, county, list(set(streams.values())), names, mine)
@@ -239,9 +240,14 @@ class Importing:
             )
             for number, body in bodies.items()
         ]
-        reference = await self.resources.units.reference()
+        note = self._imported(next(iter(bodies.values()))["unit"])
+
+        async def noted(conn: Connection, _outcomes: Sequence[MutationOutcome]) -> None:
+            await insert_note(conn, note, self.origin, self.now)
+
+        reference, sender = await self.resources.units.reference(), sender_of(self.caller)
         try:
-            pushed = await office_push(self.resources.pool, reference, county, sender_of(self.caller), drafts, self.now, all_or_none=True)
+            pushed = await office_push(self.resources.pool, reference, county, sender, drafts, self.now, all_or_none=True, also=noted)
         except NotAll as refused:
             self.faults += [
                 fault(SITES, number, "", "refused", TEXT_ZH[outcome.reason])
@@ -249,8 +255,6 @@ class Importing:
                 if outcome.outcome is not Outcome.APPLIED
             ]
             return
-        async with transaction(self.resources.pool) as conn:
-            await insert_note(conn, self._imported(next(iter(bodies.values()))["unit"]), self.origin, self.now)
         self.resources.live.moved((county, stream) for stream in pushed.streams)
 
 

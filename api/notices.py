@@ -27,12 +27,11 @@ from storage.notices import fetch_addressees, fetch_letter, fetch_names, signatu
 from storage.office_push import draft, office_push
 from storage.story import fetch_records
 from sync.permission import ACTIVE, OFFICE
-from sync.places import Places
+from sync.places import Places, stream_name, unit_of
 from sync.plans import day_of
 from sync.scope import streams_of, units_with
 
 WORDS: Final = ("title", "text", "category", "roles", "subject_record", "needs_acknowledgement", "acknowledge_by")
-FIELD: Final = f".{Audience.FIELD.value}"
 
 
 @post("/letters", opt=LIMITED, status_code=200, summary="发送通知 · Send a letter to units or roles")
@@ -88,7 +87,7 @@ async def check_subject(resources: Resources, caller: Caller, places: Places, da
 
 async def check_same_letter(resources: Resources, county: County, data: SendLetter, units: list[UnitCode]) -> None:
     """A letter that was sent is repeated word for word, or it is another letter. Problem: conflicting_state."""
-    for _, notice in await fetch_letter(resources.pool, county, data.letter, [f"{unit}{FIELD}" for unit in units]):
+    for _, notice in await fetch_letter(resources.pool, county, data.letter, [stream_name(unit, Audience.FIELD) for unit in units]):
         sent = copy_for(data, notice.unit, notice.published_at)
         if any(getattr(sent, name) != getattr(notice, name) for name in WORDS):
             raise Problem(
@@ -124,7 +123,7 @@ async def letter_standing(
     scope = streams_of(caller.duties, caller.device, places, now)
     found: list[tuple[County, RecordId, Notice]] = []
     for county in sorted(set(scope.values())):
-        streams = [s for s, c in scope.items() if c == county and s.endswith(FIELD) and s.removesuffix(FIELD) in mine]
+        streams = [s for s, c in scope.items() if c == county and s == stream_name(unit_of(s), Audience.FIELD) and unit_of(s) in mine]
         found += [(county, record, notice) for record, notice in await fetch_letter(resources.pool, county, letter, streams)]
     if not found:
         raise Problem(ProblemCode.NOT_FOUND)

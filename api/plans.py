@@ -23,7 +23,6 @@ from sync.places import Places, stream_name, unit_of
 from sync.plans import day_of
 from sync.scope import held_duties, streams_of
 
-FIELD: Final = f".{Audience.FIELD.value}"
 Month = Annotated[str, QueryParameter(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
 UnitWanted = Annotated[str | None, QueryParameter(max_length=40)]
 
@@ -32,7 +31,11 @@ def field_streams(caller: Caller, places: Places, county: County, now: datetime,
     """The field streams of one county that the caller's duties show; Problem for whoever has none there."""
     if not any(d for d in held_duties(caller.duties, now) for code in places.below(d.unit) if places.county_of(code) == county):
         raise Problem(ProblemCode.NOT_ALLOWED)
-    mine = [s for s, c in streams_of(caller.duties, caller.device, places, now).items() if c == county and s.endswith(FIELD)]
+    mine = [
+        s
+        for s, c in streams_of(caller.duties, caller.device, places, now).items()
+        if c == county and s == stream_name(unit_of(s), Audience.FIELD)
+    ]
     return [stream for stream in mine if unit is None or places.covers(unit, unit_of(stream))]
 
 

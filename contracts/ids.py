@@ -30,9 +30,9 @@ def projection_id(source: RecordId, where: str) -> RecordId:
     return uuid.uuid5(_OPENED, f"projection/{source}/{where}")
 
 
-def conflict_id(mutation: MutationId, field: str) -> RecordId:
-    """One conflict record per losing value."""
-    return uuid.uuid5(_OPENED, f"conflict/{mutation}/{field}")
+def conflict_id(mutation: MutationId, record: RecordId, field: str) -> RecordId:
+    """One conflict record per losing value; of its record, too, because two devices may have given one id to two mutations."""
+    return uuid.uuid5(_OPENED, f"conflict/{mutation}/{record}/{field}")
 
 
 def outcome_id(mutation_key: str) -> RecordId:

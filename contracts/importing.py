@@ -132,6 +132,7 @@ FAULT_TEXTS: Final[dict[str, str]] = {
     "too_long": "内容过长",
     "not_a_phone": "不是有效的手机号",
     "not_a_code": "代码格式不正确",
+    "not_one_line": "须为一行可读的文字，不含换行和控制字符",
     "not_a_name": "名称须为一行文字，且不含尖括号",
     "not_a_number": "不是有效的数字",
     "not_whole": "须为整数",

@@ -25,7 +25,7 @@ from contracts.outcomes import MutationOutcome, Outcome, Reason
 from contracts.people import Duty
 from storage.access import duties_from
 from storage.pool import Connection, Executor, Pool
-from storage.push import Pushed, to_ms, until_planned
+from storage.push import Also, Pushed, to_ms, until_planned
 from storage.push_state import Reach, fetch_view, lock_state, reach_of, write_plan
 from storage.reference import Reference
 from sync.clock import Interval
@@ -135,12 +135,13 @@ async def decide(
     now: datetime,
     note: str = "",
     releaser: tuple[Duty, ...] = (),
+    also: Also | None = None,
 ) -> list[MutationOutcome]:
-    """Decide one held mutation, then everything that waited for it. The first outcome is its own.
+    """Decide one held mutation, then everything that waited for it. The first outcome is its own, and is written with what is `also` to be.
 
     An empty list: there is no such open item. An outcome that is held again says why.
     """
-    first = await _decide_one(pool, reference, county, device, n, action, by, now, note, releaser)
+    first = await _decide_one(pool, reference, county, device, n, action, by, now, note, releaser, also)
     if first is None:
         return []
     outcomes = [first]
@@ -163,6 +164,7 @@ async def _decide_one(
     now: datetime,
     note: str,
     releaser: tuple[Duty, ...] = (),
+    also: Also | None = None,
 ) -> MutationOutcome | None:
     held = await fetch_one(pool, county, device, n)
     if held is None or held.is_settled:
@@ -184,6 +186,8 @@ async def _decide_one(
         if not plan.outcomes[0].outcome.is_held:
             await conn.execute(SQL_SETTLE, county, device, n, now, by, action.value)
         await write_plan(conn, county, sender, plan, locked.device)
+        if also is not None:
+            await also(conn, plan.outcomes)
         return replace(
             _nothing(county, locked.incarnation),
             outcomes=plan.outcomes,

@@ -22,7 +22,7 @@ from contracts.outcomes import MutationOutcome, Outcome, Reason
 from contracts.people import Duty, Role
 from contracts.problems import Problem, ProblemCode
 from storage.pool import Connection, Pool, infrastructure_problem
-from storage.push import Pushed, to_ms, until_planned
+from storage.push import Also, Pushed, to_ms, until_planned
 from storage.push_state import Reach, fetch_view, lock_state, reach_of, write_plan
 from storage.reference import Reference
 from sync.clock import Interval
@@ -134,6 +134,7 @@ async def office_push(
     all_or_none: bool = False,
     author_waits: bool = False,
     same_content: bool = False,
+    also: Also | None = None,
 ) -> Pushed:
     """Number, plan and commit. Atomic: an unexpected failure raises and nothing is written.
 
@@ -142,6 +143,7 @@ async def office_push(
     said       goes into the detail of each outcome
     all_or_none  NotAll, and nothing written, unless every one is applied
     same_content  Problem, and nothing written, if an id that is known had other content
+    also       what is written of it beside the records, in the same transaction; nothing of a repetition
     author_waits  NotUnderstood, and nothing written, if one would be held or refused for what its author can mend at once
     """
     sender = replace(sender, waits=author_waits)
@@ -165,6 +167,8 @@ async def office_push(
             await _check_assignees(conn, reference, county, batch, plan.outcomes, now)
         after = replace(locked.device, n_high=batch[-1].n, n_made=batch[-1].n)
         await write_plan(conn, county, sender, plan, after)
+        if also is not None and not all("as" in (outcome.detail or {}) for outcome in plan.outcomes):
+            await also(conn, plan.outcomes)
         return Pushed(
             county=county,
             incarnation=locked.incarnation,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeAlias
 
 import asyncpg
 import msgspec
@@ -64,6 +64,10 @@ class Pushed(msgspec.Struct, frozen=True, kw_only=True):
     holes: list[tuple[int, int]]
     streams: frozenset[StreamName] = frozenset()
     cloned: bool = False
+
+
+# Written beside the records, in the same transaction, once it is known how the mutations ended.
+Also: TypeAlias = Callable[[Connection, Sequence[MutationOutcome]], Awaitable[None]]
 
 
 class Rewound(Exception):

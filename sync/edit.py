@@ -184,7 +184,7 @@ def _deletion_lost(state: RecordState, mutation: Mutation, sender: Sender) -> Lo
 
 def _change(mutation: Mutation, state: RecordState, sender: Sender, tally: Tally) -> Decision:
     sight = Sight(sender.device, mutation.n, root_of(mutation, tally), tally.view.incarnation)
-    if state.deleted and _knew_deletion(sight, state):
+    if state.deleted and (_knew_deletion(sight, state) or _means_it_as_it_is(mutation, sender)):
         return Refuse(reason=Reason.RECORD_DELETED)
     rules = field_rules(KINDS[state.kind].body)
     values = state.values
@@ -227,6 +227,11 @@ def _carried_out(situation: Situation, merge: Merge, to: str) -> tuple[Change, .
 
 def _knew_deletion(sight: Sight, state: RecordState) -> bool:
     return has_seen(sight, state.writer(DELETION), None, "delete")
+
+
+def _means_it_as_it_is(mutation: Mutation, sender: Sender) -> bool:
+    """A console or the server that names no version has no work from before a deletion that could be lost."""
+    return mutation.base is None and mutation.op != CREATE and (sender.waits or sender.is_system)
 
 
 def _edits(mutation: Mutation, rules: Any) -> dict[str, tuple[Any, Any]]:

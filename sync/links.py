@@ -38,8 +38,6 @@ def unlink(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
 def suspect(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
     """They may be: the server's word, which never overrules a person's."""
     other = _other(s)
-    if s.state.deleted:
-        return Refuse(reason=Reason.RECORD_DELETED)
     if isinstance(other, RecordState):
         mine, told = {str(other.id)}, [merge.values.get(name) or [] for name in (RELATED, SUSPECTED, DISTINCT)]
         if any(mine & set(names) for names in told) or not may_be_same(merge.values, other):

@@ -150,7 +150,8 @@ class Tally:
             opened_at=self.view.now,
         )
         audience = narrow_audience(record.stream) or Audience.OFFICE  # whoever may not read the record reads no value of it here
-        return self.server_made(conflict_id(mutation.id, lost.field), "conflict", stream_name(desk, audience), body, mutation.n)
+        shown = conflict_id(mutation.id, record.id, lost.field)
+        return self.server_made(shown, "conflict", stream_name(desk, audience), body, mutation.n)
 
     def server_made(self, record: RecordId, kind: str, stream: StreamName, body: msgspec.Struct, n: int, op: str = CREATE) -> Change:
         """A whole record that the server writes as a consequence, new or again."""

@@ -8,11 +8,13 @@ from typing import Any
 import httpx
 import pytest
 
+from contracts.importing import SITES
 from contracts.outcomes import Outcome
 from contracts.people import Role
 from phone.phone import Phone
 from server.settings import Settings
 from tests.api.casework import DEPARTMENT, Office, call, command, create
+from tests.api.test_imports import send, workbook
 from tests.stories.day import result
 from tests.world import COUNTY, TOWNSHIP, VILLAGE_A, VILLAGE_B, open_world
 
@@ -73,6 +75,13 @@ async def test_nothing_new_from_that_day_on_and_not_before(office: Office, admin
     assert why(await call(office.world, admin, "POST", "/people/v1/duties", json=duty), 422) == "unit_closed"
     grid = {"code": "wg-1", "parent": VILLAGE_A, "level": "grid", "name": "一网格"}
     assert why(await call(office.world, admin, "POST", "/people/v1/units", json=grid), 422) == "unit_closed"
+
+
+async def test_a_spreadsheet_puts_no_site_there(office: Office, admin: Phone) -> None:
+    await close(office, admin, VILLAGE_A, TODAY)
+    data = workbook({SITES.title: [[column.heading for column in SITES.columns[:3]], ["工地", VILLAGE_A, "construction_dust"]]})
+    answer = await send(office, office.lead, data, "sites")
+    assert [(f["row"], f["code"]) for f in answer.json()["faults"]] == [(2, "unit_closed")], answer.text
 
 
 async def test_a_duty_of_the_days_before_is_entered_late(office: Office, admin: Phone) -> None:

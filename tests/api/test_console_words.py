@@ -15,6 +15,8 @@ from contracts.outcomes import Outcome
 from contracts.people import Role
 from phone.phone import Phone
 from server.settings import Settings
+from storage.office_push import draft, system_push
+from storage.units import UnitsCache
 from tests.api.casework import Office, call, command, create, read
 from tests.stories.day import result
 from tests.world import COUNTY, DEPARTMENT, TOWNSHIP, VILLAGE_A, VILLAGE_B, open_world
@@ -190,3 +192,37 @@ async def test_work_is_given_to_somebody_who_has_a_duty_here(office: Office) -> 
     await office.world.pool.execute("UPDATE duty SET ends = $2 WHERE person = $1", here.id, office.world.time)
     assert (await write(office, office.lead, wanted)).status_code == 200, "what was written has the answer that it had"
     assert (await read(office.world, office.lead, "/office/v1/ledgers/tasks"))["rows"][0]["title"] == "巡查"
+
+
+# ------------------------------------------------------------------------------------------------ what is deleted
+
+
+async def test_a_console_that_has_not_seen_a_deletion_does_not_undo_it(office: Office) -> None:
+    """It names no version: it means the record as it is now, and is there to be told. A phone's work brings the record back."""
+    site = await office.site("工地")
+    await office.member.sync()
+    await office.done(office.supervisor, {"id": str(uuid.uuid4()), "kind": "site", "record": str(site), "op": "delete", "base": [1, 1]})
+    edit = command("site", site, "edit", {"note": ["", "补充"]})
+    answer = (await write(office, office.lead, edit)).json()["outcomes"][0]
+    assert (answer["outcome"], answer["reason"]) == ("rejected", "record_deleted")
+    assert await office.world.pool.fetchval("SELECT deleted FROM record WHERE id = $1", site)
+    seen = command("site", site, "edit", {"note": ["", "补充"]}) | {"base": [1, 1]}
+    assert (await write(office, office.lead, seen)).json()["outcomes"][0]["outcome"] == "conflict", "what was on the screen before it went"
+
+
+async def test_a_timer_does_not_bring_back_what_was_deleted(office: Office) -> None:
+    task = uuid.uuid4()
+    await office.done(office.lead, create("task", task, called("task", "巡查")))
+    await office.done(office.lead, {"id": str(uuid.uuid4()), "kind": "task", "record": str(task), "op": "delete", "base": [1, 1]})
+    reference = await UnitsCache(office.world.pool).reference()
+    lapse = draft(
+        kind="task",
+        record=task,
+        op="task.lapse",
+        now=office.world.time,
+        mutation=uuid.uuid4(),
+        fields={"cancel_reason": ("", "计划已调整")},
+    )
+    pushed = await system_push(office.world.pool, reference, COUNTY, [lapse], office.world.time)
+    assert pushed.outcomes[0].reason.value == "record_deleted"
+    assert await office.world.pool.fetchval("SELECT deleted FROM record WHERE id = $1", task)

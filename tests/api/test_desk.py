@@ -120,8 +120,8 @@ async def test_the_console_writes_the_same_way_and_a_repeated_id_changes_nothing
     assert await world.pool.fetchval("SELECT version FROM record WHERE id = $1::uuid", mutation["record"]) == 1
 
 
-async def test_an_id_that_another_device_used_is_a_coded_refusal(world: World) -> None:
-    """The conflict that follows from a mutation derives its id from it: two of one id cannot both be kept."""
+async def test_an_id_that_another_device_used_has_a_conflict_of_its_own(world: World) -> None:
+    """The conflict that follows from a mutation derives its id from it and from its record: both are kept."""
     one, two = await lead_of(world), await lead_of(world)
     sites = [str(uuid4()) for _ in range(2)]
     made = [{"id": str(uuid4()), "kind": "site", "record": site, "op": "create", "body": SITE} for site in sites]
@@ -134,8 +134,9 @@ async def test_an_id_that_another_device_used_is_a_coded_refusal(world: World) -
     for phone, site in zip((one, two), sites, strict=True):
         edit = {"id": used, "kind": "site", "record": site, "op": "edit", "base": [1, 1], "fields": {"name": ["工地一", "改"]}}
         answers.append(await call(world, phone, "POST", "/office/v1/mutations", json={"county": COUNTY, "mutations": [edit]}))
-    assert answers[0].json()["outcomes"][0]["outcome"] == "conflict", answers[0].text
-    assert (answers[1].status_code, answers[1].json()["code"]) == (409, "conflicting_state")
+    assert [answer.json()["outcomes"][0]["outcome"] for answer in answers] == ["conflict", "conflict"]
+    items = (await call(world, one, "GET", f"/office/v1/conflicts?county={COUNTY}")).json()["items"]
+    assert {item["conflict"]["record"] for item in items} == set(sites)
 
 
 async def test_a_duty_that_ended_before_the_capture_holds_only_what_came_after(world: World) -> None:
@@ -212,3 +213,35 @@ async def test_a_slip_at_the_console_is_told_at_once_and_locks_nothing(world: Wo
     right = {"id": slip["id"], "kind": "site", "record": site["record"], "op": "edit", "base": [1, 1], "fields": {"note": ["", "好"]}}
     answer = await call(world, lead, "POST", path, json={"county": COUNTY, "mutations": [right]})
     assert answer.json()["outcomes"][0]["outcome"] == "applied", answer.text
+
+
+async def test_a_decision_and_the_note_of_it_are_one_thing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server fails between the two: neither is there, and the next try has both."""
+    lead = await lead_of(world)
+    wrong = await world.phone(await world.person("越界", (Role.GRID_MEMBER, VILLAGE_B)))
+    wrong.create("site", COUNTY, SITE)
+    a, b = [await world.phone(await world.person(name, (Role.GRID_MEMBER, VILLAGE_A))) for name in ("甲", "乙")]
+    site = a.create("site", COUNTY, SITE)
+    for phone in (wrong, a, b):
+        await phone.sync()
+    for phone, note in ((a, "甲写"), (b, "乙写")):
+        phone.edit(site, {"note": note})
+    for phone in (a, b):
+        await phone.sync()
+    (item,) = (await call(world, lead, "GET", f"/office/v1/conflicts?county={COUNTY}")).json()["items"]
+    tries = {
+        "held_settled": (f"/office/v1/held/{COUNTY}/{wrong.account.device}/1/discard", {}),
+        "conflict_settled": (f"/office/v1/conflicts/{COUNTY}/{item['id']}/settle", {"choice": "lost"}),
+    }
+
+    async def failing(*_: object) -> None:
+        raise ZeroDivisionError
+
+    for action, (path, body) in tries.items():
+        before = await world.pool.fetchval("SELECT count(*) FROM journal")
+        with monkeypatch.context() as patch:
+            patch.setattr("api.desk.insert_note", failing)
+            assert (await call(world, lead, "POST", path, json=body)).status_code == 500
+        assert await world.pool.fetchval("SELECT count(*) FROM journal") == before
+        assert (await call(world, lead, "POST", path, json=body)).status_code == 200
+        assert await world.pool.fetchval("SELECT count(*) FROM audit_log WHERE action = $1", action) == 1

@@ -336,7 +336,7 @@ class PretendServer:
         return self.put(mutation.record, target, live.kind, body, live.parent).v
 
     def conflict(self, mutation: Mutation, name: str, text: str) -> None:
-        self.put(conflict_id(mutation.id, "note"), name, "conflict", {"state": "open", "lost": text})
+        self.put(conflict_id(mutation.id, mutation.record, "note"), name, "conflict", {"state": "open", "lost": text})
 
     def _pages(self, request: ExchangeRequest) -> tuple[list[Page], bool]:
         left, pages = request.limits.records, []

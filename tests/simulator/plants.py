@@ -252,7 +252,7 @@ def _position_mixed(garden: Garden, _now: Now) -> None:
 
 def _conflict_overwritten(garden: Garden, _now: Now) -> None:
     """One conflict per record and field: the second losing value takes the place of the first."""
-    garden.replace(sync.tally, "conflict_id", lambda conflict_id: lambda _mutation, field: conflict_id(_NOBODY, field))
+    garden.replace(sync.tally, "conflict_id", lambda conflict_id: lambda _mutation, record, field: conflict_id(_NOBODY, record, field))
 
 
 _NOBODY = "00000000-0000-0000-0000-000000000000"

@@ -1,6 +1,7 @@
 """A push on a real database: whole or not at all, known again, and failure kept to itself."""
 
 import asyncio
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -186,6 +187,22 @@ async def test_the_same_number_with_another_mutation_is_kept_under_an_identity_o
     await push(pool, reference, msgspec.structs.replace(unreadable, part=part))
     kept = {bytes(r[0]) for r in await pool.fetch("SELECT raw FROM journal WHERE reason = 'device_cloned'")}
     assert kept == {msgspec.json.encode(other), b"17", b"18"}
+
+
+async def test_two_devices_with_one_mutation_id_may_both_conflict(pool: Pool) -> None:
+    """Promises 2 and 3. An app that makes ids badly: each conflict is shown beside its own record, and nothing is deferred."""
+    reference = await load_county(pool)
+    records = [an_id(1), an_id(2)]
+    await hand_in(pool, reference, [a_creation(k + 1, record) for k, record in enumerate(records)], 1)
+    await hand_in(pool, reference, [an_edit(k + 3, record, (1, 1), note=(None, "甲")) for k, record in enumerate(records)], 1)
+    same = uuid.uuid4()
+    for device, record in zip((2, 3), records, strict=True):
+        edit = msgspec.structs.replace(an_edit(1, record, (1, 1), note=(None, "乙")), id=same)
+        (outcome,) = (await hand_in(pool, reference, [edit], device)).outcomes
+        assert (outcome.outcome, outcome.reason) == (Outcome.CONFLICT, Reason.OVERLAP)
+    shown = await pool.fetch("SELECT body ->> 'record' AS record FROM record WHERE kind = 'conflict'")
+    assert {row["record"] for row in shown} == {str(record) for record in records}
+    await assert_true(pool)
 
 
 # ---------------------------------------------------------------------------------------------- planned on another state
