@@ -18,6 +18,7 @@ from contracts.kinds.photo import Photo
 from contracts.office import Story, StoryColour, StoryPhoto, StoryRecord
 from contracts.people import Audience
 from contracts.problems import Problem, ProblemCode
+from contracts.stored import read_stored
 from storage import story
 from storage.photo_views import Rendering
 from storage.pool import Connection, snapshot
@@ -108,7 +109,7 @@ def units_named(found: StoryRecord) -> set[str]:
 
 
 def photo_of(county: County, record: StoryRecord) -> StoryPhoto:
-    photo = msgspec.json.decode(record.body, type=Photo)
+    photo = read_stored(bytes(record.body), Photo)
     links = {one.value: f"/photos/v1/{county}/{photo.sha256}/{one.value}" for one in Rendering} if photo.received_at else {}
     return StoryPhoto(
         id=record.id,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from typing import Final
 
-import msgspec
 from litestar import Router, get
 from litestar.params import FromPath
 
@@ -17,6 +16,7 @@ from contracts.kinds.supervision import Supervision
 from contracts.office import Why, WhyLetter
 from contracts.problems import Problem, ProblemCode
 from contracts.rules import RuleName, RuleVersion
+from contracts.stored import read_stored
 from storage.pool import snapshot
 from storage.rules import load_rules
 from storage.story import fetch_record
@@ -45,7 +45,7 @@ async def tell_why(
             found = await fetch_record(conn, county, wanted, streams)
             if found is None or found.kind != "supervision":
                 break
-            letter = msgspec.json.decode(found.body, type=Supervision)
+            letter = read_stored(bytes(found.body), Supervision)
             if grounds_of(letter) is not None and rule_of(letter, book) is None:
                 book = await load_rules(conn)  # published so lately that this process does not know of it
             letters.insert(0, told(wanted, letter, book, places))

@@ -15,6 +15,7 @@ import msgspec
 
 from contracts.ids import County, RecordId, StreamName
 from contracts.kinds.plan import Plan
+from contracts.stored import read_stored
 from storage.pool import Connection, Executor
 from storage.reference import Reference
 from sync.coverage import Periods, periods_of, terms_in_force
@@ -59,7 +60,7 @@ async def fetch_periods(executor: Executor, reference: Reference, county: County
     asked = []
     for made_in in sorted(above):
         rows = await executor.fetch(SQL_FETCH_ACTIVE_PLANS, made_in)
-        plans = [msgspec.json.decode(row["body"], type=Plan) for row in rows]
+        plans = [read_stored(row["body"], Plan) for row in rows]
         asked += terms_in_force(plans, seasons_of(reference.rules, made_in), today)
     return periods_of(asked, frozenset(streams), places)
 

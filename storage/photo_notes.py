@@ -16,6 +16,7 @@ from contracts.ids import County, DeviceId, RecordId, UnitCode
 from contracts.kind import Position
 from contracts.kinds.photo import Photo
 from contracts.mutation import Capture
+from contracts.stored import read_stored
 from storage.blobs import Blob, BlobState
 from storage.looks import Look, StampLine
 from storage.pictures import fetch_earlier, fetch_near
@@ -102,7 +103,7 @@ def context_from_row(row: asyncpg.Record) -> PhotoContext:
         is_deleted=row["deleted"],
         is_moved=row["moved"],
         version=(row["incarnation"], row["version"]),
-        body=msgspec.json.decode(row["body"], type=Photo),
+        body=read_stored(row["body"], Photo),
         unit=around.unit,
         site=row["parent"] if row["parent_kind"] == "site" else around.site,
         visit_wall_ms=_ms(visit) if visit else recorded and recorded.wall_ms,

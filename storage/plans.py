@@ -19,6 +19,7 @@ from contracts.kinds.response import Response
 from contracts.kinds.site import Site
 from contracts.mutation import Mutation
 from contracts.rules import RuleName
+from contracts.stored import read_stored
 from storage.ledger_rows import tag
 from storage.office_push import draft, system_push_each
 from storage.people import fetch_duties
@@ -81,7 +82,7 @@ async def run_plans(pool: Pool, reference: Reference, county: County, now: datet
 def _readable(row: Any) -> Plan | Response | None:
     """None, and a line in the log, for what this program cannot expand: one bad plan keeps no other back."""
     try:
-        body = msgspec.json.decode(row["body"], type=Plan if row["kind"] == "plan" else Response)
+        body = read_stored(row["body"], Plan if row["kind"] == "plan" else Response)
         rules = [body.repeats] if isinstance(body, Response) else [rule for r in body.revisions for rule in r.terms.rules()]
         if all(rule is None or is_readable(rule) for rule in rules):
             return body
@@ -156,7 +157,7 @@ class _Run:
         if response.cut_list_tag:
             for county in counties:
                 rows += await self.pool.fetch(SQL_FETCH_TAGGED, county, tag("tag", response.cut_list_tag))
-        found = {row["id"]: (unit_of(row["stream"]), msgspec.json.decode(row["body"], type=Site)) for row in rows}
+        found = {row["id"]: (unit_of(row["stream"]), read_stored(row["body"], Site)) for row in rows}
         sites = {k: (unit, body) for k, (unit, body) in found.items() if unit in below}
         wanted = list(response_tasks(self.record, response, sites, self.looked_on, self.now))
         ids = [w.id for w in wanted]

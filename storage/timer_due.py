@@ -22,6 +22,7 @@ from contracts.kinds.problem import Problem
 from contracts.kinds.summons import Summons
 from contracts.kinds.supervision import Supervision
 from contracts.kinds.whistle import Whistle
+from contracts.stored import read_stored
 from storage.pool import Executor, Pool, transaction
 from sync.due import GONE, About, Ended, Family, Letter, Subject, Summoned, ended
 from sync.places import unit_of
@@ -123,7 +124,7 @@ def _about(row: Any) -> tuple[About, Ended | None]:
 def _body(row: Any, shape: type[_Body]) -> _Body | None:
     """None, and a line in the log, for a body that is not of its kind: one bad record keeps no other back."""
     try:
-        return msgspec.json.decode(row["body"], type=shape)
+        return read_stored(row["body"], shape)
     except msgspec.DecodeError as error:
         log.error("body_not_readable", record=str(row["id"]), error=str(error))  # noqa: TRY400 - no traceback is needed
         return None

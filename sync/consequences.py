@@ -18,6 +18,7 @@ from contracts.mutation import DELETE, Mutation
 from contracts.outcomes import Reason
 from contracts.responsibility import route
 from contracts.rules import DuplicatesRule
+from contracts.stored import read_stored
 from contracts.visits import SOURCE_OF_MODE
 from sync.answers import bare
 from sync.decision import Change, Sender
@@ -101,7 +102,7 @@ def answer_values(answers: dict[str, Any]) -> dict[str, object]:
 
 def _opened_problems(mutation: Mutation, sender: Sender, tally: Tally, after: RecordState) -> list[Change]:
     """A `no` opens a problem with an id that every phone would also have given it (contracts/ids.py)."""
-    inspection = msgspec.json.decode(after.body, type=Inspection)
+    inspection = read_stored(after.body, Inspection)
     ref = inspection.checklist
     checklist = tally.view.checklists.get((f"{ref.slug}.{ref.jurisdiction}", ref.version))
     if checklist is None:

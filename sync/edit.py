@@ -307,7 +307,7 @@ def _accepted(
         outcome = Outcome.MERGED if merge.beside_others else Outcome.APPLIED
         return Accept(outcome=outcome, reason=Reason.ALREADY_SO, root=root)
     body = msgspec.json.encode(merge.values)
-    fault = decoding_fault(state.kind, body)
+    fault = decoding_fault(state.kind, body, merge.changed)
     if fault is not None:
         return Hold(outcome=Outcome.QUARANTINED, reason=Reason.MALFORMED, detail={"error": fault})
     writer = _writer(mutation, sender, tally, state)

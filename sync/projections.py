@@ -24,6 +24,7 @@ from contracts.kinds.photo import Photo
 from contracts.mutation import CREATE, Mutation
 from contracts.outcomes import Outcome, Reason
 from contracts.people import Audience
+from contracts.stored import read_stored
 from sync.consequences import follow
 from sync.decision import Accept, Change, Decision, Hold, Sender
 from sync.machines import PROJECTED
@@ -306,7 +307,7 @@ class Writing:
         if record == photo.id or not self.tally.is_missing(record) or record in self.now:
             return
         values = photo.values | {"parent": str(parent), "mirror_of": origin}
-        body = msgspec.convert(values, Photo, strict=False)
+        body = read_stored(msgspec.json.encode(values), Photo)
         version = (self.tally.view.incarnation, 1)
         after = RecordState(
             id=record,

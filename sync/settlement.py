@@ -75,7 +75,7 @@ def _amiss(s: Situation, record: RecordState, field: str, value: Any) -> Refuse 
         return Refuse(reason=Reason.INCOMPLETE, detail={"needs": [field]})
     values = record.values
     set_field(values, field, value)
-    if setting and (fault := decoding_fault(record.kind, msgspec.json.encode(values))) is not None:
+    if setting and (fault := decoding_fault(record.kind, msgspec.json.encode(values), [field])) is not None:
         return Refuse(reason=Reason.MALFORMED, detail={"error": fault})
     on_record = replace(s, state=record, mutation=replace(s.mutation, fields={field: (None, value)}))
     unmet = sorted({g for t in setting for g in t.guards if g in GUARDS_OF.get(field, ()) and not GUARDS[g](on_record, values)})
@@ -99,7 +99,7 @@ def _settled(
         return ()
     set_field(values, field, value)
     body = msgspec.json.encode(values)
-    fault = decoding_fault(record.kind, body)
+    fault = decoding_fault(record.kind, body, [field])
     if fault is not None:
         return Refuse(reason=Reason.MALFORMED, detail={"error": fault})
     writer = Writer(tally.view.incarnation, record.version[1] + 1, sender.device, mutation.n)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 import uuid
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -14,6 +15,7 @@ from contracts.kinds import KINDS
 from contracts.meta import Policy, field_rules
 from contracts.mutation import ARCHIVE, CREATE, DELETE, EDIT, Mutation
 from contracts.outcomes import Reason
+from contracts.stored import fault_of
 from sync.machines import transition_of
 from sync.merge import MAP_SEPARATOR
 
@@ -61,12 +63,12 @@ def body_of(mutation: Mutation) -> msgspec.Struct | str:
     return body
 
 
-def decoding_fault(kind: str, body: bytes) -> str | None:
-    """What is wrong with a body that a merge made."""
+def decoding_fault(kind: str, body: bytes, changed: Iterable[str]) -> str | None:
+    """What is wrong with a body that a merge made, in the fields that it changed (paths into a map count as the map)."""
     try:
         body_decoder(kind).decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
-        return str(error)
+    except (msgspec.DecodeError, RecursionError):
+        return fault_of(KINDS[kind].body, msgspec.json.decode(body), {path.partition(MAP_SEPARATOR)[0] for path in changed})
     return None
 
 
