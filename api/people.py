@@ -12,7 +12,7 @@ from litestar import Router, get, post
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from uuid_utils.compat import uuid7
 
-from api.dependencies import GivenCaller, GivenNow, GivenOrigin, GivenPlaces, GivenResources, PageSize
+from api.dependencies import Deed, GivenCaller, GivenDeed, GivenNow, GivenPlaces, GivenResources, PageSize
 from api.passwords import check_new_password, generate_password
 from api.units import close, create_unit, list_units, refuse, rename_unit
 from contracts.access import (
@@ -31,7 +31,7 @@ from contracts.caller import Caller
 from contracts.ids import PersonId
 from contracts.people import Duty, Role
 from contracts.problems import Problem, ProblemCode
-from storage.audit_log import Note, insert_note, insert_notes
+from storage.audit_log import Note
 from storage.devices import fetch_devices
 from storage.people import (
     FIRST,
@@ -138,44 +138,33 @@ def _new_duty(person: PersonId, wanted: DutyIn, caller: Caller, places: Places, 
     return Duty(person=person, role=wanted.role, unit=wanted.unit, starts=starts, ends=wanted.ends)
 
 
-def _granted(caller: Caller, duty_id: UUID, duty: Duty) -> Note:
-    return Note(
-        action=Action.DUTY_GRANTED,
-        person=caller.person,
-        device=caller.device,
-        about=duty.person,
-        subject=str(duty_id),
-        unit=duty.unit,
-        detail=msgspec.to_builtins(duty),
-    )
+def _granted(deed: Deed, duty_id: UUID, duty: Duty) -> Note:
+    return deed.note(Action.DUTY_GRANTED, duty_id, about=duty.person, unit=duty.unit, detail=msgspec.to_builtins(duty))
 
 
 @post("/persons", status_code=201, summary="新增人员 · Create a person")
 async def create_person(
     data: JSONBody[PersonIn],
-    caller: GivenCaller,
     resources: GivenResources,
     places: GivenPlaces,
-    now: GivenNow,
-    origin: GivenOrigin,
+    deed: GivenDeed,
 ) -> PersonOut:
     """With their first duties, each inside the admin's units. The password is in this answer and nowhere else."""
     person = uuid7()
-    duties = {uuid7(): _new_duty(person, wanted, caller, places, now) for wanted in data.duties}
+    duties = {uuid7(): _new_duty(person, wanted, deed.caller, places, deed.now) for wanted in data.duties}
     if any(overlap(one, other) for one, other in combinations(duties.values(), 2)):
         raise Problem(ProblemCode.INVALID_VALUE, "同一职责不能重复授予，请只保留一项", field="duties", reason="duplicate")
     password = data.password or generate_password()
     check_new_password(password, data.phone)
     password_hash = await resources.passwords.hash(password)
     async with transaction(resources.pool) as conn:
-        if not await insert_person(conn, person, data.name, data.phone, password_hash, now):
+        if not await insert_person(conn, person, data.name, data.phone, password_hash, deed.now):
             known = await fetch_id_by_phone(conn, data.phone)
             raise Problem(ProblemCode.CONFLICTING_STATE, "该手机号已有账号，可直接授予职责", field="phone", person=str(known))
-        created = Note(action=Action.PERSON_CREATED, person=caller.person, device=caller.device, about=person, subject=str(person),
-                       unit=data.duties[0].unit)  # fmt: skip
+        created = deed.note(Action.PERSON_CREATED, person, about=person, unit=data.duties[0].unit)
         for duty_id, duty in duties.items():
             await insert_duty(conn, duty_id, duty)
-        await insert_notes(conn, [created, *(_granted(caller, one, d) for one, d in duties.items())], origin, now)
+        await deed.tell(conn, created, *(_granted(deed, one, d) for one, d in duties.items()))
         made = await fetch_person(conn, person)
     assert made is not None
     return msgspec.structs.replace(made, password=password)
@@ -185,14 +174,12 @@ async def create_person(
 async def correct(
     person_id: FromPath[UUID],
     data: JSONBody[CorrectPerson],
-    caller: GivenCaller,
     resources: GivenResources,
     places: GivenPlaces,
-    now: GivenNow,
-    origin: GivenOrigin,
+    deed: GivenDeed,
 ) -> PersonOut:
     """Duties, devices and password stay; from now on the person logs in with the new number."""
-    await _administered(person_id, caller, resources.pool, places, now)
+    await _administered(person_id, deed.caller, resources.pool, places, deed.now)
     async with transaction(resources.pool) as conn:
         before = await fetch_person(conn, person_id)
         assert before is not None  # people are never deleted
@@ -200,90 +187,79 @@ async def correct(
         if not await correct_person(conn, person_id, name, phone):
             raise Problem(ProblemCode.CONFLICTING_STATE, "该手机号已有账号，请核对号码", field="phone")
         detail = {"old": [before.name, before.phone], "new": [name, phone]}
-        note = Note(action=Action.PERSON_CORRECTED, person=caller.person, device=caller.device, about=person_id,
-                    subject=str(person_id), detail=detail)  # fmt: skip
-        await insert_note(conn, note, origin, now)
-    return await _visible(person_id, caller, resources.pool, places, now)
+        note = deed.note(Action.PERSON_CORRECTED, person_id, about=person_id, detail=detail)
+        await deed.tell(conn, note)
+    return await _visible(person_id, deed.caller, resources.pool, places, deed.now)
 
 
 @post("/persons/{person_id:uuid}/disable", status_code=204, summary="停用账号 · Disable a person")
 async def disable(
     person_id: FromPath[UUID],
-    caller: GivenCaller,
     resources: GivenResources,
     places: GivenPlaces,
-    now: GivenNow,
-    origin: GivenOrigin,
+    deed: GivenDeed,
 ) -> None:
     """All duties end now; consoles are logged out; phones hand in what they hold, into quarantine, and wipe themselves."""
-    theirs = await _administered(person_id, caller, resources.pool, places, now)
+    theirs = await _administered(person_id, deed.caller, resources.pool, places, deed.now)
     async with transaction(resources.pool) as conn:
-        admins = await lock_admin_duties(conn, now)
-        refuse(last_admin_refusal(open_duties(theirs, now), [d for d in admins.values() if d.person != person_id], now, places))
-        ended = await disable_person(conn, person_id, now)
+        admins = await lock_admin_duties(conn, deed.now)
+        refuse(last_admin_refusal(open_duties(theirs, deed.now), [d for d in admins.values() if d.person != person_id], deed.now, places))
+        ended = await disable_person(conn, person_id, deed.now)
         if ended is None:
             raise Problem(ProblemCode.CONFLICTING_STATE, "该账号已经停用")
         await end_person_tokens(conn, person_id)
         duties, phones = ended
-        note = Note(
-            action=Action.PERSON_DISABLED,
-            person=caller.person,
-            device=caller.device,
+        note = deed.note(
+            Action.PERSON_DISABLED,
+            person_id,
             about=person_id,
-            subject=str(person_id),
             detail={"duties": [str(one) for one in duties], "phones": [str(one) for one in phones]},
         )
-        await insert_note(conn, note, origin, now)
+        await deed.tell(conn, note)
 
 
 @post("/persons/{person_id:uuid}/enable", status_code=204, summary="恢复账号 · Enable a person again")
 async def enable(
     person_id: FromPath[UUID],
-    caller: GivenCaller,
     resources: GivenResources,
     places: GivenPlaces,
-    now: GivenNow,
-    origin: GivenOrigin,
+    deed: GivenDeed,
 ) -> None:
     """Without any duty: those are granted anew, and phones log in with a new store."""
-    await _administered(person_id, caller, resources.pool, places, now)
+    await _administered(person_id, deed.caller, resources.pool, places, deed.now)
     async with transaction(resources.pool) as conn:
         if not await enable_person(conn, person_id):
             raise Problem(ProblemCode.CONFLICTING_STATE, "该账号没有停用，不需要恢复")
-        note = Note(action=Action.PERSON_ENABLED, person=caller.person, device=caller.device, about=person_id, subject=str(person_id))
-        await insert_note(conn, note, origin, now)
+        note = deed.note(Action.PERSON_ENABLED, person_id, about=person_id)
+        await deed.tell(conn, note)
 
 
 @post("/persons/{person_id:uuid}/password", status_code=200, summary="重置密码 · Reset a password")
 async def reset_password(
     person_id: FromPath[UUID],
-    caller: GivenCaller,
     resources: GivenResources,
     places: GivenPlaces,
-    now: GivenNow,
-    origin: GivenOrigin,
+    deed: GivenDeed,
 ) -> PersonOut:
     """A new password, in this answer only. The person is logged out everywhere; unsent work stays on the phones."""
-    found = await _visible(person_id, caller, resources.pool, places, now)
-    await _administered(person_id, caller, resources.pool, places, now)
+    found = await _visible(person_id, deed.caller, resources.pool, places, deed.now)
+    await _administered(person_id, deed.caller, resources.pool, places, deed.now)
     password = generate_password()
     password_hash = await resources.passwords.hash(password)
     async with transaction(resources.pool) as conn:
         await update_password(conn, person_id, password_hash)
         await end_person_tokens(conn, person_id)
-        note = Note(action=Action.PASSWORD_RESET, person=caller.person, device=caller.device, about=person_id, subject=str(person_id))
-        await insert_note(conn, note, origin, now)
+        note = deed.note(Action.PASSWORD_RESET, person_id, about=person_id)
+        await deed.tell(conn, note)
     return msgspec.structs.replace(found, password=password)
 
 
 @post("/duties", status_code=201, summary="授予职责 · Grant a duty")
 async def grant_duty(
     data: JSONBody[GrantDuty],
-    caller: GivenCaller,
     resources: GivenResources,
     places: GivenPlaces,
-    now: GivenNow,
-    origin: GivenOrigin,
+    deed: GivenDeed,
 ) -> PersonOut:
     """Inside the admin's units. A start in the past is allowed, and logged: it is how a forgotten duty is entered late.
 
@@ -294,53 +270,43 @@ async def grant_duty(
         raise Problem(ProblemCode.NOT_FOUND)
     if person.disabled_at is not None:
         raise Problem(ProblemCode.CONFLICTING_STATE, "该账号已停用，请先恢复账号再授予职责")
-    duty, duty_id = _new_duty(data.person, data.duty, caller, places, now), data.id or uuid7()
+    duty, duty_id = _new_duty(data.person, data.duty, deed.caller, places, deed.now), data.id or uuid7()
     async with transaction(resources.pool) as conn:
         known = await lock_duty(conn, duty_id)
         if known is not None:
             if (known.person, known.role, known.unit) != (duty.person, duty.role, duty.unit):
                 raise Problem(ProblemCode.CONFLICTING_STATE, "该标识已用于另一职责，请刷新后重新授予", field="id")
-            return await _visible(data.person, caller, resources.pool, places, now)
+            return await _visible(data.person, deed.caller, resources.pool, places, deed.now)
         held = next((d for d in await lock_duties_of(conn, duty.person) if overlap(d, duty)), None)
         if held is None:
             await insert_duty(conn, duty_id, duty)
-            await insert_note(conn, _granted(caller, duty_id, duty), origin, now)
+            await deed.tell(conn, _granted(deed, duty_id, duty))
         elif held.ends != duty.ends or data.duty.starts not in (None, held.starts):
             raise Problem(ProblemCode.CONFLICTING_STATE, "该人员已有此职责，且起止时间不同：可更改其结束时间", reason="duty_exists")
-    return await _visible(data.person, caller, resources.pool, places, now)
+    return await _visible(data.person, deed.caller, resources.pool, places, deed.now)
 
 
 @post("/duties/{duty_id:uuid}/end", status_code=200, summary="结束职责 · End a duty")
 async def end_one_duty(
     duty_id: FromPath[UUID],
     data: JSONBody[EndDuty],
-    caller: GivenCaller,
     resources: GivenResources,
     places: GivenPlaces,
-    now: GivenNow,
-    origin: GivenOrigin,
+    deed: GivenDeed,
 ) -> PersonOut:
     """Never in the past: what was permitted when it was captured stays permitted. Nor the last admin's who has this unit."""
-    ends = data.ends or now
+    ends = data.ends or deed.now
     async with transaction(resources.pool) as conn:
-        admins = await lock_admin_duties(conn, now)
+        admins = await lock_admin_duties(conn, deed.now)
         duty = await lock_duty(conn, duty_id)
         if duty is None:
             raise Problem(ProblemCode.NOT_FOUND)
-        refuse(end_refusal(caller.duties, duty, ends, places, now))
+        refuse(end_refusal(deed.caller.duties, duty, ends, places, deed.now))
         refuse(last_admin_refusal([duty], [d for one, d in admins.items() if one != duty_id], ends, places))
         await end_duty(conn, duty_id, ends)
-        note = Note(
-            action=Action.DUTY_ENDED,
-            person=caller.person,
-            device=caller.device,
-            about=duty.person,
-            subject=str(duty_id),
-            unit=duty.unit,
-            detail={"role": duty.role.value, "ends": ends},
-        )
-        await insert_note(conn, note, origin, now)
-    return await _visible(duty.person, caller, resources.pool, places, now)
+        note = deed.note(Action.DUTY_ENDED, duty_id, about=duty.person, unit=duty.unit, detail={"role": duty.role.value, "ends": ends})
+        await deed.tell(conn, note)
+    return await _visible(duty.person, deed.caller, resources.pool, places, deed.now)
 
 
 PEOPLE: Final = Router(

@@ -6,13 +6,12 @@ import msgspec
 from litestar import get, post
 from litestar.params import FromPath, JSONBody
 
-from api.dependencies import GivenCaller, GivenNow, GivenOrigin, GivenPlaces, GivenResources
+from api.dependencies import GivenCaller, GivenDeed, GivenNow, GivenPlaces, GivenResources
 from contracts.access import Action, CloseUnit, RenameUnit, UnitIn, Units
 from contracts.ids import UnitCode
 from contracts.importing import FAULT_TEXTS
 from contracts.people import Unit
 from contracts.problems import Problem, ProblemCode
-from storage.audit_log import Note, insert_note
 from storage.pool import transaction
 from storage.units import close_unit, insert_unit, upsert_units
 from sync.administration import Refusal, close_refusal, rename_refusal, unit_refusal
@@ -43,29 +42,22 @@ async def list_units(caller: GivenCaller, places: GivenPlaces, now: GivenNow) ->
 @post("/units", status_code=201, summary="新增网格、队伍或部门 · Add a grid, team or department")
 async def create_unit(
     data: JSONBody[UnitIn],
-    caller: GivenCaller,
     resources: GivenResources,
     places: GivenPlaces,
-    now: GivenNow,
-    origin: GivenOrigin,
+    deed: GivenDeed,
 ) -> Unit:
     """Under a unit of the admin. Townships and villages have national codes and are not made here."""
-    refuse(unit_refusal(caller.duties, data.parent, data.level, places, now))
+    refuse(unit_refusal(deed.caller.duties, data.parent, data.level, places, deed.now))
     unit = Unit(code=data.code, county=places.units[data.parent].county, parent=data.parent, level=data.level, name=data.name)
     async with transaction(resources.pool) as conn:
         if not await insert_unit(conn, unit):
             if await resources.units.find(unit.code) == unit:
                 return unit  # made so already: the answer was lost
             raise Problem(ProblemCode.CONFLICTING_STATE, FAULT_TEXTS["unit_exists"], field="code")
-        note = Note(
-            action=Action.UNIT_CREATED,
-            person=caller.person,
-            device=caller.device,
-            subject=unit.code,
-            unit=unit.code,
-            detail={"name": unit.name, "level": unit.level.value, "parent": data.parent},
+        note = deed.note(
+            Action.UNIT_CREATED, unit.code, unit=unit.code, detail={"name": unit.name, "level": unit.level.value, "parent": data.parent}
         )
-        await insert_note(conn, note, origin, now)
+        await deed.tell(conn, note)
     await resources.units.renew()
     return unit
 
@@ -74,20 +66,18 @@ async def create_unit(
 async def rename_unit(
     unit: FromPath[UnitCode],
     data: JSONBody[RenameUnit],
-    caller: GivenCaller,
     resources: GivenResources,
     places: GivenPlaces,
-    now: GivenNow,
-    origin: GivenOrigin,
+    deed: GivenDeed,
 ) -> Unit:
     """The code stays, and with it all records. Areas have their names from the national codes."""
-    refuse(rename_refusal(caller.duties, unit, places, now))
+    refuse(rename_refusal(deed.caller.duties, unit, places, deed.now))
     renamed = msgspec.structs.replace(places.units[unit], name=data.name)
     async with transaction(resources.pool) as conn:
         await upsert_units(conn, [renamed])
         detail = {"old": places.units[unit].name, "new": data.name}
-        note = Note(action=Action.UNIT_RENAMED, person=caller.person, device=caller.device, subject=unit, unit=unit, detail=detail)
-        await insert_note(conn, note, origin, now)
+        note = deed.note(Action.UNIT_RENAMED, unit, unit=unit, detail=detail)
+        await deed.tell(conn, note)
     await resources.units.renew()
     return renamed
 
@@ -96,21 +86,19 @@ async def rename_unit(
 async def close(
     unit: FromPath[UnitCode],
     data: JSONBody[CloseUnit],
-    caller: GivenCaller,
     resources: GivenResources,
     places: GivenPlaces,
-    now: GivenNow,
-    origin: GivenOrigin,
+    deed: GivenDeed,
 ) -> Unit:
     """No new duties and no new records there from that day on. What it has stays, with whoever has a duty above it, and can be moved."""
     is_so = unit in places.units and places.units[unit].closed_on == data.closed_on
-    refuse(close_refusal(caller.duties, unit, None if is_so else data.closed_on, places, now))
+    refuse(close_refusal(deed.caller.duties, unit, None if is_so else data.closed_on, places, deed.now))
     if is_so:
         return places.units[unit]  # the answer was lost
     async with transaction(resources.pool) as conn:
         await close_unit(conn, unit, data.closed_on)
         detail = {"old": places.units[unit].closed_on, "new": data.closed_on}
-        note = Note(action=Action.UNIT_CLOSED, person=caller.person, device=caller.device, subject=unit, unit=unit, detail=detail)
-        await insert_note(conn, note, origin, now)
+        note = deed.note(Action.UNIT_CLOSED, unit, unit=unit, detail=detail)
+        await deed.tell(conn, note)
     await resources.units.renew()
     return msgspec.structs.replace(places.units[unit], closed_on=data.closed_on)
