@@ -135,7 +135,7 @@ async def _again(resources: Resources, found: DrawRecord) -> DrawRecord:
 
 
 async def result_of(found: DrawRecord, opened: Opened) -> DrawResult:
-    """Recomputed, beside the event loop: a large pool takes a second."""
+    """Recomputed, beside the event loop: a large pool may take two seconds."""
     if opened.secret is None or opened.statement is None or opened.statement.commitment != found.body.commitment:
         raise Problem(ProblemCode.CONFLICTING_STATE, "尚未作出承诺", reason="no_commitment")
     return await asyncio.to_thread(draws.drawn_of, opened, found.body.nonce)

@@ -29,6 +29,7 @@ from contracts.draw import (
     Depart,
     DrawListOut,
     DrawOut,
+    DrawPlan,
     Draws,
     GiveNonce,
     PrepareDraw,
@@ -68,10 +69,15 @@ async def prepare_draw(
     is_same = (found.body.prepared_by, found.body.unit, found.body.title) == (caller.person, plan.unit, plan.title)
     if is_same and not await draws.seal_plan(resources.pool, resources.draw_seal, plan):
         opened = await opened_of(resources, found)  # asked again, because the answer was lost
-        is_same = msgspec.structs.replace(opened.plan, previous=None) == ordered(plan)
+        is_same = await asyncio.to_thread(is_plan, opened.plan, plan)
     if not is_same:
         raise Problem(ProblemCode.CONFLICTING_STATE, "该抽查编号已存在，内容与此不同；请另建一次抽查", reason="draw_exists")
     return shown(found)
+
+
+def is_plan(sealed: DrawPlan, asked: DrawPlan) -> bool:
+    """Whether it is the plan that was sealed, apart from the link it got when it was committed to."""
+    return msgspec.structs.replace(sealed, previous=None) == ordered(asked)
 
 
 def preparation_of(draw: UUID) -> UUID:

@@ -27,6 +27,7 @@ from storage.pool import Pool
 from storage.reference import Reference
 
 DEPART_JOB: Final = "draw.depart"
+TASKS_AT_ONCE: Final = 100
 DEPART_SECONDS: Final = 30  # after which whoever asked for the departure has completed it, or has died
 
 
@@ -59,16 +60,22 @@ async def complete_departure(pool: Pool, reference: Reference, seal: Seal, ref: 
 
 
 async def send_tasks(pool: Pool, reference: Reference, found: DrawRecord, opened: Opened, result: DrawResult, now: datetime) -> Sent:
-    """One push per county; the ids derive from draw and inspector, so that twice is once. Deadline and note are the departure's."""
+    """A few pushes per county, so that others come in between; the ids derive from draw and inspector, so that twice is once.
+
+    Deadline and note are the departure's.
+    """
     streams: set[tuple[County, StreamName]] = set()
     untold: list[PersonId] = []
     for county, tasks in (await asyncio.to_thread(_tasks, reference, found, opened, result, now)).items():
         if county is None:  # the unit is no longer there
             untold += tasks
             continue
-        pushed = await system_push(pool, reference, county, list(tasks.values()), now)
-        streams |= {(county, stream) for stream in pushed.streams}
-        untold += [who for who, one in zip(tasks, pushed.outcomes, strict=True) if one.outcome is not Outcome.APPLIED]
+        people = list(tasks)
+        for k in range(0, len(people), TASKS_AT_ONCE):
+            batch = people[k : k + TASKS_AT_ONCE]
+            pushed = await system_push(pool, reference, county, [tasks[who] for who in batch], now)
+            streams |= {(county, stream) for stream in pushed.streams}
+            untold += [who for who, one in zip(batch, pushed.outcomes, strict=True) if one.outcome is not Outcome.APPLIED]
     return Sent(streams=frozenset(streams), untold=tuple(untold))
 
 

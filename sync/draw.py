@@ -141,8 +141,12 @@ class Seating:
         barred = {one.inspector for one in plan.exclusions if one.site is None}
         pairs = {(one.site, one.inspector) for one in plan.exclusions}
         people = [inspector for inspector in plan.inspectors if inspector.id not in barred]
+        fitting = {department: [p.id for p in people if department in (None, p.unit)] for department in departments}
+        apart = {site for site, _ in pairs}
+        # most sites have nobody who is kept from them: their seats share one list, which nobody changes
         self.candidates = [
-            [p.id for p in people if department in (None, p.unit) and (site, p.id) not in pairs] for site, department in self.seats
+            [one for one in fitting[department] if (site, one) not in pairs] if site in apart else fitting[department]
+            for site, department in self.seats
         ]
         self.held: list[str | None] = [None] * len(self.seats)
         self.fixed = [False] * len(self.seats)
@@ -175,7 +179,7 @@ class Seating:
         homeless = there if there is not None else gives_up[0] if is_full and gives_up else None
         if (there is not None and self.fixed[there]) or (there is None and is_full and homeless is None):
             return False
-        saved = list(self.held)
+        before = self.held[seat]
         self._rise(seat)
         if homeless is not None:
             self._rise(homeless)
@@ -185,7 +189,9 @@ class Seating:
         if homeless is None or self._seat(homeless):
             return True
         self.fixed[seat] = False
-        self._restore(saved)
+        self._rise(seat)
+        self._sit(seat, before)
+        self._sit(homeless, person)
         return False
 
     def _seat(self, seat: int) -> bool:
@@ -193,13 +199,20 @@ class Seating:
         came: dict[int, tuple[int, str]] = {}  # seat that must move -> the seat whose new holder displaces it, and who that is
         waiting = deque([seat])
         known = {seat}
+        met: set[str] = set()  # people all of whose seats are known: met again they add nothing
         while waiting:
             at = waiting.popleft()
+            site = self.seats[at][0]
             for person in self.candidates[at]:
-                there = self.at_site.get((self.seats[at][0], person))
-                if there is None and len(self.sitting[person]) < self.visits_max:
+                if len(self.sitting[person]) < self.visits_max and (site, person) not in self.at_site:
                     self._move(seat, at, person, came)
                     return True
+            for person in self.candidates[at]:
+                if person in met:
+                    continue
+                there = self.at_site.get((site, person))
+                if there is None:
+                    met.add(person)
                 for other in sorted(self.sitting[person]) if there is None else (there,):
                     if other not in known and not self.fixed[other]:
                         known.add(other)
@@ -230,12 +243,6 @@ class Seating:
         if person is not None:
             self.sitting[person].add(seat)
             self.at_site[self.seats[seat][0], person] = seat
-
-    def _restore(self, saved: list[str | None]) -> None:
-        for seat in range(len(saved)):
-            self._rise(seat)
-        for seat, person in enumerate(saved):
-            self._sit(seat, person)
 
 
 # ------------------------------------------------------------------------------------------------ verification
