@@ -83,7 +83,15 @@ SQL_MAKE_DUE = """
     SELECT county, coalesce(about, record), max($2::timestamptz + (hashtext(record::text) % 10000) * interval '3 minutes') + interval '20 days'
     FROM ledger_entry WHERE county = $1 AND kind IN ('problem', 'supervision') AND is_open GROUP BY 1, 2
 """
-SQL_INDEXES = "SELECT indexname, indexdef FROM pg_indexes WHERE tablename IN ('ledger_entry', 'record') AND indexname NOT LIKE '%_pkey'"
+FILLED = ["ledger_entry", "record", "held", "journal", "audit_log"]
+SQL_KEYS = """
+    SELECT conrelid::regclass::text AS of, conname AS name, pg_get_constraintdef(oid) AS def FROM pg_constraint
+    WHERE conrelid = ANY ($1::text[]::regclass[]) AND contype IN ('p', 'u')
+"""
+SQL_INDEXES = """
+    SELECT indexrelid::regclass::text AS name, pg_get_indexdef(indexrelid) AS def FROM pg_index
+    WHERE indrelid = ANY ($1::text[]::regclass[]) AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid)
+"""
 # The records themselves, and what stands beside the problems. `seq` only has to be another one each time.
 SQL_MAKE_RECORDS = """
     INSERT INTO record (county, id, kind, stream, seq, incarnation, version, crc, changed_at, fields, body)
@@ -134,8 +142,9 @@ async def fill(dsn: str) -> None:
     conn = await asyncpg.connect(dsn)
     try:
         await conn.execute("SET synchronous_commit = off; SET maintenance_work_mem = '256MB'")
-        indexes = await conn.fetch(SQL_INDEXES)
-        await conn.execute(";".join(f"DROP INDEX {row['indexname']}" for row in indexes))
+        keys, indexes = await conn.fetch(SQL_KEYS, FILLED), await conn.fetch(SQL_INDEXES, FILLED)
+        await conn.execute(";".join(f"DROP INDEX {row['name']}" for row in indexes))
+        await conn.execute(";".join(f"ALTER TABLE {row['of']} DROP CONSTRAINT {row['name']}" for row in keys))
         frequent, rare, other = (words_of("problem", text) for text in (FREQUENT, RARE, "裸土"))
         await conn.execute(SQL_MAKE, COUNTY, NOW, ROWS, frequent, rare, other, FREQUENT, RARE)
         await conn.execute(SQL_MAKE_SITES, COUNTY, NOW, words_of("site", PLACE), PLACE, words_of("site", "工地"))
@@ -144,8 +153,10 @@ async def fill(dsn: str) -> None:
         await conn.execute(SQL_MAKE_RECORDS)
         await conn.execute(SQL_MAKE_MORE, COUNTY)
         await conn.execute(SQL_MAKE_OFFICE)
-        for row in indexes:  # built at once: a tenth of the time that a million insertions take
-            await conn.execute(row["indexdef"])
+        for row in keys:  # built at once: a tenth of the time that a million insertions take
+            await conn.execute(f"ALTER TABLE {row['of']} ADD CONSTRAINT {row['name']} {row['def']}")
+        for row in indexes:
+            await conn.execute(row["def"])
         await conn.execute("VACUUM ANALYZE")
     finally:
         await conn.close()
