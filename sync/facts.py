@@ -141,14 +141,20 @@ def _told(steps: Iterable[Step], name: str) -> Iterator[tuple[Step, Any]]:
 
 
 def _deadlines(problem: Problem) -> list[tuple[datetime, date]]:
-    """(since when, the day), in the order they were set. Without any in its story: the one it has."""
+    """(since when, the day), in the order they were set. Without any in its story: the one it has.
+
+    Every command that sets one says so in its step. The settlement of a conflict between two leaves none: what it chose, which was ahead
+    then (sync/settlement.py), holds instead of the one that lost.
+    """
     found: list[tuple[datetime, date]] = []
     for step, value in _told(problem.steps, "due_on"):
         day = read_day(value)
         if day is not None:
             is_later = bool(found) and day > found[-1][1]
             found.append((done_at(step) if is_later and step.command == "problem.extend" else step.at, day))
-    return found or ([(EVER, problem.due_on)] if problem.due_on is not None else [])
+    if problem.due_on is None or (found and found[-1][1] == problem.due_on):
+        return found
+    return [*found, (found[-1][0] if found else EVER, problem.due_on)]
 
 
 def _leads(problem: Problem) -> list[tuple[datetime, list[UnitCode]]]:

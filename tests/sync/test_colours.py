@@ -16,7 +16,7 @@ from contracts.rules import CalendarRule, Colour, ColoursRule, ColourTrigger, Du
 from sync.colours import Called, Colours, key_of, overturned
 from sync.due import About, Letter, Subject, Summoned
 from sync.facts import Owed
-from sync.rules import RuleBook, end_of
+from sync.rules import RuleBook, end_of, read_day
 from sync.timers import reminders
 from tests.builders import PLACES, an_id
 from tests.county import COUNTY, DEPARTMENT, TOWNSHIP, VILLAGE_A
@@ -42,7 +42,8 @@ def step(command: str, at: datetime, to: str = "", captured: datetime | None = N
 def assigned(*steps: Step, due: str = "2026-12-01", leads: Iterable[str] = (DEPARTMENT,), at: datetime = BEGAN, **more: Any) -> Subject:
     first = step("problem.assign", at, "assigned", due_on=due, leads=list(leads))
     story = [first, *steps]
-    body = Problem(unit=VILLAGE_A, subject="open_burning", title="焚烧", state="assigned", due_on=DAY, steps=story, **more)
+    held = {"due_on": [day for one in story if (day := read_day(one.sets.get("due_on")))][-1], **more}
+    body = Problem(unit=VILLAGE_A, subject="open_burning", title="焚烧", state="assigned", steps=story, **held)
     return Subject(id=an_id(5), unit=VILLAGE_A, problem=body)
 
 
@@ -79,6 +80,13 @@ def test_a_deadline_set_back_counts_from_when_it_was_set() -> None:
 
 def test_an_assignment_that_arrives_after_its_own_deadline_burdens_nobody_before() -> None:
     assert found(assigned(at=after(240))) == [white(264)]
+
+
+def test_a_deadline_that_a_settlement_chose_holds_instead_of_the_one_that_lost() -> None:
+    """Two were given offline; the story tells of both, and the record of the one that was decided on."""
+    other = step("problem.assign", BEGAN + timedelta(hours=1), "assigned", due_on="2026-11-28")
+    assert found(assigned(other, due_on=DAY)) == [white(24)]
+    assert found(assigned(other)) == [white(-72 + 24)]
 
 
 def test_the_letter_goes_to_who_led_then_and_the_next_lead_has_a_term_of_its_own() -> None:

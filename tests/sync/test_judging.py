@@ -137,14 +137,16 @@ class Worker:
         self.done: dict[RecordId, Due] = {}
         self.next_at: datetime | None = FIRST
 
-    def run(self, now: datetime) -> None:
+    def run(self, now: datetime) -> list[Due]:
+        """Until there is nothing new; returns what was done, letters that were lifted left out."""
+        before = set(self.done)
         while True:
             found = judged(self.family, self.book, now)
             new = [one for one in found.due if one.mutation_id() not in self.done]
             self.done |= {one.mutation_id(): one for one in new}
             self.family, self.next_at = made(self.family, new), found.next_at
             if not new:
-                return
+                return [one for i, one in self.done.items() if i not in before and one.op != "supervision.lift"]
 
     def letters(self) -> set[tuple[RecordId, str | None]]:
         return {(one.id, one.supervision.lifted_because) for one in self.family.letters}
@@ -156,17 +158,17 @@ def others(worker: Worker) -> set[tuple[str, str, datetime]]:
 
 @given(families(), books(), st.lists(HOURS, max_size=12))
 def test_who_sleeps_until_the_next_moment_misses_nothing(family: Family, book: RuleBook, asked: list[int]) -> None:
-    """One worker is woken by next moments only, another whenever chance will have it, and at the end both."""
+    """One worker is woken by next moments only, and then everything is of that very moment; another whenever chance will have it."""
     sleeper, watcher = Worker(family, book), Worker(family, book)
     end = NOW + timedelta(days=40)
     while sleeper.next_at is not None and sleeper.next_at <= end:
         woken = sleeper.next_at
-        sleeper.run(woken)
+        assert {one.moment for one in sleeper.run(woken)} <= {woken}
         assert sleeper.next_at is None or sleeper.next_at > woken
     for h in sorted(asked):
         watcher.run(BEGAN + timedelta(hours=h))
-    for worker in (sleeper, watcher):
-        worker.run(end)
+    assert sleeper.run(end) == []
+    watcher.run(end)
     assert sleeper.letters() == watcher.letters()
     assert others(sleeper) >= {
         one for one in others(watcher) if one[0] != "problem.remind"
