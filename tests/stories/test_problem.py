@@ -7,12 +7,14 @@ import pytest
 
 from contracts.ids import RecordId, problem_id, projection_id
 from contracts.outcomes import Outcome, Reason
-from contracts.people import Role
+from contracts.people import Level, Role, Unit
 from phone.phone import Phone
 from storage.office_push import draft, system_push
+from storage.units import upsert_units
 from tests.stories.day import Day, body, found, hidden, result, seen, shared_inspection, sync
 from tests.world import COUNTY, DEPARTMENT, TOWNSHIP, VILLAGE_A
 
+WATER, FOREST = "610902-water_bureau", "610902-forestry_bureau"
 ASSIGN = {"due_on": "2026-12-01", "leads": [DEPARTMENT]}
 CHECKED = {"position": {"lat": 32.69, "lng": 109.02, "accuracy_m": 9}}
 
@@ -271,3 +273,36 @@ async def test_an_archived_problem_leaves_the_department_and_comes_back_with_it(
     await case.all_sync()
     assert result(case.lead, offline)[0] is Outcome.APPLIED
     assert body(case.handler, case.assignment)["state"] == "rectifying"
+
+
+async def test_two_departments_lead_and_each_hands_in_its_part_from_an_offline_phone(day: Day) -> None:
+    """景区违规建筑: two leads and one that helps (domain.md 2.5). The township clerk is told whose part is missing, and sees both sides' photos."""
+    async with day.world.pool.acquire() as conn:
+        for code, name in ((WATER, "区水利局"), (FOREST, "区林业局")):
+            await upsert_units(conn, [Unit(code=code, county=COUNTY, parent="610902", level=Level.DEPARTMENT, name=name)])
+    case = await opened(day)
+    water, forest = [
+        await day.world.phone(await day.world.person(name, (Role.DEPARTMENT_STAFF, unit)))
+        for name, unit in (("水利", WATER), ("林业", FOREST))
+    ]
+    of_water, of_forest = projection_id(case.problem, WATER), projection_id(case.problem, FOREST)
+    await case.does(case.lead, "problem.verify")
+    await case.does(case.lead, "problem.assign", ASSIGN | {"leads": [DEPARTMENT, WATER], "supporting": [FOREST]})
+    await sync(water, forest)
+    made = []
+    for phone, record in ((case.handler, case.assignment), (water, of_water), (forest, of_forest)):  # none of them has signal
+        made.append(phone.command(record, "problem.start"))
+        photo = phone.add_photo(record, str(record).encode(), purpose="after")
+        made.append(phone.command(record, "problem.submit_fix", args={"photos": [str(photo)]}))
+    for phone in (forest, case.handler):
+        await sync(phone, case.lead)
+        missing = case.lead.command(case.problem, "problem.accept", args=CHECKED)
+        await sync(case.lead)
+        assert result(case.lead, missing) == (Outcome.REJECTED, Reason.PARTS_MISSING.value)
+    assert [one.detail["units"] for one in case.lead.refused()] == [[DEPARTMENT, WATER], [WATER]]
+    await sync(water, case.lead, case.handler, forest)
+    outcomes = {result(phone, one)[0] for phone in (case.handler, water, forest) for one in made if phone.find(one) is not None}
+    assert outcomes <= {Outcome.APPLIED, Outcome.MERGED}
+    assert body(water, of_water)["shown"]["handed_in"] == [DEPARTMENT, WATER]
+    assert len(water.children(of_water)) == 3, "each sees what the others fixed"
+    assert await case.does(case.lead, "problem.accept", **CHECKED) == (Outcome.APPLIED, "ok")

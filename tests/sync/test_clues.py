@@ -1,0 +1,57 @@
+"""Enforcement information between departments (domain.md 4.12, flow d): to whom it goes, and what of it."""
+
+from datetime import date
+from typing import Any
+
+import pytest
+
+from contracts.ids import projection_id
+from contracts.mutation import CREATE
+from contracts.outcomes import MutationOutcome, Outcome, Reason
+from contracts.people import Level, Role, Unit
+from sync.places import Places
+from tests.builders import BODIES, a_mutation, an_id
+from tests.county import COUNTY, DEPARTMENT, UNITS
+from tests.sync.players import Deeds, Who
+from tests.sync.pretend_county import PretendCounty
+
+WATER = "610902-water_bureau"
+TRANSFER, PROBLEM = an_id(101), an_id(102)
+BUREAU: Who = (1, Role.DEPARTMENT_LEAD, DEPARTMENT)
+
+
+def county(closed_on: date | None = None) -> Deeds:
+    water = Unit(code=WATER, county=COUNTY, parent="610902", level=Level.DEPARTMENT, name="区水利局", closed_on=closed_on)
+    return Deeds(PretendCounty(Places([*UNITS, water])))
+
+
+def sent(deeds: Deeds, **more: Any) -> MutationOutcome:
+    body = {"unit": DEPARTMENT, "flow": "enforcement_info", "receiver": "water_bureau", "title": "擅自改变河道", **more}
+    outcome = deeds.push(BUREAU, a_mutation(deeds.next(1), TRANSFER, "transfer", CREATE, body=body))
+    for op in ("transfer.approve", "transfer.send"):
+        assert outcome.outcome is Outcome.APPLIED, outcome
+        outcome = deeds.on(BUREAU, TRANSFER, "transfer", op, False, {}, {})
+    return outcome
+
+
+def test_it_is_not_sent_to_a_department_that_was_closed() -> None:
+    deeds = county(date(2026, 1, 1))
+    outcome = sent(deeds)
+    assert (outcome.outcome, outcome.reason) == (Outcome.REJECTED, Reason.UNIT_CLOSED)
+    assert (outcome.detail or {})["units"] == [WATER]
+    assert deeds.county.records[TRANSFER].values["state"] == "approved"
+    assert projection_id(TRANSFER, WATER) not in deeds.county.records
+
+
+@pytest.mark.parametrize("secret", [False, True])
+def test_it_names_no_problem_of_an_unannounced_visit(secret: bool) -> None:
+    deeds = county()
+    found = BODIES["problem"] | {"unit": DEPARTMENT, "secret": secret}
+    assert deeds.push(BUREAU, a_mutation(deeds.next(1), PROBLEM, "problem", CREATE, body=found)).outcome is Outcome.APPLIED
+    assert sent(deeds, problem=str(PROBLEM)).outcome is Outcome.APPLIED
+    handover = deeds.county.records[projection_id(TRANSFER, WATER)]
+    assert handover.stream == f"{WATER}.office"
+    assert handover.values["problem"] == (None if secret else str(PROBLEM))
+    assert (str(PROBLEM) in handover.body.decode()) is not secret
+    assert handover.version == deeds.county.records[TRANSFER].version
+    deeds.county.assert_true()
