@@ -115,6 +115,10 @@ class CaseworkDeeds(Deeds):
             case _:
                 return [(6, self.propose_whistle), (8, self.report_problem)]
 
+    def problems(self, handset: Handset) -> list[Choice]:
+        """What an office does about problems and nothing else."""
+        return [(1, self.work_on_assignment if self._role(handset) in BUREAU else self.steer_problem)]
+
     def _role(self, handset: Handset) -> Role:
         return handset.person.role_at(self.true_ms())
 

@@ -165,13 +165,14 @@ def _late(problem: ServerRecord, rules: _Rules, issued: set[tuple[str, ...]], no
 
 def _told_of(problem: ServerRecord) -> datetime:
     """When whoever must fix it could know of the deadline: the phone that set it may have come home after it had passed."""
-    told, before = EPOCH, ""
+    told, due_on, leads = EPOCH, "", set[str]()
     for step in problem.body.get("steps") or []:
         sets = step.get("sets") or {}
-        prolongs = step["command"] == "problem.extend" and str(sets.get("due_on")) > before
-        if "leads" in sets or sets.get("due_on"):
+        day, units = str(sets.get("due_on") or due_on), set(sets["leads"] or []) if "leads" in sets else leads
+        if (day, units) != (due_on, leads):
+            prolongs = step["command"] == "problem.extend" and day > due_on
             told = max(told, _when(step) if prolongs else _read(step["at"]))
-        before = str(sets.get("due_on") or before)
+        due_on, leads = day, units
     return told
 
 

@@ -336,6 +336,11 @@ def _closed_unseen(garden: Garden, _now: Now) -> None:
     garden.replace(sync.carrying_out, "GUARDS", lambda guards: {**guards, "evidence_here": lambda _situation, _values: True})
 
 
+def _part_forgotten(garden: Garden, _now: Now) -> None:
+    """Of two leads, one is enough."""
+    garden.replace(sync.edit, "EFFECTS", lambda effects: {**effects, "every_part": lambda _situation, _merge: ()})
+
+
 def _story_without_reasons(garden: Garden, _now: Now) -> None:
     """The step says who and when, and not what they said."""
     garden.replace(sync.carrying_out, "step_of", lambda step_of: lambda *args: msgspec.structs.replace(step_of(*args), args={}, sets={}))
@@ -536,8 +541,9 @@ PLANTS: dict[str, Plant] = {
     "scope_leak": Plant("a village sees its whole township", (6,), "day", _scope_leak),
     "digest_not_updated_on_move": Plant("a stream's digest keeps what left", (3, 4, 5), "moves", _digest_not_updated_on_move),
     "assignment_not_rewritten": Plant("a department keeps an old copy of its problem", (11,), "casework", _assignment_not_rewritten),
+    "part_forgotten": Plant("a problem is accepted without the part of a unit that leads", (11,), "fixes", _part_forgotten),
     "submitter_accepts": Plant("who submits a fix may accept it", (11,), "fixes", _submitter_accepts),
-    "closed_unseen": Plant("a problem is closed out before the photo of its fix has arrived", (11,), "casework", _closed_unseen),
+    "closed_unseen": Plant("a problem is closed out before the photo of its fix has arrived", (11,), "fixes", _closed_unseen),
     "story_without_reasons": Plant("a step forgets what was said", (11,), "casework", _story_without_reasons),
     "issued_again": Plant("a letter is issued at every round", (12,), "timers", _issued_again),
     "rule_of_today": Plant("old deadlines are judged by new rules", (12,), "timers", _rule_of_today),

@@ -21,7 +21,7 @@ SCENARIOS: dict[str, Plan] = {
         phones=8,
         casework=True,
         quiet_every_ms=HOUR_MS,
-        emphasis={"_problem_goes_on": 60, "_case_goes_on": 0.5, "_deed": 0.4, "_sync": 0.5, "workers_run": 0.3},
+        emphasis={"_problem_goes_on": 200, "_case_goes_on": 0.3, "_deed": 0.4, "_sync": 0.3, "draw_goes_on": 0.2, "workers_run": 1.5},
     ),
     "timers": replace(
         _SHORT,

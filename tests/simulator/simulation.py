@@ -182,6 +182,7 @@ class Simulation:
             (0.4, c.rules_change),
             (3.0, self.drawing.draw_goes_on),
             (3.0, self._weather_goes_on),
+            (1.0, self._problem_goes_on),
         ]
         rough = [
             (0.6, d.server_dies),
@@ -191,6 +192,7 @@ class Simulation:
             (0.3, d.phone_drowns),
             (0.2, d.weeks_pass),
         ]
+        assert self.plan.emphasis.keys() <= {event.__name__ for _, event in [*ordinary, *people_change, *timers, *rough]}
         every = [*ordinary, *people_change, *(timers if self.plan.casework else []), *(rough if self.plan.rough else [])]
         return [(weight * self.plan.emphasis.get(event.__name__, 1), event) for weight, event in every]
 
@@ -216,10 +218,11 @@ class Simulation:
         return await self._goes_on(self.random.choice([*offices, *supervisors]), self._deeds().weather) if offices else ""
 
     async def _problem_goes_on(self) -> str:
-        """A township does what comes next with a problem, and has its answer at once: verified, assigned, fixed, accepted within the hour."""
-        handset = self.random.choice([handset for handset in self.handsets if handset.person.name.startswith("lead")])
+        """An office does what comes next with a problem, and has its answer at once: verified, assigned, fixed, accepted within the hour."""
+        offices = [handset for handset in self.handsets if handset.person.name.startswith(("lead", "supervisor", "bureau"))]
+        handset = self.random.choice(offices)
         await self.sync(handset, storm=0.0)
-        return await self._goes_on(handset, lambda _handset: [(1, self._deeds().steer_problem)])
+        return await self._goes_on(handset, self._deeds().problems)
 
     def _deeds(self) -> WeatherDeeds:
         assert isinstance(self.deeds, WeatherDeeds)
