@@ -644,7 +644,7 @@ CREATE TABLE timer_run (
 CREATE INDEX record_problem_changed ON record (county, changed_at) WHERE kind = 'problem' AND NOT deleted;
 
 -- What timers have to judge, and when (storage/timer_due.py): a problem, summons or whistle with the letters about it, or a letter that is about
--- none of them. No row: nothing will fall due before it changes. ledger_write marks what changed; it can be made anew by `xunling ledger`.
+-- none of them, with those that followed it. No row: nothing will fall due before it changes. ledger_write marks what changed; it can be made anew by `xunling ledger`.
 CREATE TABLE timer_due (
     county integer NOT NULL,
     record uuid NOT NULL,

@@ -56,7 +56,7 @@ class Called(msgspec.Struct, frozen=True, kw_only=True):
     moment: datetime
     facts: dict[str, Any]
     title: str
-    subject: RecordId | None
+    subject: RecordId
     subject_kind: str | None
     previous: Letter | None = None
 
@@ -194,8 +194,9 @@ class Colours:
                         moment=moment,
                         facts={"previous": str(letter.id), "colour": s.colour.value, "due_at": s.due_at.isoformat() if s.due_at else None},
                         title=s.title,
-                        subject=s.subject_record,
-                        subject_kind=s.subject_kind,
+                        # about no record: those that follow are about the first, so that the whole chain is judged together
+                        subject=s.subject_record or letter.id,
+                        subject_kind=s.subject_kind if s.subject_record else "supervision",
                         previous=letter,
                     )
                     found.setdefault(called.key, called)

@@ -90,7 +90,7 @@ def ended(kind: str, state: str, steps: list[Step]) -> Ended | None:
 
 
 class Family(msgspec.Struct, frozen=True, kw_only=True):
-    """A record and all letters about it: what is judged together. A letter that is about no record is alone in its own."""
+    """A record and all letters about it: what is judged together. A letter that is about no record, with those that followed it."""
 
     root: RecordId
     about: About = None

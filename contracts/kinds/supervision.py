@@ -15,7 +15,7 @@ from contracts.rules import Colour
 class Supervision(msgspec.Struct, frozen=True, kw_only=True):
     """It lives in the stream of the unit that must answer. "Why is this red?" is answered by `grounds`.
 
-    subject_record   the problem or summons it is about
+    subject_record   what it is about: a problem, summons or whistle; of what followed a letter that is about none, that letter
     grounds          rule version, trigger, facts and moments as they were when it was issued; by hand: the reason
     issued_at        by rule: the due moment; by hand: when it reached the server
     lifted_because   answered: the issuer accepted the answer; overturned: evidence that came late shows there was no ground;

@@ -19,7 +19,7 @@ from storage.units import upsert_units
 from sync.due import basis_of
 from tests.carrying import OTHER_VILLAGE, carry_all
 from tests.stories.day import Day, body, sync
-from tests.stories.test_colours import DEADLINE, OVERDUE, head_of_housing, letters, overdue_case, publish, reference, tick
+from tests.stories.test_colours import DEADLINE, OVERDUE, RED, YELLOW, head_of_housing, letters, overdue_case, publish, reference, tick
 from tests.stories.test_letters import does, issue, supervisor
 from tests.stories.test_problem import CHECKED, Case, assigned
 from tests.stories.test_whistle import APPLIED, blown
@@ -311,3 +311,33 @@ async def test_letters_end_when_their_problem_is_another_countys(day: Day) -> No
     assert await lifted(day) == [("lifted", "closed")]
     (step,) = (await letters(day))[0]["steps"]
     assert step["args"]["is_done"] is False
+
+
+# ------------------------------------------------------------------------------------------------ letters about no record
+
+
+async def a_chain(day: Day) -> tuple[Any, Any, Any]:
+    """(who issued the first letter, whose answer has no signal yet, the letter): by hand, about no record; white, yellow, red by now."""
+    await publish(day, RuleName.COLOURS, ColoursRule(triggers=[OVERDUE, YELLOW, RED]))
+    county, boss = await supervisor(day), await head_of_housing(day)
+    first = await issue(county, colour="white", due_at="2026-12-01T10:00:00Z")
+    await sync(boss)
+    boss.command(first, "supervision.answer", {"answer": "已整改"})
+    assert await tick(day, DEADLINE + timedelta(days=9)) == 2
+    assert [letter["colour"] for letter in await letters(day)] == ["white", "yellow", "red"]
+    return county, boss, first
+
+
+async def test_letters_that_followed_one_about_no_record_are_lifted_with_it(day: Day) -> None:
+    county, _, first = await a_chain(day)
+    assert {letter.get("subject_record") for letter in await letters(day)} == {None, str(first)}
+    assert await does(county, first, "lift", {"lifted_because": "mistaken"}) == (Outcome.APPLIED, "ok")
+    assert await tick(day, DEADLINE + timedelta(days=10)) == 2
+    assert await lifted(day) == [("lifted", "mistaken"), *[("lifted", "overturned")] * 2]
+
+
+async def test_an_answer_in_time_that_arrives_late_overturns_what_followed_a_letter_about_no_record(day: Day) -> None:
+    _, boss, _ = await a_chain(day)
+    await sync(boss)
+    assert await tick(day, DEADLINE + timedelta(days=10)) == 2
+    assert await lifted(day) == [("answered", None), *[("lifted", "overturned")] * 2]

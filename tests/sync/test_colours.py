@@ -232,6 +232,17 @@ def test_a_letter_by_hand_whose_term_had_passed_when_it_came_is_followed_from_th
     assert following(a_letter(due_at=None)) == []
 
 
+def test_what_follows_a_letter_about_no_record_is_about_the_first_of_them() -> None:
+    red = ColourTrigger(key="still", colour=Colour.RED, fact="unanswered", after=Duration(hours=1))
+    yellow = msgspec.structs.replace(YELLOW, answer_within=Duration(hours=2))
+    colours, letter = Colours(RuleBook([rule(yellow, red)]), PLACES, COUNTY), a_letter()
+    for colour in ("yellow", "red"):
+        (called,) = colours.after_letter(letter, None, NOW)
+        letter = letter_of(called, colours)
+        s = letter.supervision
+        assert (s.colour.value, s.subject_record, s.subject_kind) == (colour, an_id(70), "supervision")
+
+
 def test_red_is_followed_by_nothing() -> None:
     assert following(a_letter(colour=Colour.RED)) == []
 
