@@ -86,14 +86,18 @@ class Owed:
         self.deadlines = _deadlines(problem)
         self.leads = _leads(problem)
         self.relief = [*_fixed(problem.steps), *_paused(problem), *_not_true(problem.steps)]
-        self.parts = list(_handed_in(problem.steps))
+        # where nobody leads, nobody's part is waited for
+        self.parts = [(one, parts or ([] if self._named(one.start) else [unit])) for one, parts in _handed_in(problem.steps)]
 
     def deadline(self, moment: datetime) -> date | None:
         return next((day for since, day in reversed(self.deadlines) if since <= moment), None)
 
     def units(self, moment: datetime) -> list[UnitCode]:
         """Who leads; before anybody does, the problem's own unit."""
-        return next((leads for since, leads in reversed(self.leads) if since <= moment), None) or [self._unit]
+        return self._named(moment) or [self._unit]
+
+    def _named(self, moment: datetime) -> list[UnitCode]:
+        return next((leads for since, leads in reversed(self.leads) if since <= moment), [])
 
     def is_relieved(self, moment: datetime, unit: UnitCode | None = None) -> bool:
         """Whether `unit` had nothing to do; None: nobody who leads had."""
@@ -163,16 +167,17 @@ def _leads(problem: Problem) -> list[tuple[datetime, list[UnitCode]]]:
 
 
 def _fixed(steps: Sequence[Step]) -> Iterator[Period]:
-    """A fix of the whole: on the spot, by somebody who works for none that leads, or accepted so. That of one that leads is its part."""
+    """A fix of the whole: on the spot, accepted so, or from before steps said whose part it is."""
     for k, step in enumerate(steps):
-        if step.command == ACCEPTING or (step.command in FIXING and not step.sets.get(HANDED_IN)):
+        if step.command == ACCEPTING or (step.command in FIXING and step.sets.get(HANDED_IN) is None):
             yield _standing(steps, k)
 
 
 def _handed_in(steps: Sequence[Step]) -> Iterator[tuple[Period, list[UnitCode]]]:
+    """The parts of leads; what somebody did who only helps is the part of none of them, as it is for acceptance."""
     for k, step in enumerate(steps):
-        if step.command in FIXING and step.sets.get(HANDED_IN):
-            yield _standing(steps, k), [str(unit) for unit in step.sets[HANDED_IN]]
+        if step.command in FIXING and (parts := step.sets.get(HANDED_IN)) is not None:
+            yield _standing(steps, k), [str(unit) for unit in parts]
 
 
 def _standing(steps: Sequence[Step], k: int) -> Period:

@@ -82,10 +82,10 @@ def _story(record: ServerRecord, until: datetime) -> list[dict[str, Json]]:
 
 
 def _is_fixed(problem: ServerRecord, at: datetime, unit: str) -> bool:
-    """For `unit`: it, or somebody for the whole, has handed in, or the office has accepted without its part."""
+    """For `unit`: it has handed in, it was fixed on the spot, or the office has accepted without its part. Who only helps fixes nobody's."""
     fixed = False
     for step in _story(problem, at):
-        parts = (step.get("sets") or {}).get("handed_in") or [unit]
+        parts = (step.get("sets") or {}).get("handed_in", [unit])
         fixed = step["command"] not in UNDOES and (fixed or step["command"] == ACCEPTS or (step["command"] in FIXES and unit in parts))
     return fixed
 

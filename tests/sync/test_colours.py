@@ -348,11 +348,22 @@ def test_a_lead_is_not_relieved_by_the_part_of_another() -> None:
     assert found(assigned(*both, step("problem.return", after(60), "rectifying"), leads=leads)) == [white(84), white(84, TOWNSHIP)]
     spared = step("problem.accept", after(23), "accepted")
     assert found(assigned(one, spared, leads=leads)) == [], "accepted without its part: nothing is owed any more"
-    for nobodys in ([], None):
-        assert found(assigned(step("problem.submit_fix", after(-2), "submitted", handed_in=nobodys), leads=leads)) == []
+    helped = step("problem.submit_fix", after(-2), "submitted", handed_in=[])
+    assert found(assigned(helped, leads=[TOWNSHIP])) == [white(24, TOWNSHIP)], "the part of nobody who leads"
+    assert found(assigned(helped, spared, leads=[TOWNSHIP])) == []
+    for command, sets in (("problem.fix_on_spot", {}), ("problem.submit_fix", {}), ("problem.submit_fix", {"handed_in": None})):
+        assert found(assigned(step(command, after(-2), "submitted", **sets), leads=leads)) == [], "that of everybody"
     owed = Owed(assigned(one, leads=leads).problem, VILLAGE_A)
     assert "relieved_since" in owed.said(after(24), DEPARTMENT)
     assert "relieved_since" not in owed.said(after(24), TOWNSHIP) | owed.said(after(24))
+
+
+def test_where_nobody_leads_any_submission_relieves_the_unit_of_the_problem() -> None:
+    returned = step("problem.return", BEGAN, "rectifying", due_on="2026-12-01")
+    for fixes, letters in (([], [white(24, VILLAGE_A)]), ([step("problem.submit_fix", after(-2), "submitted", handed_in=[])], [])):
+        told = [step("problem.fix_on_spot", BEGAN, "submitted"), returned, *fixes]
+        own = Problem(unit=VILLAGE_A, subject="open_burning", title="焚烧", state="submitted", due_on=DAY, steps=told)
+        assert found(Subject(id=an_id(5), unit=VILLAGE_A, problem=own)) == letters
 
 
 def test_the_next_colour_comes_to_the_lead_whose_part_is_missing() -> None:
