@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 
 from contracts.draw import NONCE_PATTERN
-from contracts.kinds import KINDS
 from contracts.outcomes import Reason
 from contracts.visits import ANSWERED_SOURCES
 from sync.assigning import each_unit_once, parts_of
@@ -36,7 +35,7 @@ from sync.plan_guards import (
 )
 from sync.proof import after_photos, before_and_after, evidence_here, new_after_photo, not_the_answerer, not_the_submitter, site_checked
 from sync.rules import read_day
-from sync.situation import STORIED, Situation, captured_on, given_on, step_of
+from sync.situation import STORIED, Situation, captured_on, given_on, has_story, step_of
 from sync.words import is_blank, state_now
 
 REFUSALS_MAX = 1
@@ -55,7 +54,7 @@ def carried_out(situation: Situation, merge: Merge, to: str) -> Refuse | None:
         merge.set(STAMPS[stamp](situation, merge.values))
     if to and before != to:
         merge.set({"state": to})
-    if _has_story(situation):
+    if has_story(situation.state.kind):
         step = step_of(situation, situation.mutation.op, before, to or before, _sets(situation, merge))
         merge.set({STORIED: [*merge.values.get(STORIED, []), msgspec.to_builtins(step)]})
     return None
@@ -69,10 +68,6 @@ def _sets(situation: Situation, merge: Merge) -> dict[str, Any]:
     parts = {"handed_in": parts_of(situation, merge.values)} if "submitter" in situation.transition.stamps else {}
     photos = {"photos": after_photos(situation, merge.values)} if "before_and_after" in situation.transition.guards else {}
     return given | parts | photos
-
-
-def _has_story(situation: Situation) -> bool:
-    return STORIED in KINDS[situation.state.kind].body.__struct_fields__
 
 
 def _needs(situation: Situation, merge: Merge) -> set[str]:

@@ -145,20 +145,14 @@ def _told(steps: Iterable[Step], name: str) -> Iterator[tuple[Step, Any]]:
 
 
 def _deadlines(problem: Problem) -> list[tuple[datetime, date]]:
-    """(since when, the day), in the order they were set. Without any in its story: the one it has.
-
-    Every command that sets one says so in its step. The settlement of a conflict between two leaves none: what it chose, which was ahead
-    then (sync/settlement.py), holds instead of the one that lost.
-    """
+    """(since when, the day), in the order they were set: every command and every settlement says so in its step. Without any: the one it has."""
     found: list[tuple[datetime, date]] = []
     for step, value in _told(problem.steps, "due_on"):
         day = read_day(value)
         if day is not None:
             is_later = bool(found) and day > found[-1][1]
             found.append((done_at(step) if is_later and step.command == "problem.extend" else step.at, day))
-    if problem.due_on is None or (found and found[-1][1] == problem.due_on):
-        return found
-    return [*found, (found[-1][0] if found else EVER, problem.due_on)]
+    return found or ([(EVER, problem.due_on)] if problem.due_on is not None else [])
 
 
 def _leads(problem: Problem) -> list[tuple[datetime, list[UnitCode]]]:
@@ -186,14 +180,21 @@ def _standing(steps: Sequence[Step], k: int) -> Period:
 
 
 def _paused(problem: Problem) -> Iterator[Period]:
-    """A suspension lasts until it is lifted, and no longer than it said."""
+    """A suspension lasts until it is lifted, and no longer than it said, or than was decided where two had said it."""
     for k, step in enumerate(problem.steps):
         if step.command == "problem.suspend":
             lifted = _until(problem.steps, k, lambda later: later.to != "suspended")
-            last = read_day(step.sets.get("suspended_until")) or problem.suspended_until
+            decided = _decided(problem.steps[k + 1 :], "suspended_until")
+            last = read_day(decided or step.sets.get("suspended_until")) or problem.suspended_until
             limit = end_of(last) if last else None
             ends = [edge for edge in (lifted, limit) if edge is not None]
             yield Period(done_at(step), min(ends, default=None))
+
+
+def _decided(later: Sequence[Step], name: str) -> Any:
+    """What a settlement chose (sync/settlement.py) before a command set it anew; None: nothing."""
+    told = next(((step, value) for step, value in _told(later, name)), None)
+    return told[1] if told is not None and told[0].command == "conflict.settle" else None
 
 
 def _not_true(steps: Sequence[Step]) -> Iterator[Period]:

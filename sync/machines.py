@@ -72,7 +72,7 @@ def _t(
 
 
 _OPEN = "reported verified assigned rectifying submitted accepted suspended"
-_UNDER_WAY = "assigned rectifying suspended"
+_UNDER_WAY = "assigned rectifying submitted suspended"  # submitted: the other lead's part may still be to come
 DONE = "closed_out look_back_passed"
 _UNANSWERED = ("called", "signed", "reported_in", "refused")
 

@@ -17,11 +17,11 @@ from sync.decision import Change, Refuse, Sender
 from sync.homes import moved
 from sync.machines import MACHINES
 from sync.merge import Lost, Merge, get_field, set_field, written
-from sync.situation import Situation, given_on
+from sync.situation import STORIED, Situation, given_on, has_story, step_of
 from sync.state import DELETION, RecordState, Writer
 from sync.tally import Tally
 from sync.transfers import settling
-from sync.words import decoding_fault
+from sync.words import decoding_fault, state_now
 
 # The guards of a command that are about the value of one field, and not about who gives the command or what else it brings.
 GUARDS_OF: Final = {
@@ -60,7 +60,7 @@ def settle(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
         return ()
     if field == DELETION:
         return _buried(mutation, sender, tally, record) if choice == "lost" else ()
-    return _settled(mutation, sender, tally, record, field, value, merge.values.get("kept"))
+    return _settled(s, record, field, value, merge.values.get("kept"))
 
 
 # ------------------------------------------------------------------------------------------------ what a command would have asked
@@ -86,24 +86,24 @@ def _amiss(s: Situation, record: RecordState, field: str, value: Any) -> Refuse 
     return None
 
 
-def _settled(
-    mutation: Mutation, sender: Sender, tally: Tally, record: RecordState, field: str, value: Any, kept: Any
-) -> tuple[Change, ...] | Refuse:
+def _settled(s: Situation, record: RecordState, field: str, value: Any, kept: Any) -> tuple[Change, ...] | Refuse:
     """The field takes the value that was decided on, under the same rules as any other writing.
 
-    `kept` is what the conflict said is in the record.
+    What only commands set, colours and other timers read from the story: the decision is a step of it. `kept` is what the conflict said is in the record.
     """
+    mutation, sender, tally = s.mutation, s.sender, s.tally
     values = record.values
     current = get_field(values, field)
     if current == value:
         return ()
     set_field(values, field, value)
-    body = msgspec.json.encode(values)
+    told = _told(s, record, field, value)
+    body = msgspec.json.encode(values | told)
     fault = decoding_fault(record.kind, body, [field])
     if fault is not None:
         return Refuse(reason=Reason.MALFORMED, detail={"error": fault})
     writer = Writer(tally.view.incarnation, record.version[1] + 1, sender.device, mutation.n)
-    after = replace(record, version=writer.at, fields=written(record, (field,), writer), body=body)
+    after = replace(record, version=writer.at, fields=written(record, (field, *told), writer), body=body)
     if field == "unit":
         if tally.view.places.county_of(str(value)) is None:
             return Refuse(reason=Reason.UNKNOWN_UNIT, detail={"unit": value})
@@ -112,10 +112,19 @@ def _settled(
     unseen = [Lost(field, kept=value, lost=current, kept_by=(sender.device, mutation.n), lost_by=_written_by(record, field))]
     shown = () if current in (kept, None, "") else unseen
     return (
-        Change(after=after, op="settle", patch={"set": {field: value}}),
+        Change(after=after, op="settle", patch={"set": {field: value} | told}),
         *(tally.conflict(mutation, sender, after, lost) for lost in shown),
         *consequences_of(mutation, sender, tally, record, after, (field,)),
     )
+
+
+def _told(s: Situation, record: RecordState, field: str, value: Any) -> dict[str, Any]:
+    """The story with the decision as its last step, of a field that commands set on a record that has one."""
+    if not any(field in t.sets for t in MACHINES.get(record.kind, {}).values()) or not has_story(record.kind):
+        return {}
+    now = state_now(record.kind, record.values)
+    step = step_of(s, s.mutation.op, now, now, {field: value})
+    return {STORIED: [*record.values.get(STORIED, []), msgspec.to_builtins(step)]}
 
 
 def _written_by(record: RecordState, field: str) -> tuple[DeviceId, int]:

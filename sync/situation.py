@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from contracts.kind import Step
+from contracts.kinds import KINDS
 from contracts.mutation import Mutation
 from sync.decision import Sender
 from sync.machines import Transition
@@ -16,6 +17,10 @@ from sync.state import RecordState
 from sync.tally import Tally
 
 STORIED: Final = "steps"  # the field of a kind that tells its story
+
+
+def has_story(kind: str) -> bool:
+    return STORIED in KINDS[kind].body.__struct_fields__
 
 
 class Situation(msgspec.Struct, frozen=True):

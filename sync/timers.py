@@ -49,10 +49,16 @@ def _ending(subject: Subject) -> Ending | None:
     if problem.state == "suspended" and problem.suspended_until is not None:
         given = [done_at(step) for step in problem.steps if step.command == "problem.suspend"]
         return Ending(day=problem.suspended_until, field="suspended_until", word="中止期限", set_at=given[-1] if given else EVER)
-    if problem.state in ("assigned", "rectifying") and problem.due_on is not None:
+    if _is_to_be_fixed(problem) and problem.due_on is not None:
         set_at = Owed(problem, subject.unit).deadlines[-1][0]
         return Ending(day=problem.due_on, field="due_on", word="整改期限", set_at=set_at)
     return None
+
+
+def _is_to_be_fixed(problem: Problem) -> bool:
+    """By somebody who has not handed in: also while the part of one of two leads is missing."""
+    missing = set(problem.leads) - set(problem.handed_in)
+    return problem.state in ("assigned", "rectifying") or (problem.state == "submitted" and bool(missing))
 
 
 def _reminded(book: RuleBook, county: County, ending: Ending) -> Iterator[tuple[datetime, int]]:

@@ -83,10 +83,22 @@ def test_an_assignment_that_arrives_after_its_own_deadline_burdens_nobody_before
 
 
 def test_a_deadline_that_a_settlement_chose_holds_instead_of_the_one_that_lost() -> None:
-    """Two were given offline; the story tells of both, and the record of the one that was decided on."""
     other = step("problem.assign", BEGAN + timedelta(hours=1), "assigned", due_on="2026-11-28")
-    assert found(assigned(other, due_on=DAY)) == [white(24)]
+    chosen = step("conflict.settle", BEGAN + timedelta(days=1), "assigned", due_on="2026-12-01")
+    assert found(assigned(other, chosen)) == [white(24)]
     assert found(assigned(other)) == [white(-72 + 24)]
+
+
+def test_a_lead_that_a_settlement_chose_is_burdened_from_then_on() -> None:
+    chosen = step("conflict.settle", after(30), "assigned", leads=[TOWNSHIP])
+    assert found(assigned(chosen)) == [white(24), white(54, TOWNSHIP)]
+
+
+@pytest.mark.parametrize(("limit", "letters"), [("2026-12-05", [white(5 * 24)]), ("2026-12-20", [white(20 * 24)])])
+def test_a_limit_that_a_settlement_chose_holds_instead_of_the_one_that_lost(limit: str, letters: list[Any]) -> None:
+    suspended = step("problem.suspend", after(-10), "suspended", suspended_until="2026-12-11")
+    chosen = step("conflict.settle", after(-5), "suspended", suspended_until=limit)
+    assert found(assigned(suspended, chosen)) == letters
 
 
 def test_the_letter_goes_to_who_led_then_and_the_next_lead_has_a_term_of_its_own() -> None:

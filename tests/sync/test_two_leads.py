@@ -1,14 +1,18 @@
 """Two leads (domain.md 2.5): each hands in its part, in whatever order, and acceptance forgets nobody."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from contracts.ids import projection_id
 from contracts.outcomes import TEXT_ZH, MutationOutcome, Outcome, Reason
+from contracts.rules import Duration, RemindersRule, RuleName
 from sync.decision import Sender
-from tests.builders import a_mutation, arrived
-from tests.county import DEPARTMENT, TOWNSHIP
+from sync.rules import end_of
+from sync.timers import reminders
+from tests.builders import a_mutation, arrived, the_server
+from tests.county import COUNTY, DEPARTMENT, TOWNSHIP
 from tests.sync.test_problem_rules import (
     ASSIGN,
     ASSIGNMENT,
@@ -20,6 +24,7 @@ from tests.sync.test_problem_rules import (
     PROBLEM,
     SUPERVISOR,
     Case,
+    book,
     disputed,
     settled,
 )
@@ -151,3 +156,25 @@ def test_who_came_to_lead_by_a_settlement_hands_in_too() -> None:
     assert settled(case, conflicts["leads"], "lost").outcome is Outcome.APPLIED
     outcome = case.does(LEAD, "accept", position=PLACE)
     assert (outcome.reason, (outcome.detail or {}).get("units")) == (Reason.PARTS_MISSING, case.values["leads"])
+
+
+def test_the_lead_whose_part_is_missing_may_be_given_more_time_and_is_reminded() -> None:
+    case = Two()
+    case.department()
+    assert case.values["state"] == "submitted"
+    case.done(LEAD, "extend", {"due_on": "2026-12-09"}, reason="雨")
+    rules = book(RuleName.REMINDERS, RemindersRule(before=[Duration(hours=48)]))
+    ends = end_of(case.subject.problem.due_on)  # type: ignore[arg-type]
+    (due,) = reminders(rules, COUNTY, case.subject, ends - timedelta(hours=47))
+    assert case.push(the_server(), a_mutation(case.next(), PROBLEM, "problem", due.op, args=due.args)).reason is Reason.OK
+    case.township()
+    assert list(reminders(rules, COUNTY, case.subject, ends - timedelta(hours=47))) == [], "nobody is waited for"
+
+
+def test_what_a_settlement_chose_is_a_step_of_the_story() -> None:
+    case = Case()
+    conflicts = disputed(case, BOTH, {"due_on": "2026-12-01", "leads": [DEPARTMENT]})
+    assert settled(case, conflicts["leads"], "lost").outcome is Outcome.APPLIED
+    last = case.values["steps"][-1]
+    assert (last["command"], last["source"], last["to"]) == ("conflict.settle", "assigned", "assigned")
+    assert last["sets"] == {"leads": case.values["leads"]}
