@@ -102,15 +102,15 @@ def plan_tasks(record: RecordId, plan: Plan, around: Around, since: date, today:
 def shared_out(plan: Plan, terms: Terms, day: date, around: Around) -> dict[UnitCode, list[RecordId]]:
     """Unit -> its part of the sites: each goes to the nearest unit above it, and to the plan's own where no other is.
 
-    A site that is closed, deleted or no longer below the plan's unit is nobody's. Where only a person is named, the unit is where
+    A site that is closed, deleted or no longer below the plan's unit is nobody's; a unit that is closed by that day has no part. Where only a person is named, the unit is where
     that person has a duty on the day.
     """
     units = terms.units or [_home(plan, terms, day, around)]
-    parts: dict[UnitCode, list[RecordId]] = {unit: [] for unit in units}
+    parts: dict[UnitCode, list[RecordId]] = {unit: [] for unit in units if not around.places.is_closed(unit, day)}
     if not terms.sites:
         return parts
     for site in terms.sites:
-        line = around.places.line(around.site_units.get(site, ""))
+        line = [unit for unit in around.places.line(around.site_units.get(site, "")) if not around.places.is_closed(unit, day)]
         nearest = next((unit for unit in line if unit in parts or unit == plan.unit), None)
         if nearest is not None:
             parts.setdefault(nearest, []).append(site)

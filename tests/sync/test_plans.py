@@ -24,6 +24,7 @@ from contracts.rules import RuleName, RuleVersion, Season
 from sync.campaigns import month_of, months_to_judge
 from sync.carrying_out import GUARDS
 from sync.coverage import Periods, periods_of, terms_in_force
+from sync.places import Places
 from sync.plans import OFF_DUTY, Around, Made, Wanted, lapsed, not_taken_on, plan_tasks, response_tasks, seasons_of, shared_out
 from sync.recurrence import AUTUMN_WINTER, Seasons, days_of, in_season, is_readable, occurrences
 from sync.rules import RuleBook
@@ -346,6 +347,20 @@ def test_a_plan_for_a_person_follows_the_duty_and_falls_to_the_unit_when_it_ends
     assert given_to(named, around, DAY + timedelta(days=2)) == [(VILLAGE_A, MEMBER), (VILLAGE_A, MEMBER), (VILLAGE_A, None)]
     last = list(plan_tasks(an_id(1), a_plan((named, DAY, None)), around, DAY, DAY + timedelta(days=2)))[-1]
     assert last.body.note == "沿河查看" + OFF_DUTY
+
+
+def test_a_unit_has_no_task_from_the_day_on_that_it_is_closed_and_its_sites_fall_to_the_next_above() -> None:
+    closes = msgspec.structs.replace(PLACES.units[VILLAGE_A], closed_on=DAY + timedelta(days=2))
+    places = Places([*PLACES.units.values(), closes])
+    site = an_id(7)
+    around = Around(places=places, seasons=KNOWN, site_units={site: VILLAGE_A})
+    every_day = Terms(rule="FREQ=DAILY", from_on=DAY, units=[VILLAGE_A, VILLAGE_B], ahead_days=3)
+    found = list(plan_tasks(an_id(1), a_plan((every_day, DAY, None)), around, DAY, DAY))
+    assert [w.body.occurs_on for w in found if w.unit == VILLAGE_A] == [DAY, DAY + timedelta(days=1)]
+    assert len([w for w in found if w.unit == VILLAGE_B]) == 4
+    of_site = msgspec.structs.replace(every_day, units=[VILLAGE_A, TOWNSHIP], sites=[site])
+    units = [w.unit for w in plan_tasks(an_id(1), a_plan((of_site, DAY, None)), around, DAY, DAY)]
+    assert units == [VILLAGE_A, VILLAGE_A, TOWNSHIP, TOWNSHIP]
 
 
 def test_a_person_of_another_unit_is_not_sent_there() -> None:
