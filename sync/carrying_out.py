@@ -6,7 +6,7 @@ Guards and stamps are named in the tables of sync/machines.py; each is a few lin
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any
 
@@ -75,9 +75,14 @@ def _needs(situation: Situation, merge: Merge) -> set[str]:
     transition, mutation = situation.transition, situation.mutation
     given = {name: new for name, (_, new) in mutation.fields.items()} | mutation.args
     missing = {name for name in transition.needs if is_empty(given.get(name))}
-    missing |= {name for name, words in transition.choices.items() if given.get(name) not in words}
+    missing |= {name for name, words in transition.choices.items() if not is_one_of(given.get(name), words)}
     missing |= {name for name in transition.guards if not GUARDS[name](situation, merge.values)}
     return missing
+
+
+def is_one_of(value: object, words: Collection[str]) -> bool:
+    """Whatever came, also what is no word at all."""
+    return isinstance(value, str) and value in words
 
 
 def is_empty(value: object) -> bool:

@@ -6,6 +6,7 @@ the record back and shows the conflict; a deletion that did not know of an edit 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 from typing import Any, Final
 
@@ -200,6 +201,9 @@ def _change(mutation: Mutation, state: RecordState, sender: Sender, tally: Tally
     merge = merge_fields(state, values, signed_edits(state.kind, values, edits, sender, tally), rules, sight)
     effect: tuple[Change, ...] | Refuse = ()
     if transition is not None:
+        unreadable = _unreadable(state, merge, merge.changed.keys() & transition.sets)  # before guards and effects look at it
+        if unreadable is not None:
+            return unreadable
         effect = _carried_out(Situation(transition, state, mutation, sender, tally), merge, step[0])
     if not isinstance(effect, Refuse) and merge.changed.keys() & {"state", name_field(state.kind)}:
         is_writing = state_now(state.kind, merge.values) == WRITING.get(state.kind)
@@ -306,16 +310,15 @@ def _accepted(
     if not merge.changed and not merge.lost and not effect and not state.deleted:
         outcome = Outcome.MERGED if merge.beside_others else Outcome.APPLIED
         return Accept(outcome=outcome, reason=Reason.ALREADY_SO, root=root)
-    body = msgspec.json.encode(merge.values)
-    fault = decoding_fault(state.kind, body, merge.changed)
-    if fault is not None:
-        return Hold(outcome=Outcome.QUARANTINED, reason=Reason.MALFORMED, detail={"error": fault})
+    unreadable = _unreadable(state, merge, merge.changed)
+    if unreadable is not None:
+        return unreadable
     writer = _writer(mutation, sender, tally, state)
     after = replace(
         state,
         version=writer.at,
         fields=written(state, merge.changed, writer),
-        body=body,
+        body=msgspec.json.encode(merge.values),
         deleted=False,
     )
     if "unit" in merge.changed:
@@ -330,6 +333,12 @@ def _accepted(
         reason = Reason.EDIT_AGAINST_DELETE if state.deleted else Reason.OVERLAP
     detail = {"fields": [one.field for one in lost]} if lost else None
     return Accept(outcome=outcome, reason=reason, detail=detail, changes=(change, *conflicts, *effect, *recalled, *more), root=root)
+
+
+def _unreadable(state: RecordState, merge: Merge, fields: Collection[str]) -> Hold | None:
+    """Values that are none of their fields."""
+    fault = decoding_fault(state.kind, msgspec.json.encode(merge.values), fields) if fields else None
+    return Hold(outcome=Outcome.QUARANTINED, reason=Reason.MALFORMED, detail={"error": fault}) if fault is not None else None
 
 
 # ------------------------------------------------------------------------------------------------ delete

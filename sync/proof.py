@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -12,7 +14,8 @@ from sync.secrecy import share_sight
 from sync.situation import STORIED, Situation
 from sync.state import RecordState
 
-SUBMITTING: Final = frozenset({"problem.submit_fix", "problem.fix_on_spot"})
+ON_SPOT: Final = "problem.fix_on_spot"
+SUBMITTING: Final = frozenset({"problem.submit_fix", ON_SPOT})
 ANSWERING: Final = frozenset({"summons.result", "supervision.answer"})
 SENT_BACK: Final = frozenset({"problem.return", "problem.rebound"})
 AFTER: Final = ("after",)
@@ -72,20 +75,44 @@ def before_and_after(situation: Situation, values: dict[str, Any]) -> bool:
 
 
 def evidence_here(situation: Situation, values: dict[str, Any]) -> bool:
-    """The server holds the bytes that show the fix: a new picture of every submission that stands, or one that the close-out names.
+    """The server holds the bytes that show the fix: a new picture of what each part handed in last, or a newer one that the close-out names.
 
     Asked at the close-out and not before: whoever accepts was on the place, maybe without signal, while the pictures of others are
     still on their way (docs/decisions/0019). Of what was fixed on the spot, a picture of before, too.
     """
     gone, standing = _submissions(values)
     after, before = photos_of(situation, values, AFTER), photos_of(situation, values, BEFORE)
-    used = _bytes_of(before) | _bytes_of([photo for photo in after if _is_named(photo, {p for step in gone for p in _shown_by(step)})])
 
-    def is_here(named: set[str]) -> bool:
+    def are_here(named: set[str], used: set[str]) -> bool:
         return any(_is_received(photo) and _is_named(photo, named) for photo in after if str(photo.values.get("sha256")) not in used)
 
-    was_here = all(any(_is_received(photo) for photo in before) for step in standing if step.get("command") == "problem.fix_on_spot")
-    return was_here and (is_here(_named(situation.mutation.args)) or all(is_here(_shown_by(step)) for step in standing))
+    def shown_by(steps: Iterable[dict[str, Any]]) -> set[str]:
+        named = {photo for step in steps for photo in _shown_by(step)}
+        return _bytes_of(before) | _bytes_of([photo for photo in after if _is_named(photo, named)])
+
+    old = {str(photo.id) for photo in after if not _came_since(photo, values)}
+    anew = _named(situation.mutation.args) - old
+    was_here = all(any(_is_received(photo) for photo in before) for step in standing if step.get("command") == ON_SPOT)
+    return was_here and (
+        are_here(anew, shown_by([*gone, *standing])) or all(are_here(_shown_by(step), shown_by(gone)) for step in _parts(standing))
+    )
+
+
+def _parts(standing: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What each lead handed in last; where nothing is the part of a lead, what each person did."""
+    last: dict[str, dict[str, Any]] = {}
+    for step in standing:
+        units = step.get("sets", {}).get("handed_in") or ([ON_SPOT] if step.get("command") == ON_SPOT else [])
+        last |= dict.fromkeys(units or [str(step.get("by"))], step)
+    of_leads = {key: step for key, step in last.items() if key == ON_SPOT or step.get("sets", {}).get("handed_in")}
+    return list((of_leads or last).values())
+
+
+def _came_since(photo: RecordState, values: dict[str, Any]) -> bool:
+    """After the fix before it was sent back: what was here then is a picture of that one."""
+    back = [str(step.get("at")) for step in values.get(STORIED, []) if step.get("command") in SENT_BACK]
+    came = photo.values.get("received_at")
+    return came is not None and (not back or datetime.fromisoformat(str(came)) > datetime.fromisoformat(back[-1]))
 
 
 def _submissions(values: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -11,7 +11,7 @@ from contracts.ids import DeviceId, RecordId
 from contracts.mutation import DELETE, Mutation
 from contracts.outcomes import Reason
 from sync.assigning import CALLING, uncalled
-from sync.carrying_out import GUARDS, is_empty
+from sync.carrying_out import GUARDS, is_empty, is_one_of
 from sync.consequences import bury, consequences_of
 from sync.decision import Change, Refuse, Sender
 from sync.homes import moved
@@ -71,7 +71,7 @@ def _amiss(s: Situation, record: RecordState, field: str, value: Any) -> Refuse 
     setting = [t for t in MACHINES.get(record.kind, {}).values() if field in t.sets]
     if any(field in t.needs for t in setting) and is_empty(value):
         return Refuse(reason=Reason.INCOMPLETE, detail={"needs": [field]})
-    if any(field in t.choices and value not in t.choices[field] for t in setting):
+    if any(field in t.choices and not is_one_of(value, t.choices[field]) for t in setting):
         return Refuse(reason=Reason.INCOMPLETE, detail={"needs": [field]})
     values = record.values
     set_field(values, field, value)

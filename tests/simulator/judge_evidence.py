@@ -21,14 +21,15 @@ def judge_evidence(server: ServerView) -> Iterator[Violation]:
 
 def _closed_out(problem: ServerRecord, closed: dict[str | None, JournalRow], noted: dict[str, list[Place]]) -> Iterator[Violation]:
     """Each close-out of its story, beside the submissions since it was last sent back."""
-    standing: list[set[str]] = []
+    standing: dict[str, set[str]] = {}  # whose part -> the pictures it showed last
     for step in problem.body.get("steps") or []:
         if step["command"] in SENT_BACK:
-            standing = []
+            standing = {}
         elif step["command"] in SUBMITS:
-            standing.append(_photos(step))
+            standing |= dict.fromkeys((step.get("sets") or {}).get("handed_in") or [""], _photos(step))
         elif step["command"] == CLOSES and (row := closed.get(step.get("id"))) is not None:
-            shown = [_photos(step)] if _is_there(_photos(step), row, noted) else standing
+            parts = {key: photos for key, photos in standing.items() if key} or standing
+            shown = [_photos(step)] if _is_there(_photos(step), row, noted) else parts.values()
             if not all(_is_there(photos, row, noted) for photos in shown):
                 yield Violation(PROMISE, "it was closed out before the picture of its fix had arrived", problem.id)
 

@@ -152,18 +152,22 @@ def changes(problem: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def assert_proven(played: Played) -> None:
-    """What stands closed out was submitted with pictures whose bytes are there: one of each submission since it was sent back."""
+    """What stands closed out was submitted with pictures whose bytes are there: of what each part handed in last since it was sent back."""
     problem = played.problem
     if problem.get("state") not in ("closed_out", "look_back_passed"):
         return
     here = {str(i) for i, r in played.county.records.items() if r.kind == "photo" and r.values.get("received_at")}
-    since: list[dict[str, Any]] = []
+    since: dict[str, set[str]] = {}
     for step in problem["steps"]:
+        sets = step.get("sets", {})
         if step["command"] in ("problem.return", "problem.rebound"):
             since.clear()
-        if step["command"] in ("problem.submit_fix", "problem.fix_on_spot"):
-            since.append({**step.get("args", {}), **step.get("sets", {})})
-    assert since and all(here & set(shown["photos"]) for shown in since)
+        if step["command"] == "problem.submit_fix":
+            since |= {key: set(step["args"]["photos"]) for key in sets.get("handed_in") or [""]}
+        if step["command"] == "problem.fix_on_spot":
+            since["all"] = set(sets["photos"])
+    parts = {unit: shown for unit, shown in since.items() if unit} or since
+    assert parts and all(here & shown for shown in parts.values())
 
 
 @settings(max_examples=150, deadline=None)

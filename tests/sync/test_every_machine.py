@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +21,7 @@ from contracts.mutation import Mutation
 from contracts.outcomes import MutationOutcome, Outcome, Reason
 from contracts.people import Duty, Role
 from sync.decision import Sender
-from sync.machines import BACK, MACHINES, MOVED
+from sync.machines import ANY, BACK, MACHINES, MOVED
 from sync.permission import who_may
 from sync.words import state_now
 from tests.builders import BODIES, a_duty, a_mutation, a_sender, an_id, arrived, the_server
@@ -221,6 +222,30 @@ def test_no_way_leads_to_an_illegal_state_and_every_refusal_names_one_that_is_op
         assert all(a["to"] == b["source"] for a, b in pairwise(moves)), (kind, moves)
         assert not moves or moves[-1]["to"] == state_now(kind, values), kind
     story.county.assert_true()
+
+
+STRANGE: list[Any] = [["false"], {"reason": "false"}, [["x"]], 1, 1.5, True, None, "\u0000", "9999-99-99", "x" * 5000, 10**30]
+
+
+@pytest.mark.parametrize("kind", sorted(set(MACHINES) - UNSEEN))
+def test_whatever_a_command_brings_it_is_judged_and_not_tripped_over(kind: str) -> None:
+    """Promise 3. Every argument and field that any command looks at, with values of every wrong sort, in a state that allows the command."""
+    names = {"photos", "position", "inspection", "without", "result", "to", "unit", "rating", "other", "value", "limit", "note", "reason"}
+    for command, transition in MACHINES[kind].items():
+        story, record = Story(), RECORDS[kind]
+        if record not in story.county.records:  # a summons: there is one when a whistle is blown
+            lead = CAST[2]
+            blown = a_mutation(70, RECORDS["whistle"], "whistle", "whistle.blow", base=(1, 1), fields={"called": (None, [DEPARTMENT])})
+            story.county.push(lead, [arrived(blown)])
+        stands = story.county.records[record]
+        state = next((one for one in sorted(transition.sources) if one != ANY), state_now(kind, stands.values))
+        story.county.records[record] = msgspec.structs.replace(stands, body=msgspec.json.encode(stands.values | {"state": state}))
+        for n, strange in enumerate(STRANGE, start=100):
+            fields = dict.fromkeys(sorted(transition.sets), (None, strange))
+            args = dict.fromkeys(names | transition.needs | transition.choices.keys() - transition.sets, strange)
+            for sender in CAST:
+                made = a_mutation(n, record, kind, command, id=an_id(hash((command, n, sender.device)) % 10**12), fields=fields, args=args)
+                story.county.plan(sender, [arrived(made)])
 
 
 def test_every_kind_with_states_is_walked() -> None:

@@ -16,7 +16,7 @@ from sync.decision import Sender
 from sync.due import Subject
 from sync.rules import RuleBook, end_of
 from sync.timers import look_backs, reminders, resumptions
-from tests.builders import BODIES, a_creation, a_duty, a_mutation, a_sender, an_edit, an_id, arrived, the_server
+from tests.builders import BODIES, NOW_MS, a_creation, a_duty, a_mutation, a_sender, an_edit, an_id, arrived, the_server, utc
 from tests.county import COUNTY, DEPARTMENT, MORNING, TOWNSHIP, VILLAGE_A, VILLAGE_B
 from tests.sync.pretend_county import PretendCounty
 
@@ -67,7 +67,7 @@ class Case:
     def arrives(self, photo: str) -> None:
         """Its bytes are on the server, which notes it."""
         state = self.county.records[msgspec.convert(photo, type(PROBLEM))]
-        noted = {"received_at": (None, "2026-11-26T08:00:00Z")}
+        noted = {"received_at": (None, utc(NOW_MS).isoformat())}
         self.push(the_server(), a_mutation(self.next(), state.id, "photo", base=state.version, fields=noted))
 
     def submitted(self, picture: int = 1) -> str:
@@ -171,6 +171,34 @@ def test_every_submission_that_stands_is_proven_or_the_close_out_names_a_picture
     assert needs(case.does(LEAD, "close_out", photos=[anew])) == ["evidence_here"], "announced, as the others are"
     case.arrives(anew)
     case.done(LEAD, "close_out", photos=[anew])
+
+
+def test_a_close_out_names_no_picture_of_what_others_handed_in_or_of_the_fix_before() -> None:
+    """Else the picture of one lead would stand for that of the other, and a spare one of a false fix for the next."""
+    case = Case()
+    case.done(LEAD, "assign", ASSIGN)
+    spare = case.photo(HANDLER, ASSIGNMENT, "after", 9)
+    first = case.photo(HANDLER, ASSIGNMENT, "after", 1)
+    case.arrives(spare)
+    case.arrives(first)
+    case.done(HANDLER, "submit_fix", record=ASSIGNMENT, photos=[first])
+    case.done(LEAD, "return", {"due_on": "2026-12-09"}, reason="false")
+    missing = case.photo(HANDLER, ASSIGNMENT, "after", 2)
+    case.done(HANDLER, "submit_fix", record=ASSIGNMENT, photos=[missing])
+    case.done(LEAD, "accept", position=PLACE)
+    for named in (first, spare, missing):
+        assert needs(case.does(LEAD, "close_out", photos=[named])) == ["evidence_here"]
+
+
+def test_what_a_part_handed_in_last_stands_for_what_it_handed_in_before() -> None:
+    """A phone drowned with the first picture; the same bureau hands in again."""
+    case = Case()
+    case.submitted(1)
+    second = case.photo(HANDLER, ASSIGNMENT, "after", 2)
+    case.done(HANDLER, "submit_fix", record=ASSIGNMENT, photos=[second])
+    case.arrives(second)
+    case.done(LEAD, "accept", position=PLACE)
+    case.done(LEAD, "close_out")
 
 
 def test_refused_bytes_prove_nothing() -> None:
