@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from contracts.ids import RecordId, projection_id
+from contracts.ids import RecordId, UnitCode, projection_id
 from contracts.mutation import Mutation
 from contracts.outcomes import Outcome, Reason
 from contracts.people import Audience, Role
@@ -60,13 +60,22 @@ def _could_see(state: RecordState, incoming: Incoming, sender: Sender, tally: Ta
 
 
 def reads(state: RecordState, incoming: Incoming, sender: Sender, tally: Tally) -> bool:
-    """Whether it is on its author's screen: it is here, in a stream of a duty in force, or shown there as an assignment or a summons."""
+    """Whether it is on its author's screen: it is here, in a stream of a duty in force, or shown in one as a projection."""
     if state.deleted or state.moved_to is not None:
         return False
     unit, audience = unit_of(state.stream), Audience(state.stream.rpartition(".")[2])
     held = [duty for duty in sender.duties if holds_within(duty, incoming.captured)]
-    mine = any(tally.view.places.covers(duty.unit, unit) and _has(duty.role, audience) for duty in held)
-    return mine or any(_is_shown(projection_id(state.id, duty.unit), tally) for duty in held)
+    covers = tally.view.places.covers
+    mine = any(covers(duty.unit, unit) and _has(duty.role, audience) for duty in held)
+    shown = [one for one in _shown_to(state) if any(covers(duty.unit, one) for duty in held)]
+    return mine or any(_is_shown(projection_id(state.id, one), tally) for one in shown)
+
+
+def _shown_to(state: RecordState) -> list[UnitCode]:
+    """The units that have a problem as an assignment, a whistle as a summons, or information as a handover."""
+    values = state.values
+    receiver = values.get("receiver_unit")
+    return [*(values.get("leads") or []), *(values.get("supporting") or []), *(values.get("summons") or {}), *([receiver] if receiver else ())]
 
 
 def _has(role: Role, audience: Audience) -> bool:

@@ -36,6 +36,7 @@ from sync.state import DELETION, EVERY_OTHER, RecordState, Writer
 from sync.tally import Tally
 from sync.whereabouts import unit_name, whereabouts
 
+DISMISSED: Final = "cancelled"  # of a summons: the department has nothing more to do with it
 OWN_TO_MIRRORS: Final = frozenset({"parent", "mirror_of"})
 
 
@@ -69,8 +70,8 @@ def projected(decision: Decision, mutation: Mutation, sender: Sender, tally: Tal
         if change.after.kind == "photo" and change.op == CREATE:
             more += writer.mirrors(change.after)
         elif change.after.kind == "photo" and not change.after.deleted:
-            more += writer.retold(change.after)
-        if change.after.kind == "summons" and change.op == CREATE:
+            more += [*writer.retold(change.after), *writer.disclosed(change.after)]
+        if change.after.kind == "summons" and (change.op == CREATE or writer.is_called_again(change.after)):
             more += writer.photos_of_whistle(change.after)
     return replace(decision, changes=(*decision.changes, *more)) if more else decision
 
@@ -79,6 +80,13 @@ def units_of(values: dict[str, Any]) -> dict[UnitCode, str]:
     """Unit -> its part, of those that must fix a problem."""
     supporting = dict.fromkeys(values.get("supporting") or [], "supporting")
     return supporting | dict.fromkeys(values.get("leads") or [], "lead")
+
+
+def _called(whistle: RecordState) -> Iterable[tuple[RecordId, StreamName]]:
+    """The summonses of a whistle that go on. Whoever was dismissed keeps what was shown, and is shown no more."""
+    for unit, one in (whistle.values.get("summons") or {}).items():
+        if one.get("state") != DISMISSED:
+            yield projection_id(whistle.id, unit), stream_name(unit, Audience.FIELD)
 
 
 class Writing:
@@ -235,8 +243,7 @@ class Writing:
             for whistle in map(RecordId, source.values.get("whistles") or []):
                 self.tally.is_missing(whistle)
                 blown = self._at(whistle)
-                for unit in (blown.values.get("summons") or {}) if blown is not None else ():
-                    yield projection_id(whistle, unit), stream_name(unit, Audience.FIELD)
+                yield from _called(blown) if blown is not None else ()
         elif source.kind == "transfer" and (receiver := source.values.get("receiver_unit")):
             yield projection_id(source.id, receiver), stream_name(receiver, Audience.OFFICE)
 
@@ -265,8 +272,8 @@ class Writing:
             if above is not None:
                 yield from self._mirror(photo, above.id, above.stream)
             return
-        for unit in parent.values.get("summons") or {}:
-            yield from self._mirror(photo, projection_id(parent.id, unit), stream_name(unit, Audience.FIELD))
+        for record, stream in _called(parent):
+            yield from self._mirror(photo, record, stream)
 
     def _of_item(self, photo: RecordState, inspection: RecordState) -> Iterable[Change]:
         """Of the check item that opened a problem: wherever that problem is shown."""
@@ -278,6 +285,18 @@ class Writing:
         if opened is not None and not opened.deleted and share_sight(opened.stream, photo.stream):
             for record, stream in self._shown_in(opened):
                 yield from self._mirror(photo, record, stream)
+
+    def disclosed(self, photo: RecordState) -> Iterable[Change]:
+        """A photo that comes out of secrecy, for those who were called to its problem before."""
+        before = self.tally.records.get(photo.id)
+        if before is not None and is_secret(before.stream) and not is_secret(photo.stream) and photo.moved_to is None:
+            yield from self.mirrors(photo)
+
+    def is_called_again(self, summons: RecordState) -> bool:
+        """It was dismissed, and is waited for or was answered after all: it sees what came meanwhile."""
+        before = self.tally.records.get(summons.id)
+        was_dismissed = before is not None and before.values.get("state") == DISMISSED
+        return was_dismissed and summons.values.get("state") != DISMISSED
 
     def photos_of_whistle(self, summons: RecordState) -> Iterable[Change]:
         """A department that is called sees the photos of the whistle, and of the problem that it is about."""

@@ -4,19 +4,21 @@ from datetime import date
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from contracts.ids import projection_id
 from contracts.mutation import CREATE
 from contracts.outcomes import MutationOutcome, Outcome, Reason
 from contracts.people import Level, Role, Unit
 from sync.places import Places
-from tests.builders import BODIES, a_mutation, an_id
-from tests.county import COUNTY, DEPARTMENT, UNITS
+from tests.builders import BODIES, a_mutation, a_sender, an_id, arrived
+from tests.county import COUNTY, DEPARTMENT, TOWNSHIP, UNITS
 from tests.sync.players import Deeds, Who
 from tests.sync.pretend_county import PretendCounty
 
 WATER = "610902-water_bureau"
-TRANSFER, PROBLEM = an_id(101), an_id(102)
+TEAM = f"{DEPARTMENT}-t1"
+TRANSFER, PROBLEM, WHISTLE = an_id(101), an_id(102), an_id(103)
 BUREAU: Who = (1, Role.DEPARTMENT_LEAD, DEPARTMENT)
 
 
@@ -55,3 +57,25 @@ def test_it_names_no_problem_of_an_unannounced_visit(secret: bool) -> None:
     assert (str(PROBLEM) in handover.body.decode()) is not secret
     assert handover.version == deeds.county.records[TRANSFER].version
     deeds.county.assert_true()
+
+
+@pytest.mark.parametrize(("how", "named"), [("leads", "problem"), ("supporting", "problem"), ("summons", "whistle"), ("nobody", "problem")])
+def test_from_a_console_it_names_what_is_shown_to_a_team_below_its_author(how: str, named: str) -> None:
+    """And nothing that is shown to others."""
+    team = Unit(code=TEAM, county=COUNTY, parent=DEPARTMENT, level=Level.TEAM, name="一队")
+    deeds = Deeds(PretendCounty(Places([*UNITS, team])))
+    lead: Who = (2, Role.TOWNSHIP_LEAD, TOWNSHIP)
+    deeds.push(lead, a_mutation(deeds.next(2), PROBLEM, "problem", CREATE, body=BODIES["problem"]))
+    deeds.on(lead, PROBLEM, "problem", "problem.report", False, {}, {})
+    deeds.push(lead, a_mutation(deeds.next(2), WHISTLE, "whistle", CREATE, body={"unit": TOWNSHIP, "title": "偷排"}))
+    leads = {"leads": [TEAM]} if how == "leads" else {"leads": [TOWNSHIP], "supporting": [TEAM] if how == "supporting" else []}
+    deeds.on(lead, PROBLEM, "problem", "problem.assign", False, {"due_on": "2026-12-01", **leads}, {})
+    if how == "summons":
+        deeds.on(lead, WHISTLE, "whistle", "whistle.blow", False, {"called": [TEAM]}, {})
+    record = PROBLEM if named == "problem" else WHISTLE
+    assert (projection_id(record, TEAM) in deeds.county.records) is (how != "nobody")
+    body = {"unit": DEPARTMENT, "flow": "enforcement_info", "receiver": "water_bureau", "title": "线索", named: str(record)}
+    console = replace(a_sender(1, Role.DEPARTMENT_LEAD, DEPARTMENT), waits=True)
+    (outcome,) = deeds.county.push(console, [arrived(a_mutation(deeds.next(1), TRANSFER, "transfer", CREATE, body=body))]).outcomes
+    expected = (Outcome.QUARANTINED, Reason.RECORD_MISSING) if how == "nobody" else (Outcome.APPLIED, Reason.OK)
+    assert (outcome.outcome, outcome.reason) == expected

@@ -8,13 +8,14 @@ from contracts.ids import RecordId, problem_id, projection_id
 from contracts.outcomes import Outcome
 from contracts.people import Role
 from tests.builders import a_creation, a_mutation, an_id
-from tests.county import DEPARTMENT, TOWNSHIP, VILLAGE_A
+from tests.county import COUNTY, DEPARTMENT, TOWNSHIP, VILLAGE_A
 from tests.sync.players import Deeds, Who
 from tests.sync.pretend_county import PretendCounty
 
 MEMBER: Who = (1, Role.GRID_MEMBER, VILLAGE_A)
 LEAD: Who = (2, Role.TOWNSHIP_LEAD, TOWNSHIP)
 HANDLER: Who = (3, Role.DEPARTMENT_STAFF, DEPARTMENT)
+SENDER: Who = (4, Role.COUNTY_SUPERVISOR, str(COUNTY))
 INSPECTION, WHISTLE = an_id(201), an_id(202)
 PROBLEM = problem_id(INSPECTION, "sprinkling")
 SUMMONS, ASSIGNMENT = projection_id(WHISTLE, DEPARTMENT), projection_id(PROBLEM, DEPARTMENT)
@@ -100,3 +101,52 @@ def test_a_photo_of_an_item_that_opened_nothing_is_shown_nowhere() -> None:
     before = len(found.county.records)
     found.photo(INSPECTION, item="covering")
     assert len(found.county.records) == before + 1
+
+
+@pytest.mark.parametrize(
+    ("ended", "args"),
+    [("whistle.release", {"unit": DEPARTMENT, "reason": "另派"}), ("whistle.withdraw", {"reason": "不归其管"})],
+)
+def test_a_department_that_was_dismissed_is_shown_nothing_more(ended: str, args: dict[str, Any]) -> None:
+    found = Found()
+    found.calls("whistle")
+    shown = [found.photo(PROBLEM), found.photo(WHISTLE, LEAD)]
+    found.does(LEAD, WHISTLE, "whistle", ended, **args)
+    found.photo(PROBLEM)
+    found.photo(INSPECTION, item="sprinkling")
+    found.photo(WHISTLE, LEAD)
+    assert found.beside(SUMMONS) == sorted(shown)
+    found.county.assert_true()
+
+
+def test_a_department_that_is_called_again_sees_what_came_meanwhile() -> None:
+    found = Found()
+    found.calls("whistle")
+    found.does(LEAD, WHISTLE, "whistle", "whistle.release", unit=DEPARTMENT, reason="另派")
+    meanwhile = [found.photo(PROBLEM), found.photo(INSPECTION, item="sprinkling"), found.photo(WHISTLE, LEAD)]
+    found.does(LEAD, WHISTLE, "whistle", "whistle.call", unit=DEPARTMENT, reason="仍需到场")
+    later = found.photo(PROBLEM)
+    assert found.beside(SUMMONS) == sorted([*meanwhile, later])
+    found.county.assert_true()
+
+
+@pytest.mark.parametrize("how", ["assignment", "whistle"])
+def test_photos_that_come_out_of_secrecy_are_shown_to_those_who_were_called_before(how: str) -> None:
+    """One finding was disclosed and given out before the visit itself, with its photos of the item."""
+    found = Found.__new__(Found)
+    Deeds.__init__(found, PretendCounty())
+    found.pictures, task = 0, an_id(203)
+    sent: dict[str, Any] = {"title": "暗访", "unit": DEPARTMENT, "secret": True, "visit_mode": "secret_visit"}
+    sent["targets"] = [{"unit": VILLAGE_A, "name": "工地"}]
+    found.push(SENDER, a_mutation(found.next(4), task, "task", "create", body=sent))
+    visit = {"unit": DEPARTMENT, "task": str(task), "visit_mode": "secret_visit", "answers": {"sprinkling": {"value": "no"}}}
+    found.push(HANDLER, a_creation(found.next(3), INSPECTION, "inspection", **visit))
+    secret = [found.photo(INSPECTION, HANDLER, item="sprinkling"), found.photo(INSPECTION, HANDLER)]
+    found.does(HANDLER, INSPECTION, "inspection", "inspection.submit")
+    found.does(HANDLER, task, "task", "task.finish", {"result": "已取证"})
+    found.does(SENDER, PROBLEM, "problem", "problem.disclose", unit=VILLAGE_A)
+    place = found.calls(how)
+    assert found.beside(place) == []
+    found.does(SENDER, task, "task", "task.disclose")
+    assert found.beside(place) == secret[:1]
+    found.county.assert_true()
