@@ -18,6 +18,7 @@ from contracts.draw import (
     DrawResult,
 )
 from contracts.ids import County, PersonId, RecordId, UnitCode
+from contracts.kind import Step
 from contracts.mutation import Mutation
 from contracts.outcomes import TEXT_ZH as OUTCOME_ZH
 from contracts.outcomes import Outcome, Reason
@@ -30,6 +31,7 @@ from sync.permission import COMMANDERS
 from sync.places import Places
 from sync.scope import held_duties
 
+DONE_ZH: Final = "这一步已经由他人或按其他内容办过，本次所填未采用；请先查看现状"
 READERS: Final = COMMANDERS | {Role.AUDITOR}
 
 
@@ -109,23 +111,33 @@ async def act(
     fields: Mapping[str, tuple[Any, Any]] | None = None,
     args: Mapping[str, Any] | None = None,
     *,
-    was_done: Callable[[DrawRecord], bool],
+    was_done: Callable[[DrawRecord], bool] | None = None,
 ) -> DrawRecord:
-    """A command on the draw; the record after it.
+    """A command on the draw; the record after it. Problem(conflicting_state) with `done`: somebody did it, or with other words.
 
     was_done   this very request was here before: nothing is done again. It may also have come in between, of two clicks at once.
+               None: when the step is there, of the same caller with the same arguments
     """
-    if was_done(found):
+    is_repeated = was_done or (lambda draw: _told(draw.step(op)) == (caller.person, dict(args or {})))
+    if is_repeated(found):
         return found
     mutation = draft(kind="draw", record=found.id, op=op, now=now, mutation=uuid7(), base=found.version, fields=fields, args=args)
     try:
         await push_one(resources, caller, found.county, mutation, now)
-    except Problem:
+    except Problem as problem:
         after = await _again(resources, found)
-        if was_done(after):
+        if is_repeated(after):
             return after
-        raise
+        step = after.step(op)
+        if step is None or problem.code is not ProblemCode.CONFLICTING_STATE:
+            raise
+        done = {"by": str(step.by), "at": step.at.isoformat(), "args": step.args}
+        raise Problem(ProblemCode.CONFLICTING_STATE, DONE_ZH, **problem.details, done=done) from problem
     return await _again(resources, found)
+
+
+def _told(step: Step | None) -> tuple[PersonId | None, dict[str, Any]] | None:
+    return (step.by, step.args) if step is not None else None
 
 
 async def _again(resources: Resources, found: DrawRecord) -> DrawRecord:

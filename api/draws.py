@@ -7,7 +7,7 @@ is sealed is changed only after its command was taken, or so that repeating the 
 from __future__ import annotations
 
 import asyncio
-from datetime import date, datetime
+from datetime import datetime
 from functools import partial
 from typing import Annotated, Final
 from uuid import UUID
@@ -24,6 +24,7 @@ from api.draw_files import SEPARATOR, as_file, key_of, made_file
 from api.draw_plans import complete_plan
 from api.resources import Resources
 from contracts.access import Action
+from contracts.caller import Caller
 from contracts.draw import (
     ALGORITHM,
     Depart,
@@ -174,11 +175,12 @@ async def draw_now(
     op, args = "draw.draw", {}
     if found.body.state == "seeded" and (failure := (await result_of(found, await opened_of(resources, found))).failure) is not None:
         op, args = "draw.fail", {"failure": failure.name}
-    return shown(await act(resources, caller, found, op, now, args=args, was_done=_was_drawn))
+    return shown(await act(resources, caller, found, op, now, args=args, was_done=partial(_was_drawn, caller)))
 
 
-def _was_drawn(draw: draws.DrawRecord) -> bool:
-    return any(draw.step(f"draw.{command}") is not None for command in ("draw", "fail"))
+def _was_drawn(caller: Caller, draw: draws.DrawRecord) -> bool:
+    """With which end is not in the request."""
+    return any(step.by == caller.person for step in (draw.step("draw.draw"), draw.step("draw.fail")) if step is not None)
 
 
 @post("/{county:int}/{draw:uuid}/depart", opt=LIMITED, status_code=200, summary="出发 · Depart: inspectors get their tasks")
@@ -200,8 +202,7 @@ async def depart(
         await enqueue(resources.pool, [departure_of(county, draw)])
     given = {"due_on": data.due_on.isoformat() if data.due_on else "", "note": data.note}
     args = {name: value for name, value in given.items() if value}
-    found = await act(resources, caller, found, "draw.depart", now, args=args, was_done=_has_departed)
-    _refuse_another_day(found, data.due_on)
+    found = await act(resources, caller, found, "draw.depart", now, args=args)
     opened = await opened_of(resources, found)
     sent = await send_tasks(resources.pool, await resources.units.reference(), found, opened, await result_of(found, opened), now)
     resources.live.moved(sent.streams)
@@ -210,13 +211,6 @@ async def depart(
 
 def _has_departed(draw: draws.DrawRecord) -> bool:
     return draw.step("draw.depart") is not None
-
-
-def _refuse_another_day(found: draws.DrawRecord, due_on: date | None) -> None:
-    """Inspectors have left with the day that was given: repeated is not changed."""
-    step = found.step("draw.depart")
-    if step is not None and due_on is not None and step.args.get("due_on") != due_on.isoformat():
-        raise Problem(ProblemCode.CONFLICTING_STATE, "已按另一期限出发，期限不能再改", due_on=step.args.get("due_on"))
 
 
 @post("/{county:int}/{draw:uuid}/disclose", opt=LIMITED, status_code=200, summary="公开 · Disclose: the file for everybody")
@@ -232,14 +226,21 @@ async def disclose(
     """The signed file, from now on public. A list that was drawn and not followed is disclosed with the reason."""
     found = await issued(resources, caller, places, now, county, draw)
     args = {"reason": data.reason} if data.reason else {}
-    found = await act(resources, caller, found, "draw.disclose", now, args=args, was_done=lambda draw: draw.body.state == "disclosed")
-    content = await draws.fetch_kept_file(resources.pool, county, draw)
+    if found.body.state == "disclosed":  # by another, whose request may have been cut short before the file: it is public all the same
+        await _file_of(resources, found)
+    found = await act(resources, caller, found, "draw.disclose", now, args=args)
+    return as_file(await _file_of(resources, found), str(found.body.commitment))
+
+
+async def _file_of(resources: Resources, found: draws.DrawRecord) -> bytes:
+    """The file of a draw that was disclosed, made once."""
+    content = await draws.fetch_kept_file(resources.pool, found.county, found.id)
     if content is None:
         opened = await opened_of(resources, found)
         result = await result_of(found, opened)
         file, content = await asyncio.to_thread(made_file, resources, found, opened, result)
-        await draws.keep_file(resources.pool, county, draw, content, file.disclosed_at)
-    return as_file(content, str(found.body.commitment))
+        await draws.keep_file(resources.pool, found.county, found.id, content, file.disclosed_at)
+    return content
 
 
 @post("/{county:int}/{draw:uuid}/cancel", opt=LIMITED, status_code=200, summary="取消 · Give up a draw, before its nonce")
@@ -255,7 +256,7 @@ async def cancel(
     """Its commitment stays published, as given up. After the nonce there is no way but to disclose."""
     found = await issued(resources, caller, places, now, county, draw)
     args = {"reason": data.reason}
-    return shown(await act(resources, caller, found, "draw.cancel", now, args=args, was_done=lambda draw: draw.body.state == "cancelled"))
+    return shown(await act(resources, caller, found, "draw.cancel", now, args=args))
 
 
 # ------------------------------------------------------------------------------------------------ reading

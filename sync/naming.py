@@ -75,7 +75,12 @@ def _shown_to(state: RecordState) -> list[UnitCode]:
     """The units that have a problem as an assignment, a whistle as a summons, or information as a handover."""
     values = state.values
     receiver = values.get("receiver_unit")
-    return [*(values.get("leads") or []), *(values.get("supporting") or []), *(values.get("summons") or {}), *([receiver] if receiver else ())]
+    return [
+        *(values.get("leads") or []),
+        *(values.get("supporting") or []),
+        *(values.get("summons") or {}),
+        *([receiver] if receiver else ()),
+    ]
 
 
 def _has(role: Role, audience: Audience) -> bool:

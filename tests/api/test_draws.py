@@ -207,7 +207,7 @@ async def test_asked_again_after_a_lost_answer_everything_is_as_it_was(drawing: 
     for due_on in ("2026-11-27", "2026-11-27"):
         assert (await drawing.act(drawing.supervisor, "depart", due_on=due_on)).json()["untold"] == []
     refused = await drawing.act(drawing.supervisor, "depart", due_on="2026-12-31")
-    assert (refused.status_code, refused.json()["details"]["due_on"]) == (409, "2026-11-27")
+    assert (refused.status_code, refused.json()["details"]["done"]["args"]) == (409, {"due_on": "2026-11-27"})
     steps = (await drawing.call(drawing.supervisor, "GET", drawing.path())).json()["steps"]
     assert [step["command"] for step in steps] == ["draw.commit", "draw.seed", "draw.draw", "draw.depart"]
     due = await drawing.world.pool.fetch("SELECT DISTINCT body ->> 'due_on' FROM record WHERE kind = 'task'")
@@ -265,6 +265,49 @@ async def test_of_two_departures_at_once_with_two_terms_one_is_told(drawing: Dra
     assert sorted(answer.status_code for answer in answers) == [200, 409], [answer.text for answer in answers]
     due = await drawing.world.pool.fetch("SELECT DISTINCT body ->> 'due_on' FROM record WHERE kind = 'task'")
     assert [row[0] for row in due] == [days[answers[0].status_code != 200]]
+
+
+async def refused_with_what_is(drawing: Drawing, phone: Any, act: str, **body: Any) -> dict[str, Any]:
+    """The arguments of the step that is there."""
+    before = (await drawing.call(drawing.supervisor, "GET", drawing.path())).json()["steps"]
+    answer = await drawing.act(phone, act, **body)
+    assert answer.status_code == 409, answer.text
+    problem = answer.json()
+    assert problem["detail"] != problem["title"]
+    assert (await drawing.call(drawing.supervisor, "GET", drawing.path())).json()["steps"] == before
+    assert problem["details"]["done"]["by"] == before[-1]["by"]
+    said: dict[str, Any] = problem["details"]["done"]["args"]
+    return said
+
+
+async def test_what_another_types_is_never_dropped_with_an_answer_of_done(drawing: Drawing) -> None:
+    """Only the same request of the same caller is one that was here before."""
+    await drawing.drawn()
+    assert (await drawing.act(drawing.supervisor, "depart", note="九时出发")).status_code == 200
+    for phone, note in ((drawing.second_supervisor, "十时出发"), (drawing.second_supervisor, "九时出发"), (drawing.supervisor, "十时出发")):
+        assert await refused_with_what_is(drawing, phone, "depart", note=note) == {"note": "九时出发"}
+    made = await drawing.act(drawing.supervisor, "disclose", reason="按期公开")
+    assert made.status_code == 200
+    for phone, reason in ((drawing.second_supervisor, "另有原因"), (drawing.supervisor, "")):
+        assert await refused_with_what_is(drawing, phone, "disclose", reason=reason) == {"reason": "按期公开"}
+    assert (await drawing.act(drawing.supervisor, "disclose", reason="按期公开")).content == made.content
+
+
+async def test_the_reason_of_whoever_gives_it_up_second_is_refused(drawing: Drawing) -> None:
+    await drawing.committed()
+    assert (await drawing.act(drawing.supervisor, "cancel", reason="名单有误")).status_code == 200
+    for phone in (drawing.second_supervisor, drawing.supervisor):
+        assert await refused_with_what_is(drawing, phone, "cancel", reason="人员变动") == {"reason": "名单有误"}
+
+
+async def test_a_disclosure_that_died_is_completed_also_by_another_who_is_refused(
+    drawing: Drawing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commitment = await drawing.departed()
+    await break_once(monkeypatch, "storage.draws.keep_file")
+    assert await failing(drawing.act(drawing.supervisor, "disclose"))
+    assert (await drawing.act(drawing.second_supervisor, "disclose")).status_code == 409
+    assert (await drawing.world.client.get(f"/public/v1/draws/{commitment}/file")).status_code == 200
 
 
 async def tasks(drawing: Drawing) -> int:

@@ -425,7 +425,7 @@ async def test_inspectors_get_their_own_sites_when_they_depart_and_not_before(dr
         assert mine[0]["due_on"] == "2026-11-27"
         assert "同组" in mine[0]["note"]
     assert drawing.lead.records("task") == [], "the township is told nothing by the system"
-    again = await drawing.act(drawing.supervisor, "depart")
+    again = await drawing.act(drawing.supervisor, "depart", due_on="2026-11-27", note="四不两直")
     assert again.status_code == 200
     await sync(*phones.values())
     assert sum(len(phone.records("task")) for phone in phones.values()) == 8, "two of each department: nobody got a second one"
