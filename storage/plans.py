@@ -158,7 +158,7 @@ class _Run:
             for county in counties:
                 rows += await self.pool.fetch(SQL_FETCH_TAGGED, county, tag("tag", response.cut_list_tag))
         found = {row["id"]: (unit_of(row["stream"]), read_stored(row["body"], Site)) for row in rows}
-        sites = {k: (unit, body) for k, (unit, body) in found.items() if unit in below}
+        sites = {k: (self.places.open_unit(unit, self.today), body) for k, (unit, body) in found.items() if unit in below}
         wanted = list(response_tasks(self.record, response, sites, self.looked_on, self.now))
         ids = [w.id for w in wanted]
         there = {row["id"] for county in counties for row in await self.pool.fetch(SQL_FETCH_THERE, county, ids)}

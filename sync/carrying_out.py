@@ -31,6 +31,7 @@ from sync.plan_guards import (
     terms_read,
     terms_recur,
     units_below,
+    units_open,
     visits_open,
 )
 from sync.proof import after_photos, before_and_after, evidence_here, new_after_photo, not_the_answerer, not_the_submitter, site_checked
@@ -244,6 +245,7 @@ GUARDS: dict[str, Callable[[Situation, dict[str, Any]], bool]] = {
     "terms_in_order": terms_in_order,
     "seasons_known": seasons_known,
     "units_below": units_below,
+    "units_open": units_open,
     "visits_open": visits_open,
     "checks_recur": checks_recur,
     "of_city_or_county": of_city_or_county,

@@ -217,7 +217,7 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
             "active",
             sets="terms",
             needs="terms",
-            guards="terms_read terms_recur terms_occur terms_in_order seasons_known units_below visits_open",
+            guards="terms_read terms_recur terms_occur terms_in_order seasons_known units_below units_open visits_open",
             stamps="new_terms",
         ),
         _t(
@@ -226,7 +226,7 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
             None,
             sets="terms",
             needs="terms reason",
-            guards="terms_read terms_recur terms_occur terms_in_order seasons_known units_below visits_open",
+            guards="terms_read terms_recur terms_occur terms_in_order seasons_known units_below units_open visits_open",
             stamps="new_terms",
         ),
         _t("plan.end", "drafted active", "ended", needs="reason", stamps="end_terms"),

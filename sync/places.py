@@ -56,6 +56,10 @@ class Places:
         """Whether it, or a unit above it, is closed on that day."""
         return any((closed := self.units[upper].closed_on) is not None and closed <= day for upper in self.line(code))
 
+    def open_unit(self, code: UnitCode, day: date) -> UnitCode:
+        """Who has the unit's work on that day: it, or when it is closed the nearest one above that is not."""
+        return next((upper for upper in self.line(code) if not self.is_closed(upper, day)), code)
+
     def whole(self, county: County) -> UnitCode:
         """The unit that is all of a county, zone or city."""
         return next((u.code for u in self.units.values() if u.county == county and u.level in _WHOLE_LEVELS), str(county))

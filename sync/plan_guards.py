@@ -14,7 +14,7 @@ from contracts.visits import SECRET_MODES, SENDING
 from sync.places import unit_of
 from sync.recurrence import AUTUMN_WINTER, is_readable, occurrences
 from sync.rules import CHINA
-from sync.situation import Situation
+from sync.situation import Situation, given_on
 
 FROM_ON_MIN: Final = date(2000, 1, 1)  # a plan begins in our time
 YEARS_LOOKED_AHEAD: Final = 9  # 29 February is eight years away at most
@@ -75,6 +75,13 @@ def units_below(situation: Situation, values: dict[str, Any]) -> bool:
     """A plan gives work only to units at or below its own."""
     terms, places, unit = _terms(values), situation.tally.view.places, unit_of(situation.state.stream)
     return terms is None or all(places.covers(unit, one) for one in terms.units)
+
+
+def units_open(situation: Situation, values: dict[str, Any]) -> bool:
+    """From a console, no unit that is closed is given work: its own, or another that it names. A phone's plan is taken."""
+    terms, tally = _terms(values), situation.tally
+    units = terms.units or [unit_of(situation.state.stream)] if terms is not None else []
+    return not situation.sender.waits or not any(tally.view.places.is_closed(unit, given_on(tally)) for unit in units)
 
 
 def visits_open(situation: Situation, values: dict[str, Any]) -> bool:

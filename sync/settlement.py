@@ -30,9 +30,11 @@ GUARDS_OF: Final = {
     "suspended_until": ("limit_ahead",),
     "due_on": ("deadline_ahead",),
     "look_back_on": ("look_back_ahead",),
-    "terms": ("terms_read", "terms_recur", "terms_occur", "terms_in_order", "units_below", "visits_open"),
+    "terms": (
+        "terms_read", "terms_recur", "terms_occur", "terms_in_order", "seasons_known", "units_below", "units_open", "visits_open",
+    ),
     "lifted_because": ("answered_if_it_says_so",),
-}
+}  # fmt: skip
 
 
 def settle(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:

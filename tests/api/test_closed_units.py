@@ -13,6 +13,7 @@ from contracts.outcomes import Outcome
 from contracts.people import Role
 from phone.phone import Phone
 from server.settings import Settings
+from storage.plans import run_plans
 from tests.api.casework import DEPARTMENT, Office, call, command, create
 from tests.api.test_imports import send, workbook
 from tests.stories.day import result
@@ -174,3 +175,42 @@ async def test_a_closed_unit_says_so_in_the_list(office: Office, admin: Phone) -
     await close(office, admin, VILLAGE_A, TODAY)
     units = (await call(office.world, admin, "GET", "/people/v1/units")).json()["units"]
     assert {unit["code"]: unit["closed_on"] for unit in units}[VILLAGE_A] == TODAY
+
+
+async def test_a_plan_is_not_started_there_from_a_console(office: Office, admin: Phone) -> None:
+    """One that a phone starts is taken, and its tasks go to whoever is above."""
+    terms = {"rule": "FREQ=DAILY", "from_on": TODAY, "units": [VILLAGE_A, VILLAGE_B]}
+    plans = [uuid.uuid4(), uuid.uuid4()]
+    for plan in plans:
+        await office.done(office.lead, create("plan", plan, {"unit": TOWNSHIP, "title": "巡查"}))
+    await office.done(office.lead, command("plan", plans[0], "plan.start", {"terms": [None, terms]}))
+    await office.lead.sync()
+    await close(office, admin, VILLAGE_A, TODAY)
+    other = terms | {"rule": "FREQ=WEEKLY"}
+    refused = [
+        command("plan", plans[1], "plan.start", {"terms": [None, terms]}),
+        command("plan", plans[0], "plan.revise", {"terms": [terms, other]}, reason="改期"),
+    ]
+    for mutation in refused:
+        answer = await write(office, office.lead, mutation)
+        assert answer.json()["outcomes"][0]["detail"]["needs"] == ["units_open"], answer.text
+    await office.done(office.lead, command("plan", plans[1], "plan.start", {"terms": [None, terms | {"units": [VILLAGE_B]}]}))
+    revised = office.lead.command(plans[0], "plan.revise", {"terms": other}, args={"reason": "改期"})
+    await later(office, 1, office.lead)
+    assert result(office.lead, revised)[0] in (Outcome.APPLIED, Outcome.MERGED)
+
+
+async def test_checks_of_a_response_go_to_the_nearest_unit_above(office: Office, admin: Phone) -> None:
+    made = [await office.site("甲厂", VILLAGE_A), await office.site("乙厂", VILLAGE_B)]
+    response = uuid.uuid4()
+    body = {"unit": str(COUNTY), "title": "应急响应", "sites": [str(site) for site in made]}
+    await office.done(office.supervisor, create("response", response, body))
+    for op in ("response.start", "response.respond"):
+        await office.done(office.supervisor, command("response", response, op))
+    await close(office, admin, VILLAGE_A, TODAY)
+    reference = await office.world.app.state.resources.units.reference()
+    assert reference.places.units[VILLAGE_A].closed_on is not None
+    assert await run_plans(office.world.pool, reference, COUNTY, office.world.time) == 2
+    assert await office.world.pool.fetchval("SELECT string_agg(stream, ' ' ORDER BY stream) FROM record WHERE kind = 'task'") == (
+        f"{TOWNSHIP}.field {VILLAGE_B}.field"
+    )
