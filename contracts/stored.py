@@ -6,7 +6,7 @@ whoever works on such a record answers for what they change of it, not for what 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from typing import Any, TypeVar
 
@@ -33,10 +33,10 @@ def fault_of(shape: type[Any], values: Mapping[str, Any], names: Iterable[str]) 
     return None
 
 
-def read_stored(body: bytes | str, shape: type[Body]) -> Body:
+def read_stored(body: bytes | str, shape: type[Body], needed: Collection[str] = ()) -> Body:
     """The body as this version understands it: a field whose value it does not is at its default.
 
-    Raises what msgspec raises: where that field has no default, or for what is no JSON.
+    Raises what msgspec raises: where that field has no default or is `needed`, or for what is no JSON.
     """
     try:
         return msgspec.json.decode(body, type=shape)
@@ -44,4 +44,5 @@ def read_stored(body: bytes | str, shape: type[Body]) -> Body:
         values = msgspec.json.decode(body)
         if not isinstance(values, dict):
             raise
-        return msgspec.convert({name: value for name, value in values.items() if fault_of(shape, values, [name]) is None}, shape)
+        kept = {name: value for name, value in values.items() if name in needed or fault_of(shape, values, [name]) is None}
+        return msgspec.convert(kept, shape)

@@ -9,11 +9,12 @@ from typing import Any, Final, LiteralString
 import structlog
 
 from contracts.ids import County, RecordId
+from storage.families import fetch_families, unhurried
 from storage.office_push import draft, system_push_each, system_sender
 from storage.pool import Executor, Pool
 from storage.reference import Reference
 from storage.rules import fetch_settled_rules
-from storage.timer_due import Mark, fetch_due, fetch_families, judge_by, settle, unhurried
+from storage.timer_due import Mark, fetch_due, judge_by, settle
 from sync.colours import Colours
 from sync.due import Due, Family, basis_of
 from sync.judging import Judged, judge
@@ -82,8 +83,9 @@ class Run:
         async for family in unhurried(await fetch_families(self.pool, self.county, list(by_record))):
             try:
                 judged.append((by_record[family.root], self.judge(family)))
-            except Exception as error:  # one that cannot be judged keeps no other back, and is tried again
+            except Exception as error:  # one that cannot be judged keeps no other back
                 log.exception("record_not_judged", record=str(family.root), error=type(error).__name__)
+        self.failed = self.failed or len(judged) < len(marks)  # their marks stay, and the next run tries again
         left = await self.issue([due for _, one in judged for due in one.due])
         done = [(mark, one.next_at) for mark, one in judged if left.isdisjoint(due.mutation_id() for due in one.due)]
         await settle(self.pool, self.county, self.basis, done)

@@ -25,6 +25,7 @@ from storage import (
     desk,
     devices,
     draws,
+    families,
     importing,
     ledger_lists,
     ledger_search,
@@ -323,8 +324,8 @@ async def test_timers_read_what_is_due_and_no_more(pool: Pool) -> None:
         records = await conn.fetchval(NAMED, COUNTY)
         letters = await conn.fetchval("SELECT count(*) FROM ledger_entry WHERE about = ANY ($1::uuid[])", records)
         assert await read_by(conn, timer_due.SQL_FETCH_DUE, COUNTY, NOW - timedelta(days=9)) == 0
-        assert await read_by(conn, timer_due.SQL_FETCH_ROOTS, COUNTY, records) <= 500
-        assert await read_by(conn, timer_due.SQL_FETCH_LETTERS, COUNTY, records) <= 500 + 2 * letters
+        assert await read_by(conn, families.SQL_FETCH_ROOTS, COUNTY, records) <= 500
+        assert await read_by(conn, families.SQL_FETCH_LETTERS, COUNTY, records) <= 500 + 2 * letters
         assert await read_by(conn, timers.SQL_FETCH_MADE, COUNTY, records) <= 500
         assert await read_by(conn, timers.SQL_FETCH_DONE, COUNTY, records, records, ONE) <= 2000
         marks = await conn.fetchval("SELECT array_agg(mark ORDER BY record) FROM timer_due WHERE record = ANY ($1::uuid[])", records)

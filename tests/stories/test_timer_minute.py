@@ -12,11 +12,12 @@ import pytest
 from contracts.outcomes import Outcome
 from contracts.people import Level, Role, Unit
 from contracts.rules import Colour, ColoursRule, ColourTrigger, Duration, RemindersRule, RuleName
-from storage import timer_due, timers
+from storage import families, timer_due, timers
 from storage.pool import Pool
 from storage.timer_due import fetch_due, judge_by, settle
 from storage.units import upsert_units
 from sync.due import basis_of
+from sync.judging import judge
 from tests.carrying import OTHER_VILLAGE, carry_all
 from tests.stories.day import Day, body, sync
 from tests.stories.test_colours import DEADLINE, OVERDUE, RED, YELLOW, head_of_housing, letters, overdue_case, publish, reference, tick
@@ -32,7 +33,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How many rows each statement of the timers has brought, and how often it was asked."""
     rows: Counter[str] = Counter()
     fetch = asyncpg.Pool.fetch
-    names = {sql: name for module in (timer_due, timers) for name, sql in vars(module).items() if name.startswith("SQL_")}
+    names = {sql: name for module in (families, timer_due, timers) for name, sql in vars(module).items() if name.startswith("SQL_")}
 
     async def counted(self: asyncpg.Pool, query: str, *args: Any, **options: Any) -> Any:
         found = await fetch(self, query, *args, **options)
@@ -226,6 +227,74 @@ async def test_a_write_that_fails_stays_due_and_the_next_moment_of_others_is_kno
     monkeypatch.undo()
     assert [mark.record for mark in await fetch_due(day.world.pool, COUNTY, MORNING)] == [case.problem]
     assert await tick(day, DEADLINE + timedelta(hours=24)) == 1
+
+
+# ------------------------------------------------------------------------------------------------ what cannot be judged
+
+
+STRANGE = "UPDATE record SET body = jsonb_set(body::jsonb, $2::text[], $3::jsonb)::json WHERE id = $1"
+
+
+async def done_until(day: Day) -> Any:
+    return await day.world.pool.fetchval("SELECT done_until FROM timer_run WHERE county = $1", COUNTY)
+
+
+@pytest.mark.parametrize(
+    ("path", "strange"),
+    [
+        (["steps", "0", "at"], '"lately"'),
+        (["due_on"], '"soon"'),
+        (["leads"], '"everybody"'),
+        (["suspended_until"], "7"),
+        (["look_back_on"], "[]"),
+        (["unit"], "7"),
+    ],
+)
+async def test_what_cannot_be_read_is_left_unjudged_and_the_county_is_behind_until_it_can(day: Day, path: list[str], strange: str) -> None:
+    case = await overdue_case(day)
+    await case.fix()
+    other, pool = await assigned(day), day.world.pool
+    await tick(day, DEADLINE - timedelta(hours=9))
+    before, body = await done_until(day), await pool.fetchval("SELECT body FROM record WHERE id = $1", case.problem)
+    await judge_by(pool, COUNTY, "others", MORNING)  # and so is judged again
+    await pool.execute(STRANGE, case.problem, path, strange)
+    moment = DEADLINE + timedelta(hours=24)
+    assert await tick(day, moment) == 1
+    assert [letter["subject_record"] for letter in await letters(day)] == [str(other.problem)], "none to who has handed in"
+    assert [mark.record for mark in await fetch_due(pool, COUNTY, moment)] == [case.problem]
+    assert await done_until(day) == before
+    await pool.execute("UPDATE record SET body = $2 WHERE id = $1", case.problem, body)  # by mended code it can be read
+    assert await tick(day, moment) == 0
+    assert (await fetch_due(pool, COUNTY, moment), await done_until(day)) == ([], moment)
+
+
+async def test_a_letter_that_cannot_be_read_leaves_what_it_is_about_unjudged(day: Day) -> None:
+    case = await overdue_case(day)
+    moment = DEADLINE + timedelta(hours=24)
+    assert await tick(day, moment) == 1
+    letter = await day.world.pool.fetchval("SELECT id FROM record WHERE kind = 'supervision'")
+    await day.world.pool.execute(STRANGE, letter, ["due_at"], '"soon"')
+    assert await tick(day, DEADLINE + timedelta(days=9)) == 0
+    assert [mark.record for mark in await fetch_due(day.world.pool, COUNTY, DEADLINE + timedelta(days=9))] == [case.problem]
+    assert await done_until(day) == moment
+
+
+async def test_what_judging_fails_at_leaves_the_county_behind(day: Day, monkeypatch: pytest.MonkeyPatch) -> None:
+    case, other = await overdue_case(day), await assigned(day)
+    await tick(day, MORNING)
+
+    def failing(family: Any, *given: Any) -> Any:
+        if family.root == case.problem:
+            raise RuntimeError("planted")
+        return judge(family, *given)
+
+    monkeypatch.setattr(timers, "judge", failing)
+    moment = DEADLINE + timedelta(hours=24)
+    assert await tick(day, moment) == 1
+    assert [letter["subject_record"] for letter in await letters(day)] == [str(other.problem)]
+    assert await done_until(day) == MORNING
+    monkeypatch.undo()
+    assert (await tick(day, moment), await done_until(day)) == (1, moment)
 
 
 # ------------------------------------------------------------------------------------------------ what has ended
