@@ -195,7 +195,7 @@ async def test_every_ledger_lists_its_kind(office: Office) -> None:
     assert await office.do(office.supervisor, *sent) == ["applied"] * 3
     assert await office.titles(office.handler, "handovers") == ["执法信息"]
     shown = {
-        ledger: await office.titles(office.supervisor, ledger)
+        ledger: sorted(await office.titles(office.supervisor, ledger))
         for ledger in (
             "problems",
             "assignments",
@@ -218,7 +218,7 @@ async def test_every_ledger_lists_its_kind(office: Office) -> None:
         "tasks": ["巡查"],
         "inspections": ["construction_dust"],
         "sites": ["工地"],
-        "transfers": ["移送", "执法信息"],
+        "transfers": ["执法信息", "移送"],
         "handovers": ["执法信息"],
     }
     assert await office.titles(office.lead, "transfers") == []  # clues and cases are for supervisors only

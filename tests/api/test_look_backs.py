@@ -18,7 +18,8 @@ from server.settings import Settings
 from storage.timers import run_timers
 from storage.units import UnitsCache
 from tests.api.casework import HERE, Office, call, command
-from tests.world import COUNTY, VILLAGE_A, VILLAGE_B, open_world
+from tests.stories.day import Day
+from tests.world import COUNTY, DEPARTMENT, VILLAGE_A, VILLAGE_B, open_world
 
 PATH = "/office/v1/problems/look-back"
 DAY = "2026-12-20"
@@ -40,7 +41,9 @@ async def closed(office: Office, title: str, due_on: str = "2026-12-01", unit: s
     photo = member.add_photo(problem, f"{problem}".encode(), purpose="after")
     member.command(problem, "problem.submit_fix", args={"photos": [str(photo)]})
     await member.sync()
-    await office.done(office.lead, command("problem", problem, "problem.accept", position=HERE))
+    await Day(office.world).photos_arrive()
+    by_the_village = {"without": [DEPARTMENT], "reason": "由村上整改"}
+    await office.done(office.lead, command("problem", problem, "problem.accept", position=HERE, **by_the_village))
     await office.done(office.lead, command("problem", problem, "problem.close_out"))
     return problem
 
