@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from api.auth import LIMITED, PUBLIC, PUSH_ONLY, charge_wiped
 from api.dependencies import GivenCaller, GivenNow, GivenPlaces, GivenResources
+from api.ledgers import visible_streams
 from api.photo_urls import PhotoUrls, check_body
 from api.resources import Resources
 from api.signing import PublicKey, Signer
@@ -28,7 +29,9 @@ from storage.objects import Objects, photo_key, rendering_key
 from storage.office_push import office_device
 from storage.photo_views import RENDERING_MEDIA_TYPE, Rendering, fetch_view
 from storage.photos import UploadPlan, complete_upload, plan_upload
-from sync.scope import AUDIENCES, held_duties, streams_of
+from sync.permission import OFFICE
+from sync.places import unit_of
+from sync.scope import AUDIENCES, held_duties, streams_of, units_with
 
 VERIFYING_RETRY_SECONDS: Final = 5
 VIEW_SECONDS: Final = 120  # a presigned address that a browser follows at once
@@ -113,12 +116,17 @@ async def list_wanted(
     unit: FromQuery[UnitCode],
     after: FromQuery[Annotated[str, Meta(max_length=120)] | None] = None,
 ) -> WantedPhotos:
-    """Announced photos of a unit's records whose bytes are not here yet, the longest waited for first."""
+    """Announced photos of a unit's records whose bytes are not here yet, the longest waited for first.
+
+    Of records that the caller's duties show; a photo that is held has no record yet, and is told to its desk alone.
+    """
     county = places.county_of(unit)
     if county is None or not any(places.covers(upper, unit) for upper in office_units(caller, now)):
         raise Problem(ProblemCode.NOT_ALLOWED)
-    units = [code for code in places.below(unit) if places.units[code].county == county]
-    photos = await fetch_wanted(resources.pool, county, units, cursor_of(after), WANTED_PAGE)
+    units = {code for code in places.below(unit) if places.units[code].county == county}
+    streams = [stream for stream in visible_streams(caller, places, now) if unit_of(stream) in units]
+    desks = sorted(units & units_with(OFFICE, caller.duties, places, now))
+    photos = await fetch_wanted(resources.pool, county, streams, desks, cursor_of(after), WANTED_PAGE)
     return WantedPhotos(photos=photos, next=cursor_at(photos[-1]) if len(photos) == WANTED_PAGE else None)
 
 

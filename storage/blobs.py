@@ -16,7 +16,7 @@ from typing import Final, LiteralString
 import asyncpg
 import msgspec
 
-from contracts.ids import County, DeviceId, RecordId
+from contracts.ids import County, DeviceId, RecordId, StreamName, UnitCode
 from contracts.photos import WantedPhoto
 from contracts.problems import ProblemCode
 from storage.pool import Connection, Executor
@@ -223,7 +223,7 @@ SQL_FETCH_WANTED: Final[LiteralString] = """
     LEFT JOIN record p ON p.county = r.county AND p.id = r.parent
     LEFT JOIN held h ON h.county = a.county AND h.device = a.device AND h.n = a.n
     WHERE b.county = $1 AND b.state IN ('wanted', 'condemned') AND b.state <> 'received'
-      AND coalesce(p.body->>'unit', h.unit) = ANY ($2::text[])
+      AND (r.stream = ANY ($2::text[]) OR (r.id IS NULL AND h.unit = ANY ($7::text[])))
       AND (b.announced_at, a.photo) > ($3, $4)
     ORDER BY b.announced_at, a.photo
     LIMIT $5
@@ -231,10 +231,10 @@ SQL_FETCH_WANTED: Final[LiteralString] = """
 
 
 async def fetch_wanted(
-    conn: Executor, county: County, units: Sequence[str], after: tuple[datetime, RecordId], limit: int
+    conn: Executor, county: County, streams: Sequence[StreamName], desks: Sequence[UnitCode], after: tuple[datetime, RecordId], limit: int
 ) -> list[WantedPhoto]:
-    """Photos of these units' records (or of the desks their held mutations lie on) that are waited for, oldest first."""
-    rows = await conn.fetch(SQL_FETCH_WANTED, county, list(units), *after, limit, OFFICE_NAME)
+    """Photos in these streams, and without a record yet those that are held on these desks, that are waited for, oldest first."""
+    rows = await conn.fetch(SQL_FETCH_WANTED, county, list(streams), *after, limit, OFFICE_NAME, list(desks))
     return [WantedPhoto(**dict(row)) for row in rows]
 
 

@@ -314,6 +314,15 @@ async def test_the_office_sees_what_is_waited_for(phone, world) -> None:
     assert [photo["sha256"] for photo in answer.json()["photos"]] == [sha256_of(LARGE)]
 
 
+async def test_whoever_only_reads_sees_what_has_a_record_and_no_desk(phone, world) -> None:
+    await phone.announce(SMALL, await phone.site())
+    await phone.announce(LARGE, uuid.uuid4())  # held
+    for role in (Role.ADMIN, Role.AUDITOR):
+        reader = await world.person((role, TOWNSHIP), kind="console")
+        answer = await world.client.get("/photos/v1/wanted", params={"unit": TOWNSHIP}, headers=reader.headers)
+        assert [photo["sha256"] for photo in answer.json()["photos"]] == [sha256_of(SMALL)]
+
+
 async def test_what_waits_is_counted(phone, world) -> None:
     await phone.announce(SMALL, await phone.site())
     await phone.announce(LARGE, await phone.site())

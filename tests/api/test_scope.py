@@ -180,6 +180,7 @@ async def fill(world: World) -> Secrets:
         person = await world.person(secrets.words.new((unit, "people")), (Role.VILLAGE_LEAD, unit))
         secrets.people.append(person.id)
     await fill_shared(secrets)
+    await fill_narrow(secrets)
     for unit in (DEPARTMENT, OTHER_DEPARTMENT):
         await fill_information(secrets, unit)
     await fill_changed(secrets)
@@ -196,6 +197,28 @@ async def fill_information(secrets: Secrets, unit: str) -> None:
             assert await secrets.push(COUNTY, "transfer", transfer, op) == "applied"
         secrets.records.append((COUNTY, projection_id(transfer, receiver)))
         secrets.kinds[projection_id(transfer, receiver)] = "handover"
+
+
+async def fill_narrow(secrets: Secrets) -> None:
+    """Photos that are waited for, of a visit, of a transfer, and one that is held: whose device it is says the word."""
+    world, whole = secrets.world, str(COUNTY)
+    visit = {"title": "@", "note": "@", "secret": True, "targets": [{"unit": VILLAGE_A, "name": "工地"}]}
+    case = {"flow": "criminal_case", "receiver": "police", "title": "@", "text": "@"}
+    for kind, audience, body in (("task", VISIT, visit), ("transfer", CASE, case)):
+        record = await secrets.record(kind, whole, audience, body)
+        phone = await world.phone(await world.person("督办", (Role.COUNTY_SUPERVISOR, whole)))
+        await phone.sync()
+        phone.add_photo(record, secrets.last.encode())
+        await push_without_bytes(secrets, phone, (whole, audience))
+    phone = await world.phone(await world.person("生人", (Role.GRID_MEMBER, VILLAGE_B)))
+    phone.add_photo(phone.create("site", COUNTY, {"name": "x", "unit": VILLAGE_A, "subjects": ["construction_dust"]}), b"held")
+    await push_without_bytes(secrets, phone, (TOWNSHIP, OFFICE))
+
+
+async def push_without_bytes(secrets: Secrets, phone: Phone, place: tuple[str, str]) -> None:
+    await phone.sync()
+    word = secrets.words.new(place)
+    await secrets.world.pool.execute("UPDATE device SET name = $2 WHERE id = $1", phone.account.device, word)
 
 
 async def fill_changed(secrets: Secrets) -> None:
