@@ -76,6 +76,7 @@ CALLERS: dict[str, list[Held]] = {
         (Role.CITY_SUPERVISOR, "6109"),
         (Role.ADMIN, TOWNSHIP),
         (Role.AUDITOR, str(OTHER_COUNTY)),
+        (Role.AUDITOR, str(COUNTY)),
     )
 } | {
     "had more before": [(Role.TOWNSHIP_LEAD, TOWNSHIP, -30, -1), (Role.GRID_MEMBER, OTHER_VILLAGE, -1, None)],
