@@ -13,7 +13,7 @@ from litestar.params import JSONBody
 
 from api.auth import LIMITED
 from api.dependencies import GivenCaller, GivenNow, GivenPlaces, GivenResources
-from api.desk import sender_of
+from api.desk import check_sizes, sender_of
 from api.ledgers import key_of, parties_of, streams_in_force, tags_of, text_of
 from api.resources import Resources
 from contracts.caller import Caller
@@ -128,6 +128,7 @@ async def push_all(
     resources: Resources, county: County, caller: Caller, drafts: Sequence[Mutation], now: datetime
 ) -> dict[RecordId, MutationOutcome]:
     """In transactions of `BATCH`; what the server failed at has no outcome."""
+    check_sizes(drafts, resources.sync.mutation_bytes_max)
     outcomes: dict[RecordId, MutationOutcome] = {}
     for start in range(0, len(drafts), BATCH):
         outcomes |= await push_each(resources, county, caller, drafts[start : start + BATCH], now)

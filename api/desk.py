@@ -31,7 +31,7 @@ from contracts.desk import (
 )
 from contracts.ids import County, DeviceId, RecordId, StreamName, UnitCode, asked_id
 from contracts.mutation import Mutation
-from contracts.outcomes import TEXT_ZH, MutationOutcome, Outcome
+from contracts.outcomes import TEXT_ZH, MutationOutcome, Outcome, Reason
 from contracts.people import Audience
 from contracts.problems import Problem, ProblemCode
 from storage import conflicts, desk
@@ -46,6 +46,7 @@ from sync.scope import AUDIENCES, held_duties, units_with
 
 PAGE_ROWS: Final = 100
 SEPARATOR: Final = "|"
+FAULTS_SAID: Final = 5  # that the text names; all are in the faults
 
 
 def desk_units(caller: Caller, places: Places, county: County, now: datetime) -> list[UnitCode]:
@@ -220,6 +221,7 @@ async def settle_conflict(
         args["value"] = data.value
     tap = data.id or asked_id("settle", conflict, caller.person, data.choice, msgspec.json.encode(data.value).decode())
     mutation = draft(kind="conflict", record=conflict, op="conflict.settle", now=now, mutation=tap, base=found[0], args=args)
+    check_sizes([mutation], resources.sync.mutation_bytes_max)
     note = Note(
         action=Action.CONFLICT_SETTLED,
         person=caller.person,
@@ -253,6 +255,7 @@ async def push_office_mutations(
     if places.county_of(str(data.county)) is None and not any(u.county == data.county for u in places.units.values()):
         raise Problem(ProblemCode.NOT_FOUND)
     drafts = [office_draft(m, now) for m in data.mutations]
+    check_sizes(drafts, resources.sync.mutation_bytes_max)
     reference = await resources.units.reference()
     try:
         pushed = await office_push(
@@ -262,6 +265,19 @@ async def push_office_mutations(
         raise not_understood(refused.outcomes) from None
     resources.live.moved((data.county, stream) for stream in pushed.streams)
     return Decided(outcomes=pushed.outcomes)
+
+
+def check_sizes(drafts: Sequence[Mutation], bytes_max: int) -> None:
+    """A mutation is as large as a phone's at most. Problem: body_too_large, before anything is written; `index` counts from 0."""
+    sizes = [len(msgspec.json.encode(mutation)) for mutation in drafts]
+    wrong = [(k, drafts[k].id, size) for k, size in enumerate(sizes) if size > bytes_max]
+    if not wrong:
+        return
+    text = f"{TEXT_ZH[Reason.TOO_LARGE]}，每项最多{bytes_max}字节，请精简后重新提交"
+    reason, bound = Reason.TOO_LARGE.value, {"bytes_max": bytes_max}
+    faults = [{"index": k, "id": str(one), "reason": reason, "text": text, "detail": bound | {"bytes": size}} for k, one, size in wrong]
+    said = "、".join(f"第{k + 1}项" for k, _, _ in wrong[:FAULTS_SAID])
+    raise Problem(ProblemCode.BODY_TOO_LARGE, f"{said}{'等' if len(wrong) > FAULTS_SAID else ''}：{text}。未写入任何内容", faults=faults)
 
 
 def not_understood(outcomes: Sequence[MutationOutcome]) -> Problem:

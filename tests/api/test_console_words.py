@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from contracts.mutation import MUTATION_BYTES_MAX
 from contracts.outcomes import Outcome
 from contracts.people import Role
 from phone.phone import Phone
@@ -226,3 +227,25 @@ async def test_a_timer_does_not_bring_back_what_was_deleted(office: Office) -> N
     pushed = await system_push(office.world.pool, reference, COUNTY, [lapse], office.world.time)
     assert pushed.outcomes[0].reason.value == "record_deleted"
     assert await office.world.pool.fetchval("SELECT deleted FROM record WHERE id = $1", task)
+
+
+async def test_a_mutation_larger_than_a_phones_is_refused_whole(office: Office) -> None:
+    problem, small, site = await office.problem("p"), uuid.uuid4(), uuid.uuid4()
+    entries = "SELECT count(*) FROM journal"
+    before = await office.world.pool.fetchval(entries)
+    good = create("problem", small, {"unit": VILLAGE_A, "subject": "construction_dust", "title": "好"})
+    for large in (
+        command("problem", problem, "problem.penalize", measure="fine", note="x" * MUTATION_BYTES_MAX),
+        command("problem", problem, "problem.comment", text="字" * (MUTATION_BYTES_MAX // 3)),
+        command("problem", problem, "edit", {"description": ["x" * MUTATION_BYTES_MAX, "y"]}),
+        create("site", site, {"unit": VILLAGE_A, "name": "x" * MUTATION_BYTES_MAX}),
+    ):
+        answer = await write(office, office.lead, good, large)
+        assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+        (fault,) = answer.json()["details"]["faults"]
+        assert (fault["index"], fault["id"], fault["reason"]) == (1, large["id"], "too_large")
+        assert (fault["detail"]["bytes_max"], fault["detail"]["bytes"] > MUTATION_BYTES_MAX) == (MUTATION_BYTES_MAX, True)
+        assert f"第2项：内容过大，每项最多{MUTATION_BYTES_MAX}字节" in answer.json()["detail"]
+    assert await office.world.pool.fetchval(entries) == before
+    just = command("problem", problem, "problem.comment", text="x" * (MUTATION_BYTES_MAX - 1000))
+    await office.done(office.lead, good, just)
