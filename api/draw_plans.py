@@ -15,6 +15,7 @@ from contracts.people import Level
 from contracts.problems import Problem, ProblemCode
 from storage.draws import fetch_pool_people, fetch_pool_sites, fetch_recently_drawn, since_days
 from sync.places import Places
+from sync.words import is_blank
 
 NAMED_MAX = 20  # ids in a refusal
 CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # the control characters (Cc) of Unicode
@@ -22,6 +23,11 @@ CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # the control characters (
 
 async def complete_plan(data: PrepareDraw, county: County, resources: Resources, places: Places, now: datetime) -> DrawPlan:
     """The plan to be sealed. Problem(invalid_value) names what is unknown, outside the unit's area, or contradictory."""
+    if is_blank(data.title):
+        raise Problem(ProblemCode.INVALID_VALUE, "抽查事项不能只有空白", field="title")
+    area = area_of(data.unit, places)
+    if unknown := [unit for unit in data.rules.departments if not places.covers(area, unit)]:
+        raise Problem(ProblemCode.INVALID_VALUE, "规则中有不存在或不在本区域的部门", field="rules.departments", unknown=unknown)
     plan = DrawPlan(
         draw=data.draw,
         county=county,

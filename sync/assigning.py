@@ -17,7 +17,8 @@ from sync.permission import holds_within
 from sync.places import Places
 from sync.situation import Situation, given_on
 
-CALLING: Final = ("leads", "supporting")
+CALLING: Final = ("leads", "supporting")  # of a problem
+SUMMONING: Final = ("called", "optional")  # of a whistle
 
 
 def call_units(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
@@ -44,8 +45,8 @@ def closed_units(places: Places, units: Sequence[UnitCode], day: date) -> Refuse
 
 
 def each_unit_once(_situation: Situation, values: dict[str, Any]) -> bool:
-    """A unit leads or supports, and is named once."""
-    named = _named(values)
+    """A unit leads or supports, is called or only assists, and is named once."""
+    named = [unit for field in (*CALLING, *SUMMONING) for unit in values.get(field) or []]
     return len(named) == len(set(named))
 
 

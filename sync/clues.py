@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from contracts.ids import County, UnitCode
 from contracts.mutation import Mutation
-from contracts.outcomes import Reason
+from contracts.outcomes import Outcome, Reason
 from contracts.people import Duty
 from sync.assigning import closed_units
-from sync.decision import Change, Incoming, Refuse, Sender
+from sync.decision import Change, Hold, Incoming, Refuse, Sender
 from sync.merge import Merge
 from sync.permission import DEPARTMENT, SUPERVISORS, holds_within, who_may
 from sync.places import Places, unit_of
@@ -45,6 +45,19 @@ def not_for_departments(incoming: Incoming, mutation: Mutation, sender: Sender, 
         return Refuse(reason=Reason.NOT_YOUR_ROLE, detail={"op": mutation.op, "by": who_may("handover", mutation.op), "units": [receiver]})
     by = [role for role in who_may(CLUE, mutation.op) if role not in {one.value for one in DEPARTMENT}]
     return Refuse(reason=Reason.NOT_YOUR_ROLE, detail={"op": mutation.op, "by": by})
+
+
+def goes_nowhere(mutation: Mutation, sender: Sender, tally: Tally) -> Hold | None:
+    """From a console, information for a unit that there is none of: it would be sent, and nobody would have it. An organ outside (a court,
+    the traffic police) has no code of a unit, but a word.
+    """
+    body = tally.bodies.get(mutation.id)
+    if not sender.waits or mutation.kind != CLUE or getattr(body, "flow", None) not in BETWEEN_DEPARTMENTS:
+        return None
+    receiver = str(getattr(body, "receiver", ""))
+    if not receiver[:1].isdigit() or receiver in tally.view.places.units:
+        return None
+    return Hold(outcome=Outcome.QUARANTINED, reason=Reason.UNKNOWN_UNIT, detail={"unit": receiver})
 
 
 def hand_over(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:

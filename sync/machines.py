@@ -246,7 +246,7 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
     ),
     "conflict": (_t("conflict.settle", "open", "settled", sets="choice settled_by", effects="settle_conflict"),),
     "whistle": (
-        _t("whistle.blow", "proposed", "blown", sets="called optional", needs="called", effects="summon"),
+        _t("whistle.blow", "proposed", "blown", sets="called optional", needs="called", guards="each_unit_once", effects="summon"),
         _t("whistle.decline", "proposed", "declined", needs="reason", stamps="feedback_owed"),
         _t("whistle.withdraw", "blown answered", "withdrawn", needs="reason", stamps="feedback_owed", effects="dismiss"),
         _t(
@@ -341,7 +341,8 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
     ),
     "transfer": (
         _t("transfer.approve", "proposed", "approved"),
-        _t("transfer.decline", "proposed", "declined", needs="reason"),
+        # also after approval, when it cannot be sent any more (its department was closed)
+        _t("transfer.decline", "proposed approved", "declined", needs="reason"),
         _t("transfer.send", "approved", "sent", effects="hand_over"),
         _t("transfer.receive", "sent", "received", sets="receipt_number", needs="receipt_number"),
         _t("transfer.return_result", "received", "result_returned", sets="result", needs="result"),

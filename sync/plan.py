@@ -24,7 +24,7 @@ from contracts.ids import UnitCode
 from contracts.kinds import KINDS
 from contracts.mutation import CONTRACT_MAX, CONTRACT_MIN, CREATE, Mutation
 from contracts.outcomes import Outcome, Reason
-from sync.clues import not_for_departments
+from sync.clues import goes_nowhere, not_for_departments
 from sync.decision import Accept, Clone, Decision, Hold, Incoming, Lack, Refuse, Repeat, Sender, View
 from sync.edit import plan_write, root_of
 from sync.entering import enter
@@ -74,7 +74,7 @@ def plan_mutation(incoming: Incoming, sender: Sender, tally: Tally) -> Decision:
     if waits_for is not None:
         return Hold(outcome=Outcome.DEFERRED, reason=Reason.WAITS_FOR, detail={"n": waits_for}, waits_for=waits_for)
     refused = kept_secret(mutation, sender, tally) or strange or _forbidden(incoming, mutation, sender, tally)
-    refused = refused or not_for_departments(incoming, mutation, sender, tally)
+    refused = refused or not_for_departments(incoming, mutation, sender, tally) or goes_nowhere(mutation, sender, tally)
     refused = refused or wrong_side(incoming, mutation, sender, tally)
     refused = refused or not_the_sender(incoming, mutation, sender, tally) or names_unseen(incoming, mutation, sender, tally)
     if refused is not None:
@@ -146,7 +146,7 @@ def _forbidden(incoming: Incoming, mutation: Mutation, sender: Sender, tally: Ta
         return Hold(outcome=Outcome.QUARANTINED, reason=Reason.UNKNOWN_UNIT, detail={"unit": wanted})
     if wanted is not None and state is None and places.county_of(wanted) != county:
         return Hold(outcome=Outcome.QUARANTINED, reason=Reason.WRONG_COUNTY, detail={"unit": wanted})
-    if wanted is not None and sender.waits and _is_new_there(state, wanted) and places.is_closed(wanted, given_on(tally)):
+    if wanted is not None and sender.waits and _is_new_there(mutation, state, wanted) and places.is_closed(wanted, given_on(tally)):
         return Refuse(reason=Reason.UNIT_CLOSED, detail={"units": [wanted]})
     if sender.is_system:
         return None
@@ -167,9 +167,11 @@ def _forbidden(incoming: Incoming, mutation: Mutation, sender: Sender, tally: Ta
     return _forbidden_leave(incoming, mutation, sender, tally, judged, wanted)
 
 
-def _is_new_there(state: RecordState | None, unit: UnitCode) -> bool:
-    """It is made there, or given to that unit. A phone's work is taken: whoever made it knew of no closing, or has the duty still."""
-    return state is None or unit_of(state.stream) != unit
+def _is_new_there(mutation: Mutation, state: RecordState | None, unit: UnitCode) -> bool:
+    """It is made there, or given to that unit; a photo is work on what is there. A phone's work is taken: whoever made it knew of no
+    closing, or has the duty still.
+    """
+    return KINDS[mutation.kind].parent is None if state is None else unit_of(state.stream) != unit
 
 
 def _who_else(mutation: Mutation, tally: Tally) -> dict[str, Any]:

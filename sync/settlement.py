@@ -27,6 +27,8 @@ from sync.words import decoding_fault, state_now
 GUARDS_OF: Final = {
     "leads": ("each_unit_once",),
     "supporting": ("each_unit_once",),
+    "called": ("each_unit_once",),
+    "optional": ("each_unit_once",),
     "suspended_until": ("limit_ahead",),
     "due_on": ("deadline_ahead",),
     "look_back_on": ("look_back_ahead",),

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from contracts.ids import projection_id
 from contracts.importing import SITES
 from contracts.outcomes import Outcome
 from contracts.people import Role
@@ -214,3 +215,18 @@ async def test_checks_of_a_response_go_to_the_nearest_unit_above(office: Office,
     assert await office.world.pool.fetchval("SELECT string_agg(stream, ' ' ORDER BY stream) FROM record WHERE kind = 'task'") == (
         f"{TOWNSHIP}.field {VILLAGE_B}.field"
     )
+
+
+def photo(parent: uuid.UUID) -> dict[str, Any]:
+    return create("photo", uuid.uuid4(), {"parent": str(parent), "sha256": "ab" * 32, "bytes": 3000, "media_type": "image/jpeg"})
+
+
+async def test_photos_are_added_to_what_it_has(office: Office, admin: Phone) -> None:
+    """A department to its own assignment, and the township to a problem of the village: the work that is there goes on."""
+    problem = await office.problem("裸土")
+    await office.assign(problem)
+    for unit in (VILLAGE_A, DEPARTMENT):
+        assert (await close(office, admin, unit, TODAY)).status_code == 200
+    await office.done(office.lead, photo(problem))
+    await office.done(office.handler, photo(projection_id(problem, DEPARTMENT)))
+    assert why(await write(office, office.lead, site()), 422) == "unit_closed"

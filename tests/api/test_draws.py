@@ -87,6 +87,18 @@ async def test_rules_that_contradict_each_other_are_named(drawing: Drawing) -> N
     assert refused.json()["details"]["faults"] == ["每组人数少于部门数"]
 
 
+@pytest.mark.parametrize("title", [" ", "\u3000\u200b"])
+async def test_a_blank_title_and_a_department_of_nowhere_are_refused(drawing: Drawing, title: str) -> None:
+    blank = await prepare(drawing, title=title)
+    assert (blank.status_code, blank.json()["details"]["field"]) == (422, "title"), blank.text
+    for unit in ("x", "610921100"):
+        rules = {"sites": 2, "team_size": 2, "departments": [DEPARTMENT, unit]}
+        refused = await prepare(drawing, rules=rules)
+        assert (refused.status_code, refused.json()["details"]["unknown"]) == (422, [unit]), refused.text
+        assert any("\u4e00" <= c <= "\u9fff" for c in refused.json()["detail"])
+    assert (await drawing.call(drawing.supervisor, "GET", drawing.path())).status_code == 404
+
+
 async def test_a_draw_is_prepared_once(drawing: Drawing) -> None:
     await drawing.prepared()
     again = await prepare(drawing, title="另一事项")

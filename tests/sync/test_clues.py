@@ -79,3 +79,31 @@ def test_from_a_console_it_names_what_is_shown_to_a_team_below_its_author(how: s
     (outcome,) = deeds.county.push(console, [arrived(a_mutation(deeds.next(1), TRANSFER, "transfer", CREATE, body=body))]).outcomes
     expected = (Outcome.QUARANTINED, Reason.RECORD_MISSING) if how == "nobody" else (Outcome.APPLIED, Reason.OK)
     assert (outcome.outcome, outcome.reason) == expected
+
+
+def test_approved_and_not_to_be_sent_any_more_it_is_declined_with_the_reason() -> None:
+    deeds = county(date(2026, 1, 1))
+    assert sent(deeds).reason is Reason.UNIT_CLOSED
+    assert deeds.on(BUREAU, TRANSFER, "transfer", "transfer.decline", False, {}, {}).reason is Reason.INCOMPLETE
+    outcome = deeds.on(BUREAU, TRANSFER, "transfer", "transfer.decline", False, {}, {"reason": "接收部门已撤并，另行移交"})
+    assert (outcome.outcome, deeds.county.records[TRANSFER].values["state"]) == (Outcome.APPLIED, "declined")
+    assert deeds.on(BUREAU, TRANSFER, "transfer", "transfer.send", False, {}, {}).reason is Reason.NOT_ALLOWED_NOW
+
+
+@pytest.mark.parametrize(
+    ("receiver", "from_console", "from_phone"),
+    [
+        ("610903-env_bureau", Reason.UNKNOWN_UNIT, Reason.OK),
+        ("610902-no_bureau", Reason.UNKNOWN_UNIT, Reason.OK),
+        (WATER, Reason.OK, Reason.OK),
+        ("water_bureau", Reason.OK, Reason.OK),
+        ("peoples_court", Reason.OK, Reason.OK),
+    ],
+)
+def test_a_console_sends_no_information_to_a_unit_that_there_is_none_of(receiver: str, from_console: Reason, from_phone: Reason) -> None:
+    deeds = county()
+    body = {"unit": DEPARTMENT, "flow": "enforcement_info", "receiver": receiver, "title": "线索"}
+    for k, (waits, expected) in enumerate(((True, from_console), (False, from_phone))):
+        made = arrived(a_mutation(deeds.next(1), an_id(300 + k), "transfer", CREATE, body=body))
+        (outcome,) = deeds.county.push(replace(a_sender(1, Role.DEPARTMENT_LEAD, DEPARTMENT), waits=waits), [made]).outcomes
+        assert outcome.reason is expected, waits

@@ -84,7 +84,7 @@ class Played(Deeds):
 def _given(command: str, unit: str, to: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """(fields, arguments) that make a command complete."""
     fields: dict[str, dict[str, Any]] = {
-        "whistle.blow": {"called": [unit], "optional": [to]},
+        "whistle.blow": {"called": [unit], "optional": [to] if to != unit else []},
         "summons.contact": {"contact": "陈 138"},
         "summons.result": {"result": "已清运"},
         "summons.refuse": {"legal_basis": "非本部门法定职责"},
