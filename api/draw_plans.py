@@ -25,9 +25,6 @@ async def complete_plan(data: PrepareDraw, county: County, resources: Resources,
     """The plan to be sealed. Problem(invalid_value) names what is unknown, outside the unit's area, or contradictory."""
     if is_blank(data.title):
         raise Problem(ProblemCode.INVALID_VALUE, "抽查事项不能只有空白", field="title")
-    area = area_of(data.unit, places)
-    if unknown := [unit for unit in data.rules.departments if not places.covers(area, unit)]:
-        raise Problem(ProblemCode.INVALID_VALUE, "规则中有不存在或不在本区域的部门", field="rules.departments", unknown=unknown)
     plan = DrawPlan(
         draw=data.draw,
         county=county,
@@ -38,6 +35,9 @@ async def complete_plan(data: PrepareDraw, county: County, resources: Resources,
         exclusions=data.exclusions,
         rules=data.rules,
     )
+    area = area_of(data.unit, places)
+    if unknown := [unit for unit in data.rules.departments if not places.covers(area, unit)]:
+        raise Problem(ProblemCode.INVALID_VALUE, "规则中有不存在或不在本区域的部门", field="rules.departments", unknown=unknown)
     faults = plan_faults(plan)
     if faults:
         raise Problem(ProblemCode.INVALID_VALUE, "; ".join(faults), faults=faults)

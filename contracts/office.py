@@ -118,14 +118,14 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
 # -------------------------------------------------------------------------------------------------- many at once
 
 
-class ToAssign(msgspec.Struct, frozen=True, kw_only=True):
+class ToAssign(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`base`: the version that was on the screen; None: whatever it is now."""
 
     problem: RecordId
     base: Version | None = None
 
 
-class AssignMany(msgspec.Struct, frozen=True, kw_only=True):
+class AssignMany(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Many problems to the same units with one deadline. The same `id` again changes nothing and has the same outcomes."""
 
     id: MutationId
@@ -151,11 +151,12 @@ class AssignedMany(msgspec.Struct, frozen=True, kw_only=True):
     rows: list[BulkRow]
 
 
-class PlanLookBacks(msgspec.Struct, frozen=True, kw_only=True):
+class PlanLookBacks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """回头看 (domain.md 4.7): one day for all closed problems that the filters of the ledger hold for, page by page.
 
     id      of the campaign, for all its pages: what it has planned is not planned again
     state   any of these; empty: both
+    text    with something to look for: a blank filter, as a mistyped one, would plan for all
     after   None: from the beginning; then what the answer before gave as `next`
     """
 
@@ -171,7 +172,7 @@ class PlanLookBacks(msgspec.Struct, frozen=True, kw_only=True):
     department: Code | None = None
     name: Code | None = None
     closed_year: Annotated[int, Meta(ge=2000, le=9999)] | None = None
-    text: Annotated[str, Meta(max_length=100)] | None = None
+    text: Annotated[str, Meta(max_length=100, pattern=r"\w")] | None = None
     after: Annotated[str, Meta(max_length=120)] | None = None
     limit: Annotated[int, Meta(ge=1, le=AT_ONCE_MAX)] = AT_ONCE_MAX
 

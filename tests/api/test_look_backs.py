@@ -206,3 +206,13 @@ async def test_more_than_two_hundred_at_once_are_refused_in_chinese(office: Offi
     fault = answer.json()["details"]["faults"][0]
     assert (answer.status_code, fault["code"]) == (422, "too_many"), answer.text
     assert "200" in fault["message"], "and how many may be"
+
+
+@pytest.mark.parametrize("more", [{"text": " "}, {"text": ""}, {"text": "\u0000"}, {"subjcet": "construction_dust"}])
+async def test_a_filter_that_is_none_plans_for_nobody(office: Office, more: dict[str, Any]) -> None:
+    problem = await closed(office, "裸土")
+    refused = await plan(office, office.supervisor, **more)
+    assert refused.status_code == 422, refused.text
+    assert any("\u4e00" <= c <= "\u9fff" for c in refused.json()["detail"])
+    body = await office.world.pool.fetchval("SELECT body ->> 'look_back_on' FROM record WHERE id = $1", problem)
+    assert body is None
