@@ -46,12 +46,17 @@ def closed_units(places: Places, units: Sequence[UnitCode], day: date) -> Refuse
 
 def each_unit_once(_situation: Situation, values: dict[str, Any]) -> bool:
     """A unit leads or supports, is called or only assists, and is named once."""
-    named = [unit for field in (*CALLING, *SUMMONING) for unit in values.get(field) or []]
+    named = [unit for field in (*CALLING, *SUMMONING) for unit in units_in(values.get(field))]
     return len(named) == len(set(named))
 
 
 def _named(values: dict[str, Any]) -> list[str]:
-    return [unit for field in CALLING for unit in values.get(field) or []]
+    return [unit for field in CALLING for unit in units_in(values.get(field))]
+
+
+def units_in(value: object) -> list[UnitCode]:
+    """What stands in the place of a list of units, whatever it is: what is no unit is then found to be unknown."""
+    return [str(unit) for unit in (value if isinstance(value, list) else [value])] if value else []
 
 
 def parts_of(s: Situation, values: dict[str, Any]) -> list[UnitCode]:

@@ -201,9 +201,6 @@ def _change(mutation: Mutation, state: RecordState, sender: Sender, tally: Tally
     merge = merge_fields(state, values, signed_edits(state.kind, values, edits, sender, tally), rules, sight)
     effect: tuple[Change, ...] | Refuse = ()
     if transition is not None:
-        unreadable = _unreadable(state, merge, merge.changed.keys() & transition.sets)  # before guards and effects look at it
-        if unreadable is not None:
-            return unreadable
         effect = _carried_out(Situation(transition, state, mutation, sender, tally), merge, step[0])
     if not isinstance(effect, Refuse) and merge.changed.keys() & {"state", name_field(state.kind)}:
         is_writing = state_now(state.kind, merge.values) == WRITING.get(state.kind)

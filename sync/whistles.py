@@ -19,7 +19,7 @@ from contracts.mutation import EDIT, Mutation
 from contracts.outcomes import Reason
 from contracts.people import Audience
 from contracts.rules import Duration, RuleName, WhistleRule
-from sync.assigning import closed_units
+from sync.assigning import closed_units, units_in
 from sync.decision import Change, Refuse
 from sync.machines import MACHINES, MOVED, allowed_from
 from sync.merge import Merge
@@ -61,7 +61,7 @@ def with_step(s: Situation, record: RecordState, op: str, to: str, values: dict[
 
 def summon(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
     """Every called department gets a summons of its own, with its clocks; nobody is called twice."""
-    called, optional = list(merge.values.get("called") or []), list(merge.values.get("optional") or [])
+    called, optional = units_in(merge.values.get("called")), units_in(merge.values.get("optional"))
     refused = uncallable(s.tally, [*called, *optional])
     if refused is not None:
         return refused
