@@ -17,6 +17,7 @@ from msgspec import Meta
 
 from api.auth import LIMITED
 from api.dependencies import GivenCaller, GivenNow, GivenOrigin, GivenPlaces, GivenResources
+from api.paging import position_of, position_text
 from contracts.access import Action
 from contracts.caller import Caller
 from contracts.desk import (
@@ -45,7 +46,6 @@ from sync.places import NARROW, Places, stream_name
 from sync.scope import AUDIENCES, held_duties, units_with
 
 PAGE_ROWS: Final = 100
-SEPARATOR: Final = "|"
 FAULTS_SAID: Final = 5  # that the text names; all are in the faults
 
 
@@ -100,18 +100,15 @@ async def list_held(
     items = await desk.fetch_held(resources.pool, county, units, outcome, held_key(after), PAGE_ROWS)
     full = len(items) == PAGE_ROWS
     last = items[-1] if items else None
-    following = SEPARATOR.join((last.opened_at.isoformat(), str(last.device), str(last.n))) if full and last else None
+    following = position_text(last.opened_at, last.device, last.n) if full and last else None
     return HeldPage(items=items, next=following)
 
 
 def held_key(after: str | None) -> tuple[datetime, DeviceId, int]:
     if after is None:
         return desk.BEGINNING
-    try:
-        moment, device, n = after.split(SEPARATOR)
-        return datetime.fromisoformat(moment), DeviceId(device), int(n)
-    except ValueError:
-        raise Problem(ProblemCode.INVALID_VALUE, "翻页位置无法识别", field="after") from None
+    at, device, n = position_of(after, "after", DeviceId, int)
+    return at, device, n
 
 
 @post(
@@ -181,18 +178,15 @@ async def list_conflicts(
     """Losing values that wait for a decision, the oldest first."""
     streams = conflict_streams(caller, places, county, now)
     rows = await conflicts.fetch_conflicts(resources.pool, county, streams, conflict_key(after), PAGE_ROWS)
-    following = f"{rows[-1][0].isoformat()}{SEPARATOR}{rows[-1][1].id}" if len(rows) == PAGE_ROWS else None
+    following = position_text(rows[-1][0], rows[-1][1].id) if len(rows) == PAGE_ROWS else None
     return ConflictPage(items=[item for _, item in rows], next=following)
 
 
 def conflict_key(after: str | None) -> tuple[datetime, RecordId]:
     if after is None:
         return conflicts.BEGINNING
-    try:
-        moment, record = after.split(SEPARATOR)
-        return datetime.fromisoformat(moment), RecordId(record)
-    except ValueError:
-        raise Problem(ProblemCode.INVALID_VALUE, "翻页位置无法识别", field="after") from None
+    at, record = position_of(after, "after", RecordId)
+    return at, record
 
 
 @post(

@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from api.auth import PUBLIC
 from api.dependencies import GivenPlaces, GivenResources
+from api.paging import position_of, position_text
 from api.resources import Resources
 from contracts.draw import (
     FORMAT,
@@ -29,7 +30,6 @@ from storage import draws
 from storage.draws import DrawRecord, Opened
 
 PAGE_ROWS: Final = 100
-SEPARATOR: Final = "|"
 
 
 def made_file(resources: Resources, found: DrawRecord, opened: Opened, result: DrawResult) -> tuple[DrawFile, bytes]:
@@ -82,23 +82,11 @@ async def list_published(
     """
     rows = await draws.fetch_published(resources.pool, places.counties, published_key(before), PAGE_ROWS)
     last = rows[-1].statement if len(rows) == PAGE_ROWS else None
-    return PublishedPage(draws=rows, next=f"{last.at.isoformat()}{SEPARATOR}{last.commitment}" if last else None)
+    return PublishedPage(draws=rows, next=position_text(last.at, last.commitment) if last else None)
 
 
 def published_key(before: str | None) -> tuple[datetime, str]:
-    return draws.END if before is None else key_of(before)
-
-
-def key_of(before: str) -> tuple[datetime, str]:
-    """A moment and what follows it: where the page before ended."""
-    text, _, rest = before.partition(SEPARATOR)
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise Problem(ProblemCode.INVALID_VALUE, "翻页位置无法识别", field="before") from None
-    if at.tzinfo is None:
-        raise Problem(ProblemCode.INVALID_VALUE, "翻页位置无法识别", field="before")
-    return at, rest
+    return draws.END if before is None else position_of(before, "before", str)
 
 
 @get("/{commitment:str}/file", opt=PUBLIC, summary="抽查结果文件 · The disclosed file")

@@ -20,8 +20,9 @@ from msgspec import Meta
 from api.auth import LIMITED
 from api.dependencies import GivenCaller, GivenNow, GivenOrigin, GivenPlaces, GivenResources
 from api.draw_acts import READERS, act, is_issuer, issued, opened_of, push_one, readable, result_of, roles_at, shown
-from api.draw_files import SEPARATOR, as_file, key_of, made_file
+from api.draw_files import as_file, made_file
 from api.draw_plans import complete_plan
+from api.paging import position_of, position_text
 from api.resources import Resources
 from contracts.access import Action
 from contracts.caller import Caller
@@ -277,17 +278,14 @@ async def list_draws(
     if not streams:
         raise Problem(ProblemCode.NOT_ALLOWED)
     found, end = await draws.fetch_draws(resources.pool, county, streams, drawn_before(before), DRAWS_MAX)
-    return Draws(draws=[shown(one) for one in found], next=f"{end[0].isoformat()}{SEPARATOR}{end[1]}" if end else None)
+    return Draws(draws=[shown(one) for one in found], next=position_text(*end) if end else None)
 
 
 def drawn_before(before: str | None) -> tuple[datetime, UUID]:
     if before is None:
         return draws.LATEST
-    at, record = key_of(before)
-    try:
-        return at, UUID(record)
-    except ValueError:
-        raise Problem(ProblemCode.INVALID_VALUE, "翻页位置无法识别", field="before") from None
+    at, record = position_of(before, "before", UUID)
+    return at, record
 
 
 @get("/{county:int}/{draw:uuid}", opt=LIMITED, summary="抽查 · One draw")

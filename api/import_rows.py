@@ -34,11 +34,11 @@ from contracts.kinds.site import Site
 from contracts.office import ImportFault
 from contracts.people import Duty, Role, Unit
 from storage.importing import KnownAccount
-from sync.administration import day_in_china, grant_refusal, unit_refusal
+from sync.administration import grant_refusal, unit_refusal
 from sync.clock import Interval
 from sync.permission import may
 from sync.places import Places
-from sync.rules import CHINA, end_of
+from sync.rules import CHINA, day_of, end_of
 
 DAY: Final = re.compile(r"([0-9]{4})\s*[-/.年]\s*([0-9]{1,2})\s*[-/.月]\s*([0-9]{1,2})\s*日?")
 PHONE: Final = re.compile(r"1[3-9][0-9]{9}")
@@ -253,7 +253,7 @@ def check_sites(
             continue
         if not may(caller, places, "site", "create", unit, Interval(moment, moment)).is_yes:
             checking.say(SITES, row, "unit", "not_allowed")
-        elif places.is_closed(unit, day_in_china(now)):
+        elif places.is_closed(unit, day_of(now)):
             checking.say(SITES, row, "unit", "unit_closed")
         if name and not HEADING.match(name):  # one that is missing has been told
             checking.say(SITES, row, "name", "not_one_line")

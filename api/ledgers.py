@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 
 from api.auth import LIMITED
 from api.dependencies import GivenCaller, GivenNow, GivenPlaces, GivenResources, end_of_day, start_of_day
+from api.paging import position_of, position_text
 from contracts.caller import Caller
 from contracts.ids import County, StreamName, UnitCode
 from contracts.ledger import ROWS_MAX, TOTAL_MAX, LedgerName, LedgerPage, LedgerRow, LedgerSort, Total
@@ -24,7 +25,6 @@ from storage.ledger_search import text_wanted
 from sync.places import Places, stream_name, unit_of
 from sync.scope import AUDIENCES, held_duties, streams_of
 
-SEPARATOR: Final = "|"
 # A row is for a list: what only grows with a record's life is in its story.
 NOT_LISTED: Final = frozenset({"steps", "comments", "answers", "shown", "measures", "grounds"})
 Words = Annotated[str | None, QueryParameter(max_length=80)]
@@ -201,19 +201,15 @@ def row_of(county: County, listed: Listed, kind: str, places: Places, now: datet
 
 def text_of(listed: Listed) -> str:
     """Where the next page goes on; `key_of` reads it."""
-    return f"{listed.key.isoformat()}{SEPARATOR}{listed.record}"
+    return position_text(listed.key, listed.record)
 
 
 def key_of(after: str | None) -> Key | None:
     """The key a page said to go on from. Problem: invalid_value."""
     if after is None:
         return None
-    try:
-        moment, record = after.split(SEPARATOR)
-        at = datetime.fromisoformat(moment)
-        return at.astimezone(UTC), UUID(record)
-    except (ValueError, OverflowError):
-        raise Problem(ProblemCode.INVALID_VALUE, "翻页位置无法识别", field="after") from None
+    at, record = position_of(after, "after", UUID)
+    return at, record
 
 
 LEDGERS: Final = Router("/office/v1", route_handlers=[list_ledger], tags=["office"])

@@ -28,7 +28,7 @@ from storage.office_push import draft, office_push
 from storage.story import fetch_records
 from sync.permission import ACTIVE, OFFICE
 from sync.places import Places, stream_name, unit_of
-from sync.plans import day_of
+from sync.rules import day_of
 from sync.scope import streams_of, units_with
 
 WORDS: Final = ("title", "text", "category", "roles", "subject_record", "needs_acknowledgement", "acknowledge_by")

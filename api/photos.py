@@ -15,6 +15,7 @@ from msgspec import Meta
 from api.auth import LIMITED, PUBLIC, PUSH_ONLY, charge_wiped
 from api.dependencies import GivenCaller, GivenNow, GivenPlaces, GivenResources
 from api.ledgers import visible_streams
+from api.paging import position_of, position_text
 from api.photo_urls import PhotoUrls, check_body
 from api.resources import Resources
 from api.signing import PublicKey, Signer
@@ -136,17 +137,14 @@ def office_units(caller: Caller, now: datetime) -> list[UnitCode]:
 
 
 def cursor_at(photo: WantedPhoto) -> str:
-    return f"{photo.since.astimezone(UTC).isoformat()}|{photo.photo}"
+    return position_text(photo.since.astimezone(UTC), photo.photo)
 
 
 def cursor_of(after: str | None) -> tuple[datetime, UUID]:
     if after is None:
         return datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0)
-    since, _, photo = after.partition("|")
-    try:
-        return datetime.fromisoformat(since).astimezone(UTC), UUID(photo)
-    except ValueError:
-        raise Problem(ProblemCode.INVALID_VALUE, "翻页位置无法识别", field="after") from None
+    at, photo = position_of(after, "after", UUID)
+    return at, photo
 
 
 @get("/{county:int}/{sha256:str}/{rendering:str}", opt=LIMITED, summary="查看照片 · Look at a photo")

@@ -20,7 +20,7 @@ from storage.campaigns import fetch_campaigns, first_of
 from storage.coverage import FIRST, Standing, fetch_periods, fetch_standing, fetch_totals
 from sync.campaigns import SOURCE, month_of
 from sync.places import Places, stream_name, unit_of
-from sync.plans import day_of
+from sync.rules import day_of
 from sync.scope import held_duties, streams_of
 
 Month = Annotated[str, QueryParameter(pattern=r"^[12][0-9]{3}-(0[1-9]|1[0-2])$")]

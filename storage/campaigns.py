@@ -16,7 +16,7 @@ from storage.pool import Executor, Pool
 from storage.reference import Reference
 from sync.campaigns import CAMPAIGNS_MIN, OBLIGED, SOURCE, Month, month_of, months_to_judge
 from sync.places import Places, stream_name
-from sync.plans import day_of
+from sync.rules import day_of
 
 MET_LATE: Final = "补报后当月已达到要求"
 

@@ -33,7 +33,6 @@ from sync.plans import (
     Made,
     Wanted,
     body_of,
-    day_of,
     ended_with,
     lapsed,
     not_taken_on,
@@ -42,6 +41,7 @@ from sync.plans import (
     seasons_of,
 )
 from sync.recurrence import is_readable
+from sync.rules import day_of
 
 LOOK_AGAIN: Final = timedelta(days=3)  # before a plan's last run: a change that was committed meanwhile, a clock that was set back
 BATCH: Final = 100

@@ -14,7 +14,7 @@ from typing import Final
 from contracts.ids import UnitCode
 from contracts.people import Duty, Level, Role
 from sync.places import Places
-from sync.rules import CHINA
+from sync.rules import day_of
 from sync.scope import open_duties, units_with
 
 ADMINS: Final = frozenset({Role.ADMIN})
@@ -78,7 +78,7 @@ def grant_refusal(
     if ends is not None and ends <= starts:
         return Refusal.ENDS_BEFORE_IT_STARTS
     given = max(starts, min(now, ends or now))  # one that is entered late, for days before the closing, is no new one
-    return Refusal.UNIT_CLOSED if places.is_closed(unit, day_in_china(given)) else None
+    return Refusal.UNIT_CLOSED if places.is_closed(unit, day_of(given)) else None
 
 
 def overlap(one: Duty, other: Duty) -> bool:
@@ -128,7 +128,7 @@ def unit_refusal(admin: Iterable[Duty], parent: UnitCode, level: Level, places: 
         return Refusal.UNKNOWN_UNIT
     if parent not in units_with(ADMINS, admin, places, now):
         return Refusal.OUTSIDE_YOUR_UNITS
-    if places.is_closed(parent, day_in_china(now)):
+    if places.is_closed(parent, day_of(now)):
         return Refusal.UNIT_CLOSED
     return None if level in ADDED_LEVELS else Refusal.LEVEL_IS_NOT_ADDED
 
@@ -140,8 +140,4 @@ def close_refusal(admin: Iterable[Duty], unit: UnitCode, closed_on: date | None,
         return Refusal.OUTSIDE_YOUR_UNITS
     if found.level in KEPT_LEVELS:
         return Refusal.LEVEL_IS_NOT_CLOSED
-    return Refusal.CLOSES_IN_THE_PAST if closed_on is not None and closed_on < day_in_china(now) else None
-
-
-def day_in_china(moment: datetime) -> date:
-    return moment.astimezone(CHINA).date()
+    return Refusal.CLOSES_IN_THE_PAST if closed_on is not None and closed_on < day_of(now) else None

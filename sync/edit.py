@@ -6,7 +6,6 @@ the record back and shows the conflict; a deletion that did not know of an edit 
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from functools import partial
 from typing import Any, Final
 
@@ -307,15 +306,16 @@ def _accepted(
     if not merge.changed and not merge.lost and not effect and not state.deleted:
         outcome = Outcome.MERGED if merge.beside_others else Outcome.APPLIED
         return Accept(outcome=outcome, reason=Reason.ALREADY_SO, root=root)
-    unreadable = _unreadable(state, merge, merge.changed)
-    if unreadable is not None:
-        return unreadable
+    body = msgspec.json.encode(merge.values)
+    fault = decoding_fault(state.kind, body, merge.changed)
+    if fault is not None:
+        return Hold(outcome=Outcome.QUARANTINED, reason=Reason.MALFORMED, detail={"error": fault})
     writer = _writer(mutation, sender, tally, state)
     after = replace(
         state,
         version=writer.at,
         fields=written(state, merge.changed, writer),
-        body=msgspec.json.encode(merge.values),
+        body=body,
         deleted=False,
     )
     if "unit" in merge.changed:
@@ -330,12 +330,6 @@ def _accepted(
         reason = Reason.EDIT_AGAINST_DELETE if state.deleted else Reason.OVERLAP
     detail = {"fields": [one.field for one in lost]} if lost else None
     return Accept(outcome=outcome, reason=reason, detail=detail, changes=(change, *conflicts, *effect, *recalled, *more), root=root)
-
-
-def _unreadable(state: RecordState, merge: Merge, fields: Collection[str]) -> Hold | None:
-    """Values that are none of their fields."""
-    fault = decoding_fault(state.kind, msgspec.json.encode(merge.values), fields) if fields else None
-    return Hold(outcome=Outcome.QUARANTINED, reason=Reason.MALFORMED, detail={"error": fault}) if fault is not None else None
 
 
 # ------------------------------------------------------------------------------------------------ delete

@@ -13,7 +13,7 @@ from contracts.rules import RuleName, SeasonsRule
 from contracts.visits import SECRET_MODES, SENDING
 from sync.places import unit_of
 from sync.recurrence import AUTUMN_WINTER, is_readable, occurrences
-from sync.rules import CHINA
+from sync.rules import day_of
 from sync.situation import Situation, given_on
 
 FROM_ON_MIN: Final = date(2000, 1, 1)  # a plan begins in our time
@@ -109,4 +109,4 @@ def days_in_order(situation: Situation, values: dict[str, Any]) -> bool:
 
 def days_over(situation: Situation, values: dict[str, Any]) -> bool:
     """A campaign has been held when its last day has come."""
-    return str(values.get("ends_on")) <= situation.tally.view.now.astimezone(CHINA).date().isoformat()
+    return str(values.get("ends_on")) <= day_of(situation.tally.view.now).isoformat()

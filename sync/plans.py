@@ -23,7 +23,7 @@ from contracts.people import Duty
 from contracts.rules import RuleName, SeasonsRule
 from sync.places import Places
 from sync.recurrence import Seasons, days_of, occurrences
-from sync.rules import CHINA, RuleBook, end_of
+from sync.rules import CHINA, RuleBook, day_of, end_of
 
 LIVE: Final = frozenset({"accepted", "started", "finished"})  # somebody has taken it on
 ENDED: Final = "计划已调整"
@@ -62,10 +62,6 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
     def mutation_id(self) -> RecordId:
         return derived_mutation_id("generate", self.id)
-
-
-def day_of(moment: datetime) -> date:
-    return moment.astimezone(CHINA).date()
 
 
 def first_day_after(moment: datetime) -> date:

@@ -17,6 +17,11 @@ EVER: Final = datetime.min.replace(tzinfo=UTC)
 _T = TypeVar("_T", bound=msgspec.Struct)
 
 
+def day_of(moment: datetime) -> date:
+    """The day in China on which it is."""
+    return moment.astimezone(CHINA).date()
+
+
 class RuleBook:
     """All published versions. Lookups are total: no version means no rule."""
 
@@ -90,7 +95,7 @@ class Calendar:
     def _add(self, start: datetime, duration: Duration) -> datetime:
         if duration.hours is not None:
             return start + timedelta(hours=duration.hours)
-        day, left = start.astimezone(CHINA).date(), duration.working_days or 0
+        day, left = day_of(start), duration.working_days or 0
         while left > 0:
             day += timedelta(days=1)
             left -= self.is_worked(day)
@@ -106,7 +111,7 @@ class Calendar:
     def _subtract(self, end: datetime, duration: Duration) -> datetime:
         if duration.hours is not None:
             return end - timedelta(hours=duration.hours)
-        day, left = end.astimezone(CHINA).date(), duration.working_days or 0
+        day, left = day_of(end), duration.working_days or 0
         while left > 0:
             day -= timedelta(days=1)
             left -= self.is_worked(day)

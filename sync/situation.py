@@ -12,7 +12,7 @@ from contracts.kinds import KINDS
 from contracts.mutation import Mutation
 from sync.decision import Sender
 from sync.machines import Transition
-from sync.rules import CHINA
+from sync.rules import day_of
 from sync.state import RecordState
 from sync.tally import Tally
 
@@ -35,14 +35,14 @@ class Situation(msgspec.Struct, frozen=True):
 
 def captured_on(situation: Situation) -> date:
     """The day on which it was done, at the latest."""
-    return situation.tally.captured_at().astimezone(CHINA).date()
+    return day_of(situation.tally.captured_at())
 
 
 def given_on(tally: Tally) -> date:
     """The day on which the mutation being decided was made, at the earliest: a term must not have passed then."""
     captured = tally.captured
     moment = datetime.fromtimestamp(captured.start_ms / 1000, UTC) if captured else tally.view.now
-    return moment.astimezone(CHINA).date()
+    return day_of(moment)
 
 
 def step_of(situation: Situation, command: str, source: str, to: str, sets: dict[str, Any] | None = None) -> Step:

@@ -8,7 +8,7 @@ from typing import Final
 
 from contracts.outcomes import Reason
 from sync.decision import Refuse, Sender
-from sync.rules import CHINA
+from sync.rules import day_of
 from sync.situation import given_on
 from sync.tally import Tally
 
@@ -33,4 +33,4 @@ def _day_of(value: object) -> date | None:
 
 
 def _on(moment: datetime) -> date:
-    return moment.astimezone(CHINA).date() if moment.tzinfo else moment.date()
+    return day_of(moment) if moment.tzinfo else moment.date()

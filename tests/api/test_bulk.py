@@ -1,8 +1,6 @@
 """Many problems are assigned at once, and each has an answer of its own."""
 
 import uuid
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,18 +9,11 @@ import pytest
 from contracts.ids import projection_id
 from contracts.people import Role
 from phone.phone import Phone
-from server.settings import Settings
 from tests.api.casework import Office, call, command
 from tests.stories.day import body
-from tests.world import COUNTY, DEPARTMENT, open_world
+from tests.world import COUNTY, DEPARTMENT
 
 PATH = "/office/v1/problems/assign"
-
-
-@pytest.fixture
-async def office(settings: Settings, tmp_path: Path) -> AsyncIterator[Office]:
-    async with open_world(settings, tmp_path) as world:
-        yield await Office.opened(world)
 
 
 async def assign(office: Office, phone: Phone, problems: list[Any], **more: Any) -> httpx.Response:

@@ -1,8 +1,6 @@
 """撤并: from a day on a unit has nothing new. What it has stays in sight of whoever is above it, and can be given to another."""
 
 import uuid
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,21 +11,14 @@ from contracts.importing import SITES
 from contracts.outcomes import Outcome
 from contracts.people import Role
 from phone.phone import Phone
-from server.settings import Settings
 from storage.plans import run_plans
 from tests.api.casework import DEPARTMENT, Office, call, command, create
 from tests.api.test_imports import send, workbook
 from tests.stories.day import result
-from tests.world import COUNTY, TOWNSHIP, VILLAGE_A, VILLAGE_B, open_world
+from tests.world import COUNTY, TOWNSHIP, VILLAGE_A, VILLAGE_B
 
 TODAY, TOMORROW = "2026-11-20", "2026-11-21"
 DAY = 24 * 60
-
-
-@pytest.fixture
-async def office(settings: Settings, tmp_path: Path) -> AsyncIterator[Office]:
-    async with open_world(settings, tmp_path) as world:
-        yield await Office.opened(world)
 
 
 @pytest.fixture

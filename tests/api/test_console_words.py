@@ -4,8 +4,6 @@ A phone's work is never lost for such a reason: what it makes is taken, and only
 """
 
 import uuid
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,12 +13,11 @@ from contracts.mutation import MUTATION_BYTES_MAX
 from contracts.outcomes import Outcome
 from contracts.people import Role
 from phone.phone import Phone
-from server.settings import Settings
 from storage.office_push import draft, system_push
 from storage.units import UnitsCache
 from tests.api.casework import Office, call, command, create, read
 from tests.stories.day import result
-from tests.world import COUNTY, DEPARTMENT, TOWNSHIP, VILLAGE_A, VILLAGE_B, open_world
+from tests.world import COUNTY, DEPARTMENT, TOWNSHIP, VILLAGE_A, VILLAGE_B
 
 BLANK = ["", " ", "\u3000", "\n\t", "\u200b"]
 CONTROLLED = ["一行\n两行", "响\x07铃", "竖\u2028排"]
@@ -37,12 +34,6 @@ MADE: dict[str, dict[str, Any]] = {
     "activity": {"unit": VILLAGE_A, "held_on": "2026-11-20"},
 }
 BY_COUNTY = {"supervision", "transfer", "campaign"}
-
-
-@pytest.fixture
-async def office(settings: Settings, tmp_path: Path) -> AsyncIterator[Office]:
-    async with open_world(settings, tmp_path) as world:
-        yield await Office.opened(world)
 
 
 async def write(office: Office, phone: Phone, *mutations: dict[str, Any]) -> httpx.Response:

@@ -4,9 +4,7 @@ import io
 import time
 import uuid
 import zipfile
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,10 +16,9 @@ from contracts.importing import FAULT_TEXTS, SHEETS, SITES
 from contracts.office import ImportSubject
 from contracts.people import Role
 from phone.phone import Phone
-from server.settings import Settings
 from sync.administration import Refusal
 from tests.api.casework import Office, call, read
-from tests.world import COUNTY, DEPARTMENT, TOWNSHIP, VILLAGE_A, VILLAGE_B, open_world
+from tests.world import COUNTY, DEPARTMENT, TOWNSHIP, VILLAGE_A, VILLAGE_B
 
 STAFF: dict[str, list[list[Any]]] = {
     "单位": [
@@ -58,12 +55,6 @@ def workbook(sheets: dict[str, list[list[Any]]]) -> bytes:
 
 def with_row(title: str, row: list[Any]) -> bytes:
     return workbook({**STAFF, title: [*STAFF[title], row]})
-
-
-@pytest.fixture
-async def office(settings: Settings, tmp_path: Path) -> AsyncIterator[Office]:
-    async with open_world(settings, tmp_path) as world:
-        yield await Office.opened(world)
 
 
 @pytest.fixture

@@ -1,25 +1,16 @@
 """The console's ledgers: every filter, the three orders, key paging, and that they never lag behind what was pushed."""
 
 import uuid
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 from contracts.people import Role
-from server.settings import Settings
 from storage.ledger import rebuild_ledgers, rebuild_missing
 from tests.api.casework import Office, call, command, read
-from tests.world import COUNTY, DEPARTMENT, MORNING, TOWNSHIP, VILLAGE_A, VILLAGE_B, open_world
+from tests.world import COUNTY, DEPARTMENT, MORNING, TOWNSHIP, VILLAGE_A, VILLAGE_B
 
 PROBLEMS = "/office/v1/ledgers/problems"
-
-
-@pytest.fixture
-async def office(settings: Settings, tmp_path: Path) -> AsyncIterator[Office]:
-    async with open_world(settings, tmp_path) as world:
-        yield await Office.opened(world)
 
 
 async def test_each_filter_holds_for_what_is_shown(office: Office) -> None:

@@ -2,9 +2,7 @@
 
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,22 +12,15 @@ from api import bulk
 from contracts.ids import RecordId
 from contracts.people import Role
 from phone.phone import Phone
-from server.settings import Settings
 from storage.timers import run_timers
 from storage.units import UnitsCache
 from tests.api.casework import HERE, Office, call, command
 from tests.stories.day import Day
-from tests.world import COUNTY, DEPARTMENT, VILLAGE_A, VILLAGE_B, open_world
+from tests.world import COUNTY, DEPARTMENT, VILLAGE_A, VILLAGE_B
 
 PATH = "/office/v1/problems/look-back"
 DAY = "2026-12-20"
 APPLIED = ("applied", "ok")
-
-
-@pytest.fixture
-async def office(settings: Settings, tmp_path: Path) -> AsyncIterator[Office]:
-    async with open_world(settings, tmp_path) as world:
-        yield await Office.opened(world)
 
 
 async def closed(office: Office, title: str, due_on: str = "2026-12-01", unit: str = VILLAGE_A, **more: Any) -> RecordId:

@@ -4,9 +4,7 @@ Every route that writes is named here: what makes a repetition of it harmless. A
 """
 
 import uuid
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +12,8 @@ from litestar.routes import HTTPRoute
 
 from contracts.people import Role
 from phone.phone import Phone
-from server.settings import Settings
 from tests.api.casework import DEPARTMENT, Office, call, create
-from tests.world import COUNTY, MORNING, VILLAGE_A, VILLAGE_B, open_world
+from tests.world import COUNTY, MORNING, VILLAGE_A, VILLAGE_B
 
 SAFE = {  # why the same request again does no harm
     "id": "the client made the id of what is written",
@@ -61,12 +58,6 @@ WRITES = {
     "/photos/v1/complete": "state",
     "/photos/v1/relay/{token:str}": "state",
 }
-
-
-@pytest.fixture
-async def office(settings: Settings, tmp_path: Path) -> AsyncIterator[Office]:
-    async with open_world(settings, tmp_path) as world:
-        yield await Office.opened(world)
 
 
 async def test_every_route_that_writes_says_why_it_may_be_repeated(office: Office) -> None:

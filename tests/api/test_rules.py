@@ -2,9 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,9 +11,8 @@ import pytest
 from contracts.people import Role
 from contracts.rules import RuleName
 from phone.phone import Phone
-from server.settings import Settings
 from tests.api.casework import Office, call, read
-from tests.world import COUNTY, DEPARTMENT, MORNING, TOWNSHIP, open_world
+from tests.world import COUNTY, DEPARTMENT, MORNING, TOWNSHIP
 
 PATH = "/office/v1/rules"
 WHISTLE = {"sign": {"hours": 2}, "result": {"working_days": 5}}
@@ -30,12 +27,6 @@ BODIES: dict[str, dict[str, Any]] = {
     "duplicates": {"within_days": 30},
     "look_back": {"after": {"working_days": 60}},
 }
-
-
-@pytest.fixture
-async def office(settings: Settings, tmp_path: Path) -> AsyncIterator[Office]:
-    async with open_world(settings, tmp_path) as world:
-        yield await Office.opened(world)
 
 
 async def publish(office: Office, phone: Phone, **more: Any) -> httpx.Response:

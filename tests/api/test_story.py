@@ -1,24 +1,13 @@
 """One call tells everything about a record that the caller may see, and nothing that the caller may not."""
 
 import uuid
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from contracts.ids import problem_id, projection_id
 from contracts.people import Role
-from server.settings import Settings
 from storage.office_push import office_device
 from tests.api.casework import HERE, Office, call, command, create, read
-from tests.world import COUNTY, DEPARTMENT, TOWNSHIP, VILLAGE_A, VILLAGE_B, open_world
-
-
-@pytest.fixture
-async def office(settings: Settings, tmp_path: Path) -> AsyncIterator[Office]:
-    async with open_world(settings, tmp_path) as world:
-        yield await Office.opened(world)
+from tests.world import COUNTY, DEPARTMENT, TOWNSHIP, VILLAGE_A, VILLAGE_B
 
 
 async def story(office: Office, phone: Any, record: Any) -> Any:

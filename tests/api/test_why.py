@@ -1,21 +1,16 @@
 """督办依据: "why is this red?", asked over HTTP."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
-import pytest
-
 from contracts.people import Role
-from server.settings import Settings
 from storage.reference import reference_of
 from storage.rules import load_rules
 from storage.timers import run_timers
 from storage.units import load_units
 from sync.places import Places
 from tests.api.casework import Office, call, command, read
-from tests.world import COUNTY, DEPARTMENT, MORNING, open_world
+from tests.world import COUNTY, DEPARTMENT, MORNING
 
 BODY = {
     "triggers": [
@@ -23,12 +18,6 @@ BODY = {
         {"key": "silent", "colour": "yellow", "fact": "unanswered", "after": {"hours": 1}},
     ]
 }
-
-
-@pytest.fixture
-async def office(settings: Settings, tmp_path: Path) -> AsyncIterator[Office]:
-    async with open_world(settings, tmp_path) as world:
-        yield await Office.opened(world)
 
 
 async def why(office: Office, letter: str) -> list[dict[str, Any]]:
