@@ -34,6 +34,7 @@ from tests import servers
 
 def plain_logs() -> None:
     """structlog's own default draws every local variable of a traceback, which takes seconds where an exception is part of a story."""
+    structlog.reset_defaults()  # where the product's own configuration was tried before
     renderer = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(processors=[structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, renderer])
 
