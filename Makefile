@@ -1,7 +1,8 @@
 # Every verb of the project. `make` alone lists them.
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
-TEST_WORKERS ?= 2
+# more than two cores: tests wait a good part of their time
+TEST_WORKERS ?= 3
 SEED ?= 1
 PHONES ?= 20
 HOURS ?= 8

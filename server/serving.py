@@ -5,6 +5,7 @@ import os
 import socket
 import tempfile
 from collections.abc import Iterator
+from types import FrameType
 
 import uvicorn
 from litestar import Litestar
@@ -56,9 +57,19 @@ def counted_together() -> Iterator[None]:
             del os.environ[FOLDER_VARIABLE]
 
 
+class Server(uvicorn.Server):
+    """The first signal wins, as everywhere here (server/signals.py): stopping is bounded by `graceful_seconds`, and a second Ctrl-C does not
+    cut it short in the middle of closing connections.
+    """
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if not self.should_exit:
+            super().handle_exit(sig, frame)
+
+
 def serve_on(listener: socket.socket, settings: Settings) -> None:
     """Serve in this process, on a socket that is bound already."""
-    server = uvicorn.Server(configuration(settings, create_app(settings)))
+    server = Server(configuration(settings, create_app(settings)))
     server.run(sockets=[listener])
     if not server.started:  # uvicorn logs a failed start and returns as if all were well
         raise failed_start()

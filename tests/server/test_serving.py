@@ -13,6 +13,7 @@ import pytest
 
 from server.embedded.ports import free_ports
 from server.parts import environment_of
+from server.serving import Server, configuration
 from server.settings import Settings
 from tests.house.tree import ROOT
 
@@ -96,3 +97,10 @@ def test_whichever_process_is_asked_tells_what_all_of_them_counted(settings: Set
         finally:
             process.send_signal(signal.SIGTERM)
             process.communicate(timeout=30)
+
+
+def test_a_second_ctrl_c_does_not_cut_the_stopping_short(settings: Settings) -> None:
+    server = Server(configuration(settings, "server.serving:application"))
+    for _ in range(2):
+        server.handle_exit(signal.SIGINT, None)
+    assert (server.should_exit, server.force_exit) == (True, False)
