@@ -56,7 +56,7 @@ async def open_work(settings: Settings, now: Callable[[], datetime]) -> AsyncIte
                 given_time=now is not utc_now,
             )
         finally:
-            images.close()
+            await images.close()
             await objects.close()
 
 

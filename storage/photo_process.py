@@ -19,7 +19,8 @@ from contracts.problems import ProblemCode
 from storage import blobs
 from storage.alike import problems_showing, suggest_for
 from storage.blobs import Blob, BlobState
-from storage.image_pool import DecoderDied, ImagePool
+from storage.children import ChildDied
+from storage.image_pool import ImagePool
 from storage.looks import Look
 from storage.objects import Objects, photo_key, rendering_key
 from storage.office_push import draft, system_push
@@ -122,7 +123,7 @@ async def look_and_render(work: PhotoWork, blob: Blob, original: Original, attem
     """Thumbnails in S3 first, then the row that says that they are there."""
     try:
         look = await work.images.look_at(await original.path(), original.folder)
-    except DecoderDied:
+    except ChildDied:
         if attempt + 1 >= DEATHS_MAX:
             return ProblemCode.PHOTO_BOMB
         raise

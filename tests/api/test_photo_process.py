@@ -17,7 +17,7 @@ from contracts.people import Role
 from server.jobs import Work, sweep_photos
 from server.settings import Settings
 from server.work import open_work
-from storage.image_pool import DecoderDied
+from storage.children import ChildDied
 from storage.objects import Objects, photo_key
 from storage.photo_process import process_photo
 from storage.photos import PhotoRef
@@ -190,11 +190,11 @@ async def test_a_picture_that_kills_its_decoder_twice_is_refused(phone, pool, wo
     photo = await handed_in(phone, jpeg(picture(1)), await phone.site())
     ref = msgspec.json.decode(await pool.fetchval("DELETE FROM pgqueuer RETURNING payload"), type=PhotoRef)
 
-    async def die(*_: object) -> None:
-        raise DecoderDied
+    async def die(*_: object, **__: object) -> None:
+        raise ChildDied("killed", alone=True)
 
     monkeypatch.setattr(work.photos.images, "look_at", die)
-    with pytest.raises(DecoderDied):
+    with pytest.raises(ChildDied):
         await process_photo(work.photos, ref, attempt=0)
     await process_photo(work.photos, ref, attempt=1)
     await work_off(pool, work)

@@ -69,7 +69,7 @@ async def _look_at_photos(work: Work) -> None:
 class _Unseeing:
     """In the place of an ImagePool: every picture is like no other, and nothing is rendered."""
 
-    async def look_at(self, original: Path, _folder: Path) -> Look:
+    async def look_at(self, original: Path, _folder: Path, *, alone: bool = False) -> Look:
         pdq = hashlib.sha256(original.read_bytes()).hexdigest()
         return Look(format="jpeg", width=64, height=48, exif=Exif(), pdq=pdq, pdq_quality=0)
 

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pillow_heif
 import pytest
+from msgspec.structs import replace
 from PIL import Image
 
 from contracts.problems import ProblemCode
-from storage.image_pool import DecoderDied, ImagePool
+from storage.children import ChildDied
+from storage.image_pool import DECODING, ImagePool
 from storage.imaging import look_at
 from storage.looks import StampLine
 from storage.stamp import find_font, has_chinese, write_stamped
@@ -167,15 +169,16 @@ async def test_the_pool_looks_and_survives_a_bomb(file, tmp_path) -> None:
         assert await pool.look_at(file(bomb()), tmp_path) is ProblemCode.PHOTO_BOMB
         assert (await pool.look_at(file(jpeg(picture(1))), tmp_path)).width == 640
     finally:
-        pool.close()
+        await pool.close()
 
 
 async def test_a_decoder_that_hangs_is_killed_and_the_next_picture_is_seen(file, tmp_path) -> None:
-    pool = ImagePool(processes=1, pixels_max=PIXELS_MAX, seconds_max=0.001)
+    pool = ImagePool(processes=1, pixels_max=PIXELS_MAX, bounds=replace(DECODING, seconds=0.001))
+    next_pool = ImagePool(processes=1, pixels_max=PIXELS_MAX)
     try:
-        with pytest.raises(DecoderDied):
+        with pytest.raises(ChildDied):
             await pool.look_at(file(jpeg(noise(1, 2000, 2000))), tmp_path)
-        pool._seconds_max = 60
-        assert (await pool.look_at(file(jpeg(picture(1))), tmp_path)).width == 640
+        assert (await next_pool.look_at(file(jpeg(picture(1))), tmp_path)).width == 640
     finally:
-        pool.close()
+        await pool.close()
+        await next_pool.close()
