@@ -1,12 +1,14 @@
 """Backups: made, verified by restoring them, restored in earnest (docs/operations.md has the drill).
 
-create     database and photos into a folder, complete or not there at all
+create     database and photos into a folder, complete or not there at all; encrypted for the custodians
 verify     restored into a throw-away PostgreSQL and audited; only then phones are told that it has their work (n_safe)
+drill      the same with a custodian's key, without the server, and every photo is read; nobody is told
 restore    into an empty database; every county begins a new incarnation, and phones hand in what the backup lacks
 restored   the same last step after a restore by other means (a base backup, point-in-time recovery)
 """
 
 import asyncio
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,6 +20,7 @@ from pydantic import SecretStr
 
 from api.resources import utc_now
 from server import dumps
+from server.backup_encryption import SUFFIX, Encryption, load_encryption
 from server.backup_store import (
     DUMP,
     VERIFIED,
@@ -29,7 +32,9 @@ from server.backup_store import (
     finish,
     object_path,
     read_manifest,
+    read_object,
     sha256_of,
+    stored_object,
     write_synced,
 )
 from server.bucket import ensure_bucket
@@ -75,28 +80,44 @@ def reached(settings: Settings) -> Iterator[Settings]:
 def create(
     settings: Settings, folder: Path, *, with_objects: bool, now: Callable[[], datetime] = utc_now, at: FaultPoint = no_fault
 ) -> Path:
-    """Make a backup and return its folder. The dump comes first: whatever it has a receipt for is in S3 afterwards."""
+    """Make a backup and return its folder. The dump comes first: whatever it has a receipt for is in S3 afterwards.
+
+    When it fails it leaves nothing behind but photos, which the next one needs as well.
+    """
     moment = now()
     if (folder / backup_name(moment)).exists():
         raise StartError("这一秒已有一个备份。", "There is a backup of this very second already.")
+    encryption = load_encryption(settings)
     path = begun(folder, backup_name(moment))
-    dumps.dump(settings.pg.full_dsn(), path / DUMP)
+    try:
+        return finish(path, _fill(settings, path, encryption, with_objects=with_objects, moment=moment, at=at))
+    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)
+        raise
+
+
+def _fill(settings: Settings, path: Path, encryption: Encryption, *, with_objects: bool, moment: datetime, at: FaultPoint) -> Manifest:
+    archive = path / (DUMP + encryption.suffix)
+    dumps.dump(settings.pg.full_dsn(), archive, encryption)
     at("dumped")
     bucket = Bucket(settings.s3)
     objects = bucket.originals()
+    unusable: list[str] = []
     for key in objects if with_objects else ():
-        bucket.fetch(key, object_path(folder, key))
+        if not bucket.fetch(key, object_path(path.parent, key, encryption), encryption):
+            unusable.append(key)
         at("object")
-    manifest = Manifest(
+    at("copied")
+    return Manifest(
         made_at=moment,
         migration=max(migration_files()),
-        dump_bytes=(path / DUMP).stat().st_size,
-        dump_sha256=sha256_of(path / DUMP),
+        dump_bytes=archive.stat().st_size,
+        dump_sha256=sha256_of(archive),
         has_objects=with_objects,
-        objects=objects,
+        objects={key: size for key, size in objects.items() if key not in unusable},
+        objects_folder=encryption.objects_folder,
+        unusable=unusable,
     )
-    at("copied")
-    return finish(path, manifest)
 
 
 # -------------------------------------------------------------------------------------------------------- verify
@@ -114,20 +135,36 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
 def verify(settings: Settings, backup: Path, *, now: Callable[[], datetime] = utc_now, at: FaultPoint = no_fault) -> Verified:
     """Restore it into a PostgreSQL of its own and audit it. StartError, and nothing is said to phones, when anything is wrong."""
     manifest = read_manifest(backup)
-    path = check_dump(backup, manifest)
-    with tempfile.TemporaryDirectory(prefix="xunling-verify-") as scratch, running(EmbeddedPostgres(Path(scratch) / "pg")) as server:
-        dsn = server.dsn()
-        dumps.restore(dsn, path)
-        migrate(dsn)
-        at("restored")
-        records, kept, marks = asyncio.run(inspect(dsn))
-    check_objects(backup, manifest, kept)
-    at("audited")
+    records, kept, marks = examine(backup, manifest, load_encryption(settings), at)
     devices = asyncio.run(tell(settings, marks))
     at("told")
     verified = Verified(at=now(), records=records, photos=len(kept), devices=devices)
     write_synced(backup / VERIFIED, msgspec.json.encode(verified))
     return verified
+
+
+def drill(backup: Path, encryption: Encryption) -> Verified:
+    """What a custodian can see without the server: the copy passes the audit, and every photo is what its name says."""
+    manifest = read_manifest(backup)
+    records, kept, _ = examine(backup, manifest, encryption, no_fault)
+    for blob in kept if manifest.has_objects else ():
+        key = photo_key(blob.county, blob.sha256)
+        read_object(stored_object(backup.parent, key, manifest), key, encryption)
+    return Verified(at=utc_now(), records=records, photos=len(kept), devices=0)
+
+
+def examine(backup: Path, manifest: Manifest, encryption: Encryption, at: FaultPoint) -> tuple[int, list[KeptBlob], list[CountyMarks]]:
+    """(records, photos with a receipt, how far every device's work is in it), after the copy has passed every check."""
+    path = check_dump(backup, manifest)
+    with tempfile.TemporaryDirectory(prefix="xunling-verify-") as scratch, running(EmbeddedPostgres(Path(scratch) / "pg")) as server:
+        dsn = server.dsn()
+        dumps.restore(dsn, path, encryption)
+        migrate(dsn)
+        at("restored")
+        found = asyncio.run(inspect(dsn))
+    check_objects(backup, manifest, found[1])
+    at("audited")
+    return found
 
 
 @contextmanager
@@ -153,10 +190,15 @@ def check_objects(backup: Path, manifest: Manifest, kept: list[KeptBlob]) -> Non
     """Every photo with a receipt was in S3 when the backup was made, and is in the folder if they were copied."""
     for blob in kept:
         key = photo_key(blob.county, blob.sha256)
-        path = object_path(backup.parent, key)
         is_listed = manifest.objects.get(key) == blob.bytes
-        if not is_listed or (manifest.has_objects and not (path.exists() and path.stat().st_size == blob.bytes)):
+        if not is_listed or (manifest.has_objects and not _is_whole(stored_object(backup.parent, key, manifest), blob.bytes)):
             raise StartError(f"备份缺少照片：{key}", f"The backup lacks a photo for which there is a receipt: {key}")
+
+
+def _is_whole(path: Path, size: int) -> bool:
+    """By its size; an encrypted one is longer by age's header. `drill` reads them."""
+    stored = path.stat().st_size if path.exists() else -1
+    return stored > size if path.suffix == SUFFIX else stored == size
 
 
 async def tell(settings: Settings, marks: list[CountyMarks]) -> int:
@@ -175,16 +217,27 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True):
     incarnations: dict[int, int]
 
 
-def restore(settings: Settings, backup: Path, *, now: Callable[[], datetime] = utc_now, at: FaultPoint = no_fault) -> Restored:
-    """Photos first, which may be repeated; then the database, all of it or nothing; then the incarnations."""
+def restore(
+    settings: Settings,
+    backup: Path,
+    *,
+    identity: Path | None = None,
+    now: Callable[[], datetime] = utc_now,
+    at: FaultPoint = no_fault,
+) -> Restored:
+    """Photos first, which may be repeated; then the database, all of it or nothing; then the incarnations.
+
+    `identity`: a custodian's key file, where the server's own keys are lost.
+    """
     manifest = read_manifest(backup)
+    encryption = load_encryption(settings, identity)
     path = check_dump(backup, manifest)
     dsn = settings.pg.full_dsn()
     asyncio.run(require_empty(dsn))
     ensure_bucket(settings.s3)
-    photos = put_back(settings, backup, manifest, at) if manifest.has_objects else 0
+    photos = put_back(settings, backup, manifest, encryption, at) if manifest.has_objects else 0
     at("photos")
-    dumps.restore(dsn, path)
+    dumps.restore(dsn, path, encryption)
     at("database")
     migrate(dsn)
     return Restored(photos=photos, incarnations=asyncio.run(begin(dsn, now())))
@@ -200,14 +253,14 @@ async def require_empty(dsn: str) -> None:
             )
 
 
-def put_back(settings: Settings, backup: Path, manifest: Manifest, at: FaultPoint) -> int:
+def put_back(settings: Settings, backup: Path, manifest: Manifest, encryption: Encryption, at: FaultPoint) -> int:
+    """Upload the originals that S3 lacks; returns how many."""
     bucket, count = Bucket(settings.s3), 0
     present = bucket.originals()
-    for key in manifest.objects:
-        path = object_path(backup.parent, key)
-        if not path.exists():
-            raise StartError(f"备份缺少照片：{path}", f"The backup lacks a photo: {path}")
-        count += bucket.put_back(key, path, present)
+    for key, size in manifest.objects.items():
+        if present.get(key) != size:
+            bucket.put_back(key, read_object(stored_object(backup.parent, key, manifest), key, encryption))
+            count += 1
         at("object")
     return count
 

@@ -5,11 +5,13 @@
     <folder>/<moment>/manifest.json             what belongs to it, with sizes and hashes; written last
     <folder>/<moment>/verified.json             it has been restored and audited, and when
 
+With encryption (server/backup_encryption.py) the archive and the originals end in `.age`, and `objects` names the recipients.
 Renderings are made anew and chunks are on their phones still, so neither is kept.
 """
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -21,19 +23,22 @@ import msgspec
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from server.backup_encryption import PLAIN, PLAIN_OBJECTS, SUFFIX, Encryption
 from server.settings import S3Settings
 from server.trouble import StartError
 
 MANIFEST: Final = "manifest.json"
 DUMP: Final = "database.dump"
 VERIFIED: Final = "verified.json"
-OBJECTS: Final = "objects"
 UNFINISHED: Final = ".unfinished-"
+PHOTO_KEY: Final = re.compile(r"\d+/photos/([0-9a-f]{64})")
 PHOTOS: Final = "/photos/"
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """`objects`: key -> bytes, as listed after the dump; `has_objects`: they are in the folder, too."""
+    """`objects`: key -> bytes, as listed after the dump; `has_objects`: they are in the folder `objects_folder`, too.
+    `unusable`: keys in S3 that are no photo's, or whose bytes are not those that the key names; they are not in the backup.
+    """
 
     made_at: datetime
     migration: str
@@ -41,6 +46,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     dump_sha256: str
     has_objects: bool
     objects: dict[str, int]
+    objects_folder: str = PLAIN_OBJECTS
+    unusable: list[str] = []
+
+    @property
+    def is_encrypted(self) -> bool:
+        return self.objects_folder != PLAIN_OBJECTS
 
 
 def backup_name(now: datetime) -> str:
@@ -71,7 +82,7 @@ def begun(folder: Path, name: str) -> Path:
 def finish(path: Path, manifest: Manifest) -> Path:
     """On disk first, then under its name: a backup that can be seen is complete."""
     write_synced(path / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
-    with (path / DUMP).open("rb") as dump:
+    with dump_path(path, manifest).open("rb") as dump:
         os.fsync(dump.fileno())
     final = path.with_name(path.name.removeprefix(UNFINISHED))
     path.rename(final)
@@ -86,9 +97,13 @@ def read_manifest(backup: Path) -> Manifest:
         raise StartError(f"{backup} 不是完整的备份。", f"{backup} is no complete backup: {error}") from None
 
 
+def dump_path(backup: Path, manifest: Manifest) -> Path:
+    return backup / (DUMP + SUFFIX if manifest.is_encrypted else DUMP)
+
+
 def check_dump(backup: Path, manifest: Manifest) -> Path:
     """The archive, when it is what was written."""
-    path = backup / DUMP
+    path = dump_path(backup, manifest)
     if not path.exists() or path.stat().st_size != manifest.dump_bytes or sha256_of(path) != manifest.dump_sha256:
         raise StartError(f"备份已损坏：{path}", f"The backup is damaged: {path} is not what was written.")
     return path
@@ -132,7 +147,7 @@ class Bucket:
         )
 
     def originals(self) -> dict[str, int]:
-        """key -> bytes of every original photo."""
+        """key -> bytes of every original photo, and of every other object among them."""
         try:
             return dict(self._originals())
         except (BotoCoreError, ClientError) as error:
@@ -144,35 +159,53 @@ class Bucket:
                 if PHOTOS in each["Key"]:
                     yield each["Key"], each["Size"]
 
-    def fetch(self, key: str, path: Path) -> None:
-        """Download one original, if it is not there yet. StartError when its bytes are not those it is named by."""
+    def fetch(self, key: str, path: Path, encryption: Encryption) -> bool:
+        """Store one original, if it is not there yet. False when the key is no photo's, or its bytes are not those that the key names."""
+        named = PHOTO_KEY.fullmatch(key)
+        if named is None:
+            return False
         if path.exists():
-            return
+            return True
+        try:
+            content = self._client.get_object(Bucket=self._name, Key=key)["Body"].read()
+        except self._client.exceptions.NoSuchKey:  # deleted since it was listed: nobody has a receipt for it
+            return False
+        except (BotoCoreError, ClientError) as error:
+            raise StartError("无法读取 S3 存储：", f"S3 cannot be read: {error}") from None
+        if hashlib.sha256(content).hexdigest() != named[1]:
+            return False
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         part = path.with_name(f"{path.name}.part")
         try:
-            self._client.download_file(self._name, key, str(part))
-        except (BotoCoreError, ClientError) as error:
-            raise StartError("无法读取 S3 存储：", f"S3 cannot be read: {error}") from None
-        if sha256_of(part) != path.name:
-            raise StartError(f"照片内容与校验值不符：{key}", f"The photo {key} holds other bytes than its name says.")
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.rename(path)
-
-    def put_back(self, key: str, path: Path, present: dict[str, int]) -> bool:
-        """Upload one original, if S3 lacks it. Whether it did."""
-        if present.get(key) == path.stat().st_size:
-            return False
-        if sha256_of(path) != path.name:
-            raise StartError(f"备份已损坏：{path}", f"The backup is damaged: {path} holds other bytes than its name says.")
-        try:
-            with path.open("rb") as file:
-                self._client.put_object(Bucket=self._name, Key=key, Body=file, ChecksumAlgorithm="SHA256")
-        except (BotoCoreError, ClientError) as error:
-            raise StartError("无法写入 S3 存储：", f"S3 cannot be written: {error}") from None
+            write_synced(part, encryption.stored(content))
+            part.rename(path)
+        finally:
+            part.unlink(missing_ok=True)
         return True
 
+    def put_back(self, key: str, content: bytes) -> None:
+        """Upload one original."""
+        try:
+            self._client.put_object(Bucket=self._name, Key=key, Body=content, ChecksumAlgorithm="SHA256")
+        except (BotoCoreError, ClientError) as error:
+            raise StartError("无法写入 S3 存储：", f"S3 cannot be written: {error}") from None
 
-def object_path(folder: Path, key: str) -> Path:
-    return folder / OBJECTS / key
+
+def object_path(folder: Path, key: str, encryption: Encryption = PLAIN) -> Path:
+    """Where a photo is stored by a backup that is made now."""
+    return folder / encryption.objects_folder / (key + encryption.suffix)
+
+
+def stored_object(folder: Path, key: str, manifest: Manifest) -> Path:
+    """Where a backup has stored a photo."""
+    return folder / manifest.objects_folder / (key + SUFFIX if manifest.is_encrypted else key)
+
+
+def read_object(path: Path, key: str, encryption: Encryption) -> bytes:
+    """The photo. StartError when it is missing or its bytes are not those that its key names."""
+    if not path.exists():
+        raise StartError(f"备份缺少照片：{path}", f"The backup lacks a photo: {path}")
+    content = encryption.read(path)
+    if hashlib.sha256(content).hexdigest() != key.rpartition("/")[2]:
+        raise StartError(f"备份已损坏：{path}", f"The backup is damaged: {path} holds other bytes than its name says.")
+    return content

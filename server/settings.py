@@ -127,6 +127,7 @@ class ObserveSettings(Group):
 class BackupSettings(Group):
     configured: bool = Field(default=False, description="backups are made and verified: phones then hold mutations until one has them")
     folder: Path | None = Field(default=None, description="where `backup` writes; must be another disk to be worth anything")
+    recipients: tuple[str, ...] = Field(default=(), description='age public keys of the custodians, e.g. ["age1..."]; empty: not encrypted')
 
 
 class RetentionSettings(Group):

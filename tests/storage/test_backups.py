@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from contracts.people import Role
 from phone.phone import Phone
 from server import backup, dumps
 from server.__main__ import cli
-from server.backup_store import DUMP, MANIFEST, VERIFIED, list_backups, newest, object_path
+from server.backup_encryption import SUFFIX, load_encryption, make_identity
+from server.backup_store import DUMP, MANIFEST, VERIFIED, list_backups, newest, object_path, read_manifest
 from server.settings import PgSettings, Settings
 from server.trouble import StartError
 from storage.backups import CountyMarks, Mark, raise_safe
@@ -93,24 +95,49 @@ async def test_a_backup_has_the_database_and_every_original(settings: Settings, 
 
 
 @pytest.mark.parametrize("point", ["dumped", "object", "copied"])
-async def test_one_that_was_killed_is_not_there_and_the_next_one_clears_it_away(
-    settings: Settings, world: World, a: Phone, folder: Path, point: str
-) -> None:
+async def test_one_that_fails_leaves_nothing_behind(settings: Settings, world: World, a: Phone, folder: Path, point: str) -> None:
     with pytest.raises(Killed):
         await created(settings, folder, at=dying(point))
-    assert list_backups(folder) == []
-    assert len(list(folder.glob(".unfinished-*"))) == 1
-    path = await created(settings, folder, now=lambda: datetime.now(UTC) + timedelta(seconds=5))
+    assert {path.name for path in folder.iterdir()} <= {"objects"}
+    assert list(folder.rglob("*.part")) == []
+
+
+async def test_what_a_killed_one_left_is_cleared_away_by_the_next(settings: Settings, world: World, a: Phone, folder: Path) -> None:
+    (folder / ".unfinished-20261101T000000Z").mkdir(parents=True)
+    path = await created(settings, folder)
     assert list_backups(folder) == [path]
     assert list(folder.glob(".unfinished-*")) == []
 
 
-async def test_photos_are_copied_once_for_all_backups(settings: Settings, world: World, a: Phone, folder: Path) -> None:
-    await created(settings, folder)
-    first = object_path(folder, photo_key(COUNTY, sha256_of(PHOTO))).stat()
-    await created(settings, folder, now=lambda: datetime.now(UTC) + timedelta(seconds=5))
-    second = object_path(folder, photo_key(COUNTY, sha256_of(PHOTO))).stat()
-    assert (first.st_ino, first.st_mtime_ns) == (second.st_ino, second.st_mtime_ns)
+@asynccontextmanager
+async def in_bucket(world: World, *keys: str) -> AsyncIterator[None]:
+    """Objects that hold other bytes than they should; the bucket is shared by many tests."""
+    objects = world.app.state.resources.objects
+    for key in keys:
+        await objects.put(key, b"other bytes")
+    yield
+    await objects.delete(list(keys))
+
+
+async def test_a_stray_or_damaged_object_in_s3_stops_no_backup(settings: Settings, world: World, a: Phone, folder: Path) -> None:
+    """An object that is no photo's, and a photo whose bytes are others: both are named, everything else is in the backup."""
+    strays = [f"{COUNTY}/photos/readme.txt", photo_key(COUNTY, "0" * 64)]
+    async with in_bucket(world, *strays):
+        path = await created(settings, folder)
+    assert set(strays) <= set(read_manifest(path).unusable)
+    found = await asyncio.to_thread(backup.verify, settings, path)
+    assert found.photos == 1
+
+
+async def test_a_damaged_photo_with_a_receipt_is_named_and_the_backup_is_not_verified(
+    settings: Settings, world: World, a: Phone, folder: Path
+) -> None:
+    photo = photo_key(COUNTY, sha256_of(PHOTO))
+    async with in_bucket(world, photo):
+        path = await created(settings, folder)
+    assert photo in read_manifest(path).unusable
+    with pytest.raises(StartError, match="lacks a photo"):
+        await asyncio.to_thread(backup.verify, settings, path)
 
 
 # -------------------------------------------------------------------------------------------------- verify
@@ -252,6 +279,87 @@ async def test_no_incarnation_is_used_twice_whatever_is_restored(world: World) -
     await world.pool.execute("UPDATE county SET incarnation = 1; UPDATE stream_head SET incarnation = 1")
     assert (await begin_incarnations(world.pool, noon + timedelta(minutes=7)))[COUNTY] > first
     assert (await begin_incarnations(world.pool, noon))[COUNTY] > first + 7  # a server clock that was set back
+
+
+# ---------------------------------------------------------------------------------------------- encryption
+
+
+@pytest.fixture
+def custodian(tmp_path: Path) -> Path:
+    """The file with a custodian's secret key."""
+    return tmp_path / "custodian.age"
+
+
+@pytest.fixture
+def encrypted(settings: Settings, custodian: Path) -> Settings:
+    recipients = (make_identity(custodian),)
+    return settings.model_copy(update={"backup": settings.backup.model_copy(update={"recipients": recipients})})
+
+
+def holds(folder: Path, *secrets: bytes) -> list[str]:
+    """The files below a folder that show one of these byte strings."""
+    return [path.name for path in folder.rglob("*") if path.is_file() and any(secret in path.read_bytes() for secret in secrets)]
+
+
+async def test_an_encrypted_backup_shows_nothing_and_is_verified_by_the_server(
+    encrypted: Settings, world: World, a: Phone, folder: Path
+) -> None:
+    path = await created(encrypted, folder)
+    assert {each.name for each in path.iterdir()} == {DUMP + SUFFIX, MANIFEST}
+    assert holds(folder, b"PGDMP", PHOTO[:64]) == []
+    await asyncio.to_thread(backup.verify, encrypted, path)
+    assert await n_safe(world, a) == 2
+
+
+async def test_a_custodian_restores_without_the_servers_keys(
+    encrypted: Settings, world: World, a: Phone, folder: Path, empty_database: str, custodian: Path
+) -> None:
+    """The drill needs the backup and the key alone; then the earnest restore on a machine whose keys folder is new."""
+    path = await created(encrypted, folder)
+    result = await asyncio.to_thread(CliRunner().invoke, cli, ["backup", "drill", str(path), "--identity", str(custodian)], env={})
+    assert "2 records, 1 photos" in result.output
+    await world.app.state.resources.objects.delete([photo_key(COUNTY, sha256_of(PHOTO))])
+    lost = on(empty_database, encrypted.model_copy(update={"keys_dir": folder / "new-keys"}))
+    with pytest.raises(StartError, match="decrypted"):
+        await asyncio.to_thread(backup.restore, lost, path)
+    done = await asyncio.to_thread(backup.restore, lost, path, identity=custodian)
+    assert (done.photos, await tables(empty_database) > 0) == (1, True)
+
+
+async def test_another_key_opens_nothing_and_restores_nothing(
+    encrypted: Settings, world: World, a: Phone, folder: Path, empty_database: str, tmp_path: Path
+) -> None:
+    path = await created(encrypted, folder)
+    make_identity(tmp_path / "other.age")
+    result = await asyncio.to_thread(CliRunner().invoke, cli, ["backup", "drill", str(path), "--identity", str(tmp_path / "other.age")])
+    assert isinstance(result.exception, StartError)
+    content = (path / (DUMP + SUFFIX)).read_bytes()
+    (path / (DUMP + SUFFIX)).write_bytes(content[:-1])  # its end is missing, and nobody compared the hash
+    with pytest.raises(StartError, match="decrypted"):
+        await asyncio.to_thread(dumps.restore, empty_database, path / (DUMP + SUFFIX), load_encryption(encrypted))
+    assert await tables(empty_database) == 0
+
+
+async def test_a_new_custodian_gets_photos_that_only_they_open(
+    encrypted: Settings, world: World, a: Phone, folder: Path, custodian: Path, tmp_path: Path
+) -> None:
+    """Photos are shared between backups, but not between sets of custodians."""
+    await created(encrypted, folder)
+    second = tmp_path / "second.age"
+    replaced = encrypted.model_copy(update={"backup": encrypted.backup.model_copy(update={"recipients": (make_identity(second),)})})
+    path = await created(replaced, folder, now=lambda: datetime.now(UTC) + timedelta(seconds=5))
+    for key, status in ((second, 0), (custodian, 1)):
+        result = await asyncio.to_thread(CliRunner().invoke, cli, ["backup", "drill", str(path), "--identity", str(key)])
+        assert result.exit_code == status
+
+
+def test_a_key_that_cannot_be_read_is_one_plain_line(settings: Settings, tmp_path: Path) -> None:
+    wrong = settings.model_copy(update={"backup": settings.backup.model_copy(update={"recipients": ("age1nonsense",)})})
+    with pytest.raises(StartError, match="age1nonsense"):
+        load_encryption(wrong)
+    make_identity(tmp_path / "k")
+    with pytest.raises(StartError, match="exists"):
+        make_identity(tmp_path / "k")
 
 
 # -------------------------------------------------------------------------------------------------- by command
