@@ -23,7 +23,7 @@ from sync.places import Places, stream_name, unit_of
 from sync.rules import day_of
 from sync.scope import held_duties, streams_of
 
-Month = Annotated[str, QueryParameter(pattern=r"^[12][0-9]{3}-(0[1-9]|1[0-2])$")]
+Month = Annotated[str, QueryParameter(pattern=r"^[12][0-9]{3}-(0[1-9]|1[0-2])$(?!\n)")]
 UnitWanted = Annotated[str | None, QueryParameter(max_length=40)]
 
 

@@ -65,6 +65,8 @@ CODE_OF_STATUS: Final[Mapping[int, ProblemCode]] = {
 
 _BOUND: Final = re.compile(r"[<>]= (-?[0-9.]+)")
 _MISSING: Final = re.compile(r"Missing required \w+ parameter '(?P<key>\w+)'")  # Litestar says it in its text only
+_MISSING_MEMBER: Final = re.compile(r"missing required field `(\w+)`")  # msgspec names the object, and the member in its text only
+_BODY: Final = "data"  # what Litestar calls the whole body
 
 SAID_MAX: Final = 5  # faults that the text names; all are in the details
 # (part of what msgspec or Litestar says, code, Chinese with the bound that is ours), the most telling first
@@ -146,6 +148,9 @@ def _fault(key: str, message: str) -> dict[str, str]:
     """A decoder's English in a code and in Chinese; what was sent is not quoted."""
     code, text = next(((code, text) for part, code, text in FAULTS if part in message), ("not_fitting", "不符合要求"))
     bound = _BOUND.search(message)
+    if member := _MISSING_MEMBER.search(message):
+        key = f"{key}.{member[1]}"
+    key = key.removeprefix(_BODY).removeprefix(".") if key.partition(".")[0] == _BODY else key
     return {"key": key, "code": code, "message": text.format(bound[1]) if bound else text}
 
 

@@ -22,7 +22,7 @@ import msgspec
 
 CHECKLISTS: Final = Path(__file__).parent / "checklists"
 
-ITEM_KEY: Final = re.compile(r"^[a-z0-9_]+$")  # no dots: a record's field path is `answers.<key>`
+ITEM_KEY: Final = re.compile(r"^[a-z0-9_]+$(?!\n)")  # no dots: a record's field path is `answers.<key>`
 
 
 class Text(msgspec.Struct, frozen=True, kw_only=True):

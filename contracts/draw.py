@@ -28,10 +28,10 @@ EXCLUSIONS_WANTED_MAX: Final = 15_000
 EXCLUSIONS_MAX: Final = 120_000  # what is excluded as recently drawn comes on top of what is asked for
 
 Weight = Annotated[int, Meta(ge=1, le=1_000_000)]
-NONCE_PATTERN: Final = rf"^[0-9A-Za-z_.:-]{{{NONCE_CHARACTERS_MIN},200}}$"
+NONCE_PATTERN: Final = rf"^[0-9A-Za-z_.:-]{{{NONCE_CHARACTERS_MIN},200}}$(?!\n)"
 Nonce = Annotated[str, Meta(pattern=NONCE_PATTERN)]
-EntryId = Annotated[str, Meta(min_length=1, max_length=80, pattern=r"^[0-9a-z_.:-]+$")]  # compared as bytes: lower case only
-_PRINTED: Final = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f]*$"  # no control characters: PostgreSQL does not keep all of them, no file should
+EntryId = Annotated[str, Meta(min_length=1, max_length=80, pattern=r"^[0-9a-z_.:-]+$(?!\n)")]  # compared as bytes: lower case only
+_PRINTED: Final = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f]*$(?!\n)"  # no control characters: PostgreSQL does not keep all of them, no file should
 NAME_CHARACTERS_MAX: Final = 200
 Name = Annotated[str, Meta(max_length=NAME_CHARACTERS_MAX, pattern=_PRINTED)]
 Note = Annotated[str, Meta(max_length=1000, pattern=_PRINTED)]

@@ -13,11 +13,11 @@ from contracts.people import Audience
 
 Text = Annotated[str, Meta(max_length=4000)]
 ShortText = Annotated[str, Meta(max_length=200)]
-HEADING_PATTERN: Final = r"^[^\x00-\x1f\x7f\u2028\u2029]*[^\s\x00-\x1f\x7f\u200b\u2028\u2029][^\x00-\x1f\x7f\u2028\u2029]*$"
+HEADING_PATTERN: Final = r"^[^\x00-\x1f\x7f\u2028\u2029]*[^\s\x00-\x1f\x7f\u200b\u2028\u2029][^\x00-\x1f\x7f\u2028\u2029]*$(?!\n)"
 Heading = Annotated[str, Meta(max_length=200, pattern=HEADING_PATTERN)]  # something to read, in one line
-Code = Annotated[str, Meta(max_length=80, pattern=r"^[0-9A-Za-z_.:-]+$")]
+Code = Annotated[str, Meta(max_length=80, pattern=r"^[0-9A-Za-z_.:-]+$(?!\n)")]
 Moment = Annotated[datetime, Meta(tz=True)]  # a time of day without its zone is no moment
-Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):

@@ -72,7 +72,7 @@ class ColourTrigger(msgspec.Struct, frozen=True, kw_only=True):
     subjects, sources   of a problem: only these; empty: all
     """
 
-    key: Annotated[str, Meta(pattern=r"^[a-z0-9_]+$", max_length=40)]
+    key: Annotated[str, Meta(pattern=r"^[a-z0-9_]+$(?!\n)", max_length=40)]
     colour: Colour
     fact: Literal["overdue", "returned", "rebounded", "summons_overdue", "unanswered"]
     after: Duration | None = None
@@ -104,7 +104,7 @@ class LookBackRule(msgspec.Struct, frozen=True, kw_only=True):
 class Season(msgspec.Struct, frozen=True, kw_only=True):
     """One stretch of one year, both days included, such as this year's summer harvest: when it is, no source states."""
 
-    key: Annotated[str, Meta(pattern=r"^[a-z0-9_]+$", max_length=40)]
+    key: Annotated[str, Meta(pattern=r"^[a-z0-9_]+$(?!\n)", max_length=40)]
     from_on: date
     to_on: date
 

@@ -28,7 +28,7 @@ _PARTS = "|".join(
         ("WKST", _WEEKDAY),
     )
 )
-Recurrence = Annotated[str, Meta(max_length=200, pattern=rf"^FREQ=(DAILY|WEEKLY|MONTHLY|YEARLY)(;({_PARTS}))*$")]
+Recurrence = Annotated[str, Meta(max_length=200, pattern=rf"^FREQ=(DAILY|WEEKLY|MONTHLY|YEARLY)(;({_PARTS}))*$(?!\n)")]
 
 
 class Intensified(msgspec.Struct, frozen=True, kw_only=True):

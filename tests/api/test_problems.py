@@ -257,3 +257,27 @@ async def test_the_same_unit_again_is_the_same_unit(world: World) -> None:
     assert answers[0].json() == answers[1].json()
     other = await world.client.post("/people/v1/units", json=body | {"name": "二网格"}, headers=admin.headers)
     assert (other.status_code, other.json()["code"]) == (409, "conflicting_state")
+
+
+@pytest.mark.parametrize(
+    ("body", "key"),
+    [
+        ({}, "phone"),
+        ({"phone": "13800000001"}, "password"),
+        ({"phone": "13800000001", "password": "x"}, "device"),
+        ({"phone": "13800000001", "password": "x", "device": {}}, "device.id"),
+        ({"phone": "13800000001\n", "password": "x", "device": {"id": str(uuid.UUID(int=7))}}, "phone"),
+    ],
+)
+async def test_what_is_missing_or_wrong_in_a_log_in_is_named_by_its_own_name(
+    client: httpx.AsyncClient, body: dict[str, Any], key: str
+) -> None:
+    refused = await client.post("/auth/v1/enrol", json=body)
+    assert [fault["key"] for fault in shape_of(refused, 422, "invalid_value")["details"]["faults"]] == [key]
+    assert refused.json()["detail"].startswith(f"{key}：")
+
+
+def test_what_a_console_may_be_told_says_nothing_of_a_phone() -> None:
+    """The same refusals meet a browser: what is not of a phone alone does not speak of one."""
+    of_a_log_in = (ProblemCode.BUSY, ProblemCode.STORAGE_UNAVAILABLE, ProblemCode.TOO_MANY_REQUESTS, ProblemCode.ACCOUNT_LOCKED)
+    assert [code for code in of_a_log_in if "手机上" in TEXT_ZH[code] + DETAIL_ZH[code]] == []
