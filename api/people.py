@@ -32,6 +32,7 @@ from contracts.ids import PersonId
 from contracts.people import Duty, Role
 from contracts.problems import Problem, ProblemCode
 from storage.audit_log import Note
+from storage.credentials import update_password
 from storage.devices import fetch_devices
 from storage.people import (
     FIRST,
@@ -48,7 +49,6 @@ from storage.people import (
     lock_admin_duties,
     lock_duties_of,
     lock_duty,
-    update_password,
 )
 from storage.pool import Pool, transaction
 from storage.tokens import end_person_tokens

@@ -29,7 +29,8 @@ class AccessRules:
     lifetimes: Lifetimes
     account: Rate  # wrong passwords per account: the lock-out
     source: Rate  # wrong log-ins per address
-    refresh: Rate  # refreshes per address
+    refresh: Rate  # refreshes per address that failed
+    session: Rate  # refreshes of one device
     wiped_for: timedelta
     wiped_bytes_max: int
     metrics_token: str = ""

@@ -19,7 +19,8 @@ from argon2.exceptions import VerificationError
 from api.passwords import generate_password
 from contracts.ids import PersonId, UnitCode
 from contracts.people import Duty, Role
-from storage.people import fetch_login, insert_duty, insert_person, update_password
+from storage.credentials import fetch_login, update_password
+from storage.people import insert_duty, insert_person
 from storage.pool import Pool, transaction
 
 FAMILY: Final = uuid.UUID("8f0a3c52-0d3e-5b0b-9a52-6f7c1f6f0a11")  # fixed for ever: demo people are known by it

@@ -24,6 +24,7 @@ from storage.rate_limit import Rate
 from storage.tokens import Lifetimes
 from storage.units import UnitsCache
 
+REFRESHES_AT_ONCE = 30  # of one device, then one a minute: an honest one comes once an hour, or again and again on a bad road
 SOURCE_SHARE = 20  # an address regains so many tries while an account regains one
 
 
@@ -88,10 +89,12 @@ def access_rules(auth: AuthSettings, metrics_token: str) -> AccessRules:
             access=timedelta(minutes=auth.access_minutes),
             phone=timedelta(days=auth.device_days),
             console=timedelta(hours=auth.console_hours),
+            console_idle=timedelta(hours=auth.console_idle_hours),
         ),
         account=Rate(capacity=auth.login_tries_per_account, per_second=regain_per_second),
         source=Rate(capacity=auth.login_tries_per_source, per_second=regain_per_second * SOURCE_SHARE),
         refresh=Rate(capacity=auth.login_tries_per_source, per_second=regain_per_second * SOURCE_SHARE),
+        session=Rate(capacity=REFRESHES_AT_ONCE, per_second=1 / 60),
         wiped_for=timedelta(days=auth.wiped_days),
         wiped_bytes_max=auth.wiped_bytes_max,
         metrics_token=metrics_token,

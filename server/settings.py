@@ -103,7 +103,8 @@ class AuthSettings(Group):
         default=64, ge=0, description="password checks that wait; more are told 503 and when to come back"
     )
     access_minutes: int = Field(default=60, ge=1, description="an access token; the refresh token gets the next one")
-    console_hours: int = Field(default=12, ge=1, description="a console session without use")
+    console_hours: int = Field(default=12, ge=1, description="a console session, from the log-in to its end, however much it is used")
+    console_idle_hours: int = Field(default=4, ge=1, description="a console session without use")
     device_days: int = Field(default=180, ge=1, description="a phone's token without use: longer than any winter in the hills")
     login_tries_per_account: int = Field(default=5, ge=1, description="wrong passwords in a row; then the account is locked")
     login_tries_per_source: int = Field(default=100, ge=1, description="wrong log-ins from one address; thousands of phones may share one")

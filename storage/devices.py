@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from datetime import datetime
 from typing import Final, LiteralString
 
@@ -11,7 +10,7 @@ from contracts.caller import DeviceKind
 from contracts.ids import DeviceId, PersonId
 from contracts.problems import ProblemCode
 from storage.pool import Connection, Executor
-from storage.tokens import Lifetimes, Pair, end_device_tokens, insert_pair
+from storage.tokens import Lifetimes, Pair, begin_session, end_device_tokens, insert_pair, random_tokens
 
 CLONED: Final = "cloned"
 
@@ -42,16 +41,8 @@ async def enrol(conn: Connection, person: PersonId, device: DeviceIn, now: datet
     if status.endswith(" 0"):  # another person enrolled the same id in this very moment
         return ProblemCode.DEVICE_MISMATCH
     await end_device_tokens(conn, device.id)
-    return await insert_pair(
-        conn,
-        device=device.id,
-        person=person,
-        kind=device.kind.value,
-        family=uuid.uuid4(),
-        parent=None,
-        now=now,
-        lifetimes=lifetimes,
-    )
+    session = begin_session(device.id, person, device.kind.value, now, lifetimes)
+    return await insert_pair(conn, session, random_tokens(), now, lifetimes)
 
 
 SQL_FETCH_DEVICES: Final[LiteralString] = """

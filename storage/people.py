@@ -16,39 +16,6 @@ from contracts.people import Duty, Role
 from storage.access import duties_from
 from storage.pool import Connection, Executor
 
-SQL_FETCH_LOGIN: Final[LiteralString] = "SELECT id, password_hash, disabled_at FROM person WHERE phone = $1"
-
-
-class Login(msgspec.Struct, frozen=True, kw_only=True):
-    """What a log-in is checked against."""
-
-    id: PersonId
-    password_hash: str
-    disabled_at: datetime | None
-
-
-async def fetch_login(executor: Executor, phone: str) -> Login | None:
-    row = await executor.fetchrow(SQL_FETCH_LOGIN, phone)
-    return Login(**row) if row else None
-
-
-SQL_FETCH_HASH: Final[LiteralString] = "SELECT phone, password_hash FROM person WHERE id = $1"
-
-
-async def fetch_password(executor: Executor, person: PersonId) -> tuple[str, str]:
-    """(phone, password hash)."""
-    row = await executor.fetchrow(SQL_FETCH_HASH, person)
-    assert row is not None  # people are never deleted
-    return row["phone"], row["password_hash"]
-
-
-SQL_UPDATE_HASH: Final[LiteralString] = "UPDATE person SET password_hash = $2 WHERE id = $1"
-
-
-async def update_password(conn: Executor, person: PersonId, password_hash: str) -> None:
-    await conn.execute(SQL_UPDATE_HASH, person, password_hash)
-
-
 SQL_INSERT_PERSON: Final[LiteralString] = """
     INSERT INTO person (id, name, phone, password_hash, created_at) VALUES ($1, $2, $3, $4, $5)
 """

@@ -30,7 +30,9 @@ CREATE TABLE person (
     phone text UNIQUE NOT NULL,
     password_hash text NOT NULL,
     disabled_at timestamptz,
-    created_at timestamptz NOT NULL DEFAULT now()
+    created_at timestamptz NOT NULL DEFAULT now(),
+    credential bigint NOT NULL DEFAULT 0,        -- raised by each new password: a log-in that was begun before it fails
+    must_change boolean NOT NULL DEFAULT false   -- somebody else knows the password: it opens nothing but its own change
 );
 
 -- A role at a unit for a time. Never deleted: permission is judged by the duty at the time of capture.
@@ -68,9 +70,11 @@ CREATE TABLE unit_version (
 
 -- ---------------------------------------------------------------------------------------------- access
 
--- What a device proves itself with: only the SHA-256 is here. family: one log-in. A refresh token stays good until one
+-- What a device proves itself with: only the SHA-256 is here. family: one log-in. A refresh token stays good until the one
 -- that was issued for it (parent) is used, because the answer with the new one may have been lost on a mountain road.
--- spent_at: a successor of it, or its own sibling, was used; if it comes back, somebody has a copy and the family ends.
+-- spent_at: a successor of it was used, or another took its place; if it comes back, somebody has a copy and the family ends.
+-- successor_key: its successor is derived from this and the token itself, so that two who refresh at once get the same.
+-- session_ends: a console is logged out then, used or not.
 CREATE TABLE token (
     hash bytea PRIMARY KEY,
     device uuid NOT NULL,
@@ -79,7 +83,9 @@ CREATE TABLE token (
     issued_at timestamptz NOT NULL,
     expires_at timestamptz NOT NULL,
     parent bytea,
-    spent_at timestamptz
+    spent_at timestamptz,
+    successor_key bytea,
+    session_ends timestamptz
 );
 CREATE INDEX token_family ON token (family);
 CREATE INDEX token_device ON token (device);

@@ -1,25 +1,35 @@
 """Opaque tokens: made here, kept as SHA-256 only. Access tokens are short; refresh tokens last and rotate.
 
-Rotation without loss: the answer that carries a new pair may never arrive, so the old refresh token stays good until a
-token issued for it is used for the next refresh. From then on it and its unused siblings are spent. A spent token that
-comes back means that two parties hold copies: the whole family (one log-in) ends.
+Rotation without loss: the answer that carries a new pair may never arrive, so the old refresh token stays good until the
+token issued for it is used for the next refresh. From then on it is spent. A spent token that comes back means that two
+parties hold copies: the whole family (one log-in) ends.
+
+One token has one successor at a time (docs/decisions/0028). Two who refresh with it at once (an app and its background job)
+get the same pair: the successor is derived from the token presented and a key that the row keeps for as long as it is not
+spent. Later than `AT_ONCE` the answer must have been lost: the successor that nobody used is spent, and another takes its place.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import hmac
 import secrets
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, LiteralString
 
+from contracts.caller import DeviceKind
 from contracts.ids import DeviceId, PersonId
 from contracts.problems import ProblemCode
 from storage.pool import Connection, Executor
 
 TOKEN_BYTES: Final = 32
+CONSOLE: Final = DeviceKind.CONSOLE.value
 KEEP_SPENT: Final = timedelta(days=30)  # for so long a copy of a spent token is still recognised as one
+SPENT_MAX: Final = 50  # of one log-in; older ones are forgotten, and a copy of them is no token at all
+AT_ONCE: Final = timedelta(minutes=5)  # two refreshes with one token within this are one, on a line however slow
 
 
 @dataclass(frozen=True)
@@ -38,7 +48,24 @@ class Pair:
 class Lifetimes:
     access: timedelta
     phone: timedelta  # a phone's refresh token, from its last use: weeks offline
-    console: timedelta
+    console: timedelta  # a console's log-in, however much it is used
+    console_idle: timedelta = timedelta(hours=4)  # a console's refresh token, from its last use
+
+
+@dataclass(frozen=True)
+class Session:
+    """One log-in of one device. `ends`: its last moment, used or not; None: as long as it is used."""
+
+    device: DeviceId
+    person: PersonId
+    kind: str
+    family: uuid.UUID
+    ends: datetime | None
+
+
+def begin_session(device: DeviceId, person: PersonId, kind: str, now: datetime, lifetimes: Lifetimes) -> Session:
+    ends = now + lifetimes.console if kind == CONSOLE else None
+    return Session(device, person, kind, uuid.uuid4(), ends)
 
 
 @dataclass(frozen=True)
@@ -63,50 +90,85 @@ def hash_token(token: str) -> bytes:
 
 
 SQL_INSERT_PAIR: Final[LiteralString] = """
-    INSERT INTO token (hash, device, family, purpose, issued_at, expires_at, parent)
-    VALUES ($1, $3, $4, 'access', $5, $6, NULL), ($2, $3, $4, 'refresh', $5, $7, $8)
+    INSERT INTO token (hash, device, family, purpose, issued_at, expires_at, parent, session_ends)
+    VALUES ($1, $3, $4, 'access', $5, $6, $8, $9), ($2, $3, $4, 'refresh', $5, $7, $8, $9)
 """
 
 
 async def insert_pair(
     conn: Connection,
-    *,
-    device: DeviceId,
-    person: PersonId,
-    kind: str,
-    family: uuid.UUID,
-    parent: bytes | None,
+    session: Session,
+    tokens: tuple[str, str],
     now: datetime,
     lifetimes: Lifetimes,
+    *,
+    parent: bytes | None = None,
 ) -> Pair:
-    """Issue a pair of the family. `parent`: hash of the refresh token that it answers."""
-    access, refresh = secrets.token_urlsafe(TOKEN_BYTES), secrets.token_urlsafe(TOKEN_BYTES)
+    """Issue (access, refresh) for a log-in. `parent`: hash of the refresh token that they answer."""
+    access, refresh = tokens
     access_ends = now + lifetimes.access
-    refresh_ends = now + (lifetimes.console if kind == "console" else lifetimes.phone)
+    refresh_ends = now + (lifetimes.console_idle if session.kind == CONSOLE else lifetimes.phone)
+    if session.ends is not None:
+        access_ends, refresh_ends = min(access_ends, session.ends), min(refresh_ends, session.ends)
     hashes = hash_token(access), hash_token(refresh)
-    await conn.execute(SQL_INSERT_PAIR, *hashes, device, family, now, access_ends, refresh_ends, parent)
-    return Pair(access, access_ends, refresh, refresh_ends, device, person)
+    await conn.execute(SQL_INSERT_PAIR, *hashes, session.device, session.family, now, access_ends, refresh_ends, parent, session.ends)
+    return Pair(access, access_ends, refresh, refresh_ends, session.device, session.person)
 
 
-SQL_LOCK_FAMILY: Final[LiteralString] = """
-    SELECT pg_advisory_xact_lock(hashtextextended(family::text, 0)) FROM token WHERE hash = $1
-"""  # the family has no row of its own; two refreshes of one phone queue here
+def random_tokens() -> tuple[str, str]:
+    """(access, refresh) of a new log-in."""
+    return secrets.token_urlsafe(TOKEN_BYTES), secrets.token_urlsafe(TOKEN_BYTES)
+
+
+def successors(key: bytes, presented: str) -> tuple[str, str]:
+    """(access, refresh) that answer a refresh token: from it and the key of its row, and from neither alone."""
+    return _derived(key, "access", presented), _derived(key, "refresh", presented)
+
+
+def _derived(key: bytes, purpose: str, presented: str) -> str:
+    made = hmac.digest(key, f"{purpose}/{presented}".encode(), hashlib.sha256)
+    return base64.urlsafe_b64encode(made).rstrip(b"=").decode()
+
+
+SQL_LOCK_HOLDER: Final[LiteralString] = """
+    SELECT 1 FROM person WHERE id = (SELECT d.person FROM device d JOIN token t ON t.device = d.id WHERE t.hash = $1)
+    FOR NO KEY UPDATE
+"""  # refreshes of one person queue here, and behind what ends log-ins (storage/credentials.py)
+SQL_LOCK_DEVICE_OF: Final[LiteralString] = """
+    SELECT 1 FROM device WHERE id = (SELECT device FROM token WHERE hash = $1) FOR NO KEY UPDATE
+"""  # and behind whoever retires the device
 SQL_FETCH_REFRESH: Final[LiteralString] = """
-    SELECT t.device, t.family, t.parent, t.expires_at, t.spent_at,
+    SELECT t.device, t.family, t.parent, t.expires_at, t.spent_at, t.successor_key, t.session_ends,
            d.person, d.kind, d.wiped_at, d.revoked_at, d.revoked_why, p.disabled_at
     FROM token t JOIN device d ON d.id = t.device JOIN person p ON p.id = d.person
     WHERE t.hash = $1 AND t.purpose = 'refresh'
 """
-SQL_SPEND: Final[LiteralString] = """
-    UPDATE token SET spent_at = $3
-    WHERE (hash = $2 OR (parent = $2 AND hash <> $1)) AND purpose = 'refresh' AND spent_at IS NULL
+SQL_FETCH_ISSUED: Final[LiteralString] = """
+    SELECT expires_at FROM token
+    WHERE hash IN ($1, $2) AND spent_at IS NULL AND expires_at > $3 AND issued_at > $4
+    ORDER BY purpose
 """
+# The one that the presented token answered ($2), what else answered that, and a successor that nobody used.
+SQL_SPEND: Final[LiteralString] = """
+    UPDATE token SET spent_at = $3, successor_key = NULL
+    WHERE (hash = $2 OR (parent = $2 AND hash <> $1) OR parent = $1) AND purpose = 'refresh' AND spent_at IS NULL
+"""
+# What was issued before the pair that is presented now, and with a successor that nobody used.
+SQL_END_ACCESS: Final[LiteralString] = """
+    DELETE FROM token WHERE family = $1 AND purpose = 'access' AND parent IS DISTINCT FROM $2
+"""
+SQL_FORGET_SPENT: Final[LiteralString] = """
+    DELETE FROM token WHERE hash IN (
+        SELECT hash FROM token WHERE family = $1 AND spent_at IS NOT NULL ORDER BY spent_at DESC, issued_at DESC OFFSET $2)
+"""
+SQL_KEEP_KEY: Final[LiteralString] = "UPDATE token SET successor_key = $2 WHERE hash = $1"
 
 
 async def rotate(conn: Connection, refresh: str, now: datetime, lifetimes: Lifetimes, wiped_for: timedelta) -> Pair | Reused | Refused:
     """A new pair for a refresh token. Inside a transaction, which the caller must commit whatever the answer is."""
     presented = hash_token(refresh)
-    await conn.execute(SQL_LOCK_FAMILY, presented)
+    await conn.execute(SQL_LOCK_HOLDER, presented)
+    await conn.execute(SQL_LOCK_DEVICE_OF, presented)
     row = await conn.fetchrow(SQL_FETCH_REFRESH, presented)
     if row is None:
         return Refused(ProblemCode.NOT_AUTHENTICATED)
@@ -117,17 +179,29 @@ async def rotate(conn: Connection, refresh: str, now: datetime, lifetimes: Lifet
         return Refused(ProblemCode.TOKEN_EXPIRED)
     if refusal := standing_refusal(row["revoked_at"], row["revoked_why"], row["wiped_at"], row["disabled_at"], now, wiped_for):
         return refusal
-    await conn.execute(SQL_SPEND, presented, row["parent"], now)
-    return await insert_pair(
-        conn,
-        device=row["device"],
-        person=row["person"],
-        kind=row["kind"],
-        family=row["family"],
-        parent=presented,
-        now=now,
-        lifetimes=lifetimes,
-    )
+    session = Session(row["device"], row["person"], row["kind"], row["family"], row["session_ends"])
+    if row["successor_key"] is not None and (issued := await _issued(conn, session, successors(row["successor_key"], refresh), now)):
+        return issued
+    return await _succeed(conn, session, refresh, row["parent"], now, lifetimes)
+
+
+async def _issued(conn: Connection, session: Session, tokens: tuple[str, str], now: datetime) -> Pair | None:
+    """The pair that was given for the same token just now, if it is good still."""
+    ends = await conn.fetch(SQL_FETCH_ISSUED, *map(hash_token, tokens), now, now - AT_ONCE)
+    if len(ends) < len(tokens):
+        return None
+    (access, refresh), (access_ends, refresh_ends) = tokens, (row["expires_at"] for row in ends)
+    return Pair(access, access_ends, refresh, refresh_ends, session.device, session.person)
+
+
+async def _succeed(conn: Connection, session: Session, refresh: str, parent: bytes | None, now: datetime, lifetimes: Lifetimes) -> Pair:
+    """The successor of a refresh token; what it makes superfluous ends."""
+    presented, key = hash_token(refresh), secrets.token_bytes(TOKEN_BYTES)
+    await conn.execute(SQL_SPEND, presented, parent, now)
+    await conn.execute(SQL_END_ACCESS, session.family, parent)
+    await conn.execute(SQL_FORGET_SPENT, session.family, SPENT_MAX)
+    await conn.execute(SQL_KEEP_KEY, presented, key)
+    return await insert_pair(conn, session, successors(key, refresh), now, lifetimes, parent=presented)
 
 
 CLONED: Final = "cloned"  # why a device was revoked when two stores gave out its numbers
@@ -157,7 +231,7 @@ async def end_family(conn: Connection, family: uuid.UUID) -> None:
     await conn.execute(SQL_END_FAMILY, family)
 
 
-SQL_END_DEVICE: Final[LiteralString] = "DELETE FROM token WHERE device = $1"
+SQL_END_DEVICE: Final[LiteralString] = "DELETE FROM token WHERE device = $1"  # with the person or the device locked
 
 
 async def end_device_tokens(conn: Connection, device: DeviceId) -> None:
