@@ -46,6 +46,7 @@ from sync.places import NARROW, Places, stream_name
 from sync.scope import AUDIENCES, held_duties, units_with
 
 PAGE_ROWS: Final = 100
+OFFICE_BYTES_MAX: Final = 2 * 1024 * 1024  # a request
 FAULTS_SAID: Final = 5  # that the text names; all are in the faults
 
 
@@ -301,4 +302,5 @@ DESK: Final = Router(
     "/office/v1",
     route_handlers=[list_held, decide_held, list_conflicts, settle_conflict, push_office_mutations],
     tags=["office"],
+    request_max_body_size=OFFICE_BYTES_MAX,
 )

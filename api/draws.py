@@ -52,6 +52,7 @@ from sync.places import stream_name
 from sync.scope import units_with
 
 DRAWS_MAX: Final = 200
+DRAW_BYTES_MAX: Final = 6 * 1024 * 1024  # a request: all sites of the largest pool
 
 
 @post("", opt=LIMITED, status_code=201, summary="准备抽查 · Prepare a draw")
@@ -334,4 +335,5 @@ DRAWS: Final = Router(
         list_draws, prepare_draw, show_draw, open_list, commit_draw, give_nonce, draw_now, depart, disclose, cancel,
     ],
     tags=["draws"],
+    request_max_body_size=DRAW_BYTES_MAX,
 )  # fmt: skip

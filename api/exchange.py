@@ -24,6 +24,7 @@ from api.resources import Resources
 from contracts.caller import Caller
 from contracts.exchange import (
     BUCKETS,
+    EXCHANGE_BYTES_MAX,
     EXCHANGE_PATH,
     NUMBER_MAX,
     Buckets,
@@ -41,7 +42,7 @@ from contracts.problems import Problem, ProblemCode
 from contracts.receipt import Receipt, outcomes_digest
 from storage.contact import fetch_contact, fetch_wanted_of_device, needs_push
 from storage.pool import Connection, infrastructure_problem, retrying
-from storage.pull import PageRows, fetch_buckets, fetch_heads, fetch_pages, fetch_repair
+from storage.pull import PAGE_BYTES_MAX, PageRows, fetch_buckets, fetch_heads, fetch_pages, fetch_repair
 from storage.push import Pushed, PushRequest, push, to_ms
 from storage.reference import Reference
 from sync.cursor import Start, start_of
@@ -198,51 +199,60 @@ class Exchange:
         behind = {stream: start for stream, start in starts.items() if start.is_behind(known[stream])}
         for stream, start in behind.items():
             self.resources.metrics.stream_lag.observe(max(0, known[stream].seq - start.seq))
-        more = await self._pages(conn, scope, behind)
-        await self._digests(conn, scope)
+        bytes_left = min(self.request.limits.bytes, self.resources.sync.exchange_bytes_max)
+        more, bytes_left = await self._pages(conn, scope, behind, bytes_left)
+        await self._sums(conn, scope)
+        await self._repairs(conn, scope, bytes_left)
         return more
 
-    async def _pages(self, conn: Connection, scope: dict[StreamName, County], behind: dict[StreamName, Start]) -> bool:
-        """Pages until every stream is at its head or the phone's limits are reached."""
+    async def _pages(
+        self, conn: Connection, scope: dict[StreamName, County], behind: dict[StreamName, Start], bytes_left: int
+    ) -> tuple[bool, int]:
+        """Pages until every stream is at its head or the phone's limits are reached: whether there is more, and how many bytes are left."""
         left = self.request.limits.records
-        bytes_left = min(self.request.limits.bytes, self.resources.sync.exchange_bytes_max)
         queue = dict(behind)
         while queue:
             if left <= 0 or bytes_left <= 0:
-                return True
+                return True, bytes_left
             county, group = next_group(queue, scope)
             limit = min(self.resources.sync.page_records_max, left)
-            for page in await fetch_pages(conn, county, {s: queue[s].seq for s in group}, limit):
+            page_bytes_max = min(PAGE_BYTES_MAX, bytes_left)
+            for page in await fetch_pages(conn, county, {s: queue[s].seq for s in group}, limit, page_bytes_max):
                 start = start_of((page.head.incarnation, queue[page.stream].seq), page.head, replacing=queue[page.stream].replace)
                 if start != queue[page.stream]:  # the floor rose since the heads were read: the markers are gone
                     queue[page.stream] = start
                     continue
-                is_last = page.size < limit
-                self.frames.append(page_line(page, last=is_last, replace=queue[page.stream].replace))
+                self.frames.append(page_line(page, replace=queue[page.stream].replace))
                 self.resources.metrics.records_sent.inc(page.size)
                 left -= page.size
                 bytes_left -= len(self.frames[-1])
                 queue[page.stream] = Start(page.seq, queue[page.stream].replace)
-                if is_last:
+                if page.last:
                     del queue[page.stream]
                 if left <= 0 or bytes_left <= 0:
                     break
-        return False
+        return False, bytes_left
 
-    async def _digests(self, conn: Connection, scope: dict[StreamName, County]) -> None:
-        for stream in self.request.buckets:
-            found = await fetch_buckets(conn, scope[stream], stream) if stream in scope else None
+    async def _sums(self, conn: Connection, scope: dict[StreamName, County]) -> None:
+        for stream in sorted(self.request.buckets & scope.keys()):
+            found = await fetch_buckets(conn, scope[stream], stream)
             if found is not None:
                 head, sums = found
                 self.frames.append(_line(Buckets(stream=stream, head=head, sums=[sums.get(b, 0) % 2**32 for b in range(BUCKETS)])))
+
+    async def _repairs(self, conn: Connection, scope: dict[StreamName, County], bytes_left: int) -> None:
+        """As many whole buckets as fit. What is left out the phone asks for again: its digest still differs."""
         for stream, buckets in self.request.repair.items():
-            repaired = await fetch_repair(conn, scope[stream], stream, buckets) if stream in scope else None
+            if bytes_left <= 0:
+                return
+            repaired = await fetch_repair(conn, scope[stream], stream, buckets, bytes_left) if stream in scope else None
             if repaired is not None:
-                head, records = repaired
+                head, sent, records = repaired
                 self.frames.append(
                     b'{"frame":"repair","stream":%s,"head":%s,"buckets":%s,"records":[%s]}\n'
-                    % (_frame.encode(stream), _frame.encode(head), _frame.encode(buckets), records.encode())
+                    % (_frame.encode(stream), _frame.encode(head), _frame.encode(sent), records.encode())
                 )
+                bytes_left -= len(self.frames[-1])
 
 
 def barred_reason(caller: Caller, contract: int) -> Reason | None:
@@ -269,7 +279,7 @@ def next_group(queue: dict[StreamName, Start], scope: dict[StreamName, County]) 
     return county, [stream for stream in queue if scope[stream] == county][:STREAMS_AT_ONCE]
 
 
-def page_line(page: PageRows, *, last: bool, replace: bool) -> bytes:
+def page_line(page: PageRows, *, replace: bool) -> bytes:
     """A `Page` frame around the JSON that PostgreSQL made."""
     return b'{"frame":"page","stream":%s,"records":[%s],"markers":[%s],"cursor":[%d,%d],"last":%s,"head":%s,"replace":%s}\n' % (
         _frame.encode(page.stream),
@@ -277,7 +287,7 @@ def page_line(page: PageRows, *, last: bool, replace: bool) -> bytes:
         page.markers,
         page.head.incarnation,
         page.seq,
-        _frame.encode(last),
+        _frame.encode(page.last),
         _frame.encode(page.head),
         _frame.encode(replace),
     )
@@ -290,6 +300,7 @@ def _line(frame: msgspec.Struct) -> bytes:
 @post(
     EXCHANGE_PATH,
     opt=PUSH_ONLY,
+    request_max_body_size=EXCHANGE_BYTES_MAX,
     status_code=200,
     tags=["sync"],
     summary="交换：上传变更、取回更新 / exchange: hand in changes, fetch what is new",
@@ -300,7 +311,7 @@ async def exchange(request: Request[Caller, Any, Any]) -> FrameResponse:
     caller, resources = request.user, provide_resources(request.app.state)  # injection costs a task group per request
     body = await request.body()
     await charge_wiped(resources, caller, len(body))
-    wanted = decode_request(body)
+    wanted = await decode_request(body)
     if wanted.device != caller.device:
         raise Problem(ProblemCode.DEVICE_MISMATCH)
     started = time.perf_counter()

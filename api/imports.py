@@ -258,4 +258,6 @@ class Importing:
         self.resources.live.moved((county, stream) for stream in pushed.streams)
 
 
-IMPORTS: Final = Router("/office/v1", route_handlers=[import_template, import_workbook], tags=["office"])
+IMPORTS: Final = Router(
+    "/office/v1", route_handlers=[import_template, import_workbook], tags=["office"], request_max_body_size=FILE_BYTES_MAX
+)

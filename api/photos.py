@@ -89,7 +89,7 @@ def s3_of(resources: Resources) -> Objects:
     return resources.objects
 
 
-@put("/relay/{token:str}", opt=PUBLIC, status_code=200, summary="中转上传 · Put a part through this server")
+@put("/relay/{token:str}", opt=PUBLIC, status_code=200, request_max_body_size=None, summary="中转上传 · Put a part through this server")
 async def relay_part(request: Request[Any, Any, Any], token: FromPath[str], resources: GivenResources, now: GivenNow) -> None:
     """One part, where phones cannot reach S3. The address alone entitles, as at S3; it expires and names key and length."""
     ticket = resources.photo_urls.open_ticket(token, now)

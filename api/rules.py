@@ -25,6 +25,7 @@ from sync.places import Places
 from sync.rule_faults import first_fault
 from sync.scope import held_duties
 
+RULE_BYTES_MAX: Final = 256 * 1024  # a request
 PUBLISHERS: Final = frozenset({Role.ADMIN, Role.COUNTY_SUPERVISOR, Role.CITY_SUPERVISOR})
 READERS: Final = PUBLISHERS | OFFICE | {Role.AUDITOR, Role.DEPARTMENT_STAFF}
 WHOLE: Final = frozenset({Level.COUNTY, Level.ZONE, Level.CITY})
@@ -106,4 +107,4 @@ def check_body(name: RuleName, body: dict[str, Any], level: Level) -> None:
         raise Problem(ProblemCode.INVALID_VALUE, f"{fault.text}（{fault.path}）", path=fault.path, reason=fault.code)
 
 
-RULES: Final = Router("/office/v1", route_handlers=[publish_rule, list_rules], tags=["office"])
+RULES: Final = Router("/office/v1", route_handlers=[publish_rule, list_rules], tags=["office"], request_max_body_size=RULE_BYTES_MAX)

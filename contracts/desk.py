@@ -13,6 +13,9 @@ from contracts.ids import County, DeviceId, MutationId, PersonId, RecordId, Stre
 from contracts.kinds.conflict import Conflict
 from contracts.outcomes import MutationOutcome, Outcome, Reason
 
+Member = Annotated[str, Meta(max_length=120)]
+MEMBERS_MAX = 500  # of one object
+
 
 class DeskAction(str, Enum):
     """retry: judge it again as it is. release: a supervisor answers for it. discard: it is not wanted."""
@@ -100,9 +103,9 @@ class OfficeMutation(msgspec.Struct, frozen=True, kw_only=True):
     record: RecordId
     op: Annotated[str, Meta(max_length=64)]
     base: Version | None = None
-    body: dict[str, Any] | None = None
-    fields: dict[Annotated[str, Meta(max_length=120)], tuple[Any, Any]] = {}
-    args: dict[str, Any] = {}
+    body: Annotated[dict[Member, Any], Meta(max_length=MEMBERS_MAX)] | None = None
+    fields: Annotated[dict[Member, tuple[Any, Any]], Meta(max_length=MEMBERS_MAX)] = {}
+    args: Annotated[dict[Member, Any], Meta(max_length=MEMBERS_MAX)] = {}
 
 
 class OfficeMutations(msgspec.Struct, frozen=True, kw_only=True):

@@ -255,14 +255,14 @@ class InspectorWanted(msgspec.Struct, frozen=True, kw_only=True):
     """A person of the pool and the unit (a duty of theirs) they sit for."""
 
     id: PersonId
-    unit: UnitCode
+    unit: Code
 
 
 class PrepareDraw(msgspec.Struct, frozen=True, kw_only=True):
     """`recently_drawn_days`: what this unit drew within so many days is excluded, with that reason; None: nothing is."""
 
     draw: RecordId
-    unit: UnitCode
+    unit: Code
     title: Title
     sites: Annotated[list[SiteWanted], Meta(min_length=1, max_length=SITES_MAX)]
     inspectors: Annotated[list[InspectorWanted], Meta(min_length=1, max_length=INSPECTORS_MAX)]

@@ -19,11 +19,15 @@ from contracts.receipt import Receipt
 EXCHANGE_PATH = "/sync/v1/exchange"
 LIVE_PATH = "/sync/v1/live"
 BUCKETS = 256
-REPAIR_STREAMS_MAX = 64
+REPAIR_STREAMS_MAX = 64  # in `buckets`, and in `repair`
+STREAMS_MAX = 32_768  # in a cursor: the city with all its villages has a third of it
+EXCHANGE_BYTES_MAX = 2 * 1024 * 1024  # a request, unpacked: a batch has about 1 MiB
 
 NUMBER_MAX = 2**40  # of mutations of one device in one county: a thousand a second for 34 years
 Number = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
 Seq = Annotated[int, Meta(ge=0, le=2**53)]
+BucketsOf = Annotated[frozenset[Annotated[int, Meta(ge=0, lt=BUCKETS)]], Meta(max_length=BUCKETS)]
+Stream = Annotated[StreamName, Meta(max_length=120)]
 Cursor = tuple[int, Seq]  # (incarnation, seq): everything up to seq is here
 
 
@@ -33,7 +37,7 @@ class CountyPart(msgspec.Struct, frozen=True, kw_only=True):
     n_made: Number = 0  # the last number this device has given out in this county
     n_oldest_held: Number = 0  # the oldest mutation it can still hand in; 0: holds none
     first_n: Number = 0
-    mutations: list[Raw] = []
+    mutations: Annotated[list[Raw], Meta(max_length=10_000)] = []  # a server answers fewer at once, and says how many (413)
     receipt: Receipt | None = None  # the newest it has of this county
 
 
@@ -55,12 +59,12 @@ class ExchangeRequest(msgspec.Struct, frozen=True, kw_only=True):
     device: DeviceId
     contract: ContractVersion
     clock: Capture
-    counties: dict[County, CountyPart] = {}
-    cursor: dict[StreamName, Cursor] = {}
-    replacing: list[StreamName] = []
+    counties: Annotated[dict[County, CountyPart], Meta(max_length=256)] = {}
+    cursor: Annotated[dict[Stream, Cursor], Meta(max_length=STREAMS_MAX)] = {}
+    replacing: Annotated[frozenset[Stream], Meta(max_length=STREAMS_MAX)] = frozenset()
     limits: Limits = Limits()
-    buckets: list[StreamName] = []
-    repair: dict[StreamName, list[Annotated[int, Meta(ge=0, lt=BUCKETS)]]] = {}
+    buckets: Annotated[frozenset[Stream], Meta(max_length=REPAIR_STREAMS_MAX)] = frozenset()
+    repair: Annotated[dict[Stream, BucketsOf], Meta(max_length=REPAIR_STREAMS_MAX)] = {}
 
 
 class WireRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

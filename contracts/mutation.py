@@ -12,7 +12,9 @@ from contracts.ids import MutationId, RecordId, Version
 ContractVersion = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 CONTRACT_MIN = 1  # the oldest and newest contract this server speaks; older and newer work is kept, not applied
 CONTRACT_MAX = 1
-MUTATION_BYTES_MAX = 256 * 1024  # as it travels; a server keeps a larger one cut, so a phone must not make one
+MUTATION_BYTES_MAX = 256 * 1024  # as it travels; a server keeps a larger one and does not read it, so a phone must not make one
+RECORD_BYTES_MAX = 512 * 1024  # of a record's body: every phone of its stream has to fetch it
+RECORD_FIELDS_MAX = 2_000  # fields of a record that have a writer of their own: each entry of a map is one
 
 CREATE, EDIT, DELETE = "create", "edit", "delete"
 ARCHIVE = "record.archive"  # of the server alone: a closed, old record leaves the phones (design.md 3.2)

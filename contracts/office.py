@@ -163,7 +163,7 @@ class PlanLookBacks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     id: MutationId
     county: County
     look_back_on: date
-    state: list[Literal["closed_out", "look_back_passed"]] = []
+    state: Annotated[list[Literal["closed_out", "look_back_passed"]], Meta(max_length=2)] = []
     unit: Code | None = None
     subject: Code | None = None
     source: Code | None = None

@@ -57,8 +57,8 @@ class SendLetter(msgspec.Struct, frozen=True, kw_only=True):
     """One letter to several units, or to some roles of them. The same `letter` again is the same letter."""
 
     letter: RecordId
-    from_unit: UnitCode
-    units: Annotated[list[UnitCode], Meta(min_length=1, max_length=300)]
+    from_unit: Code
+    units: Annotated[list[Code], Meta(min_length=1, max_length=300)]
     title: Heading
     text: Text = ""
     category: Code = "notice"

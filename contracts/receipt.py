@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from contracts.ids import County, DeviceId
 from contracts.outcomes import MutationOutcome
@@ -21,10 +23,10 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     device: DeviceId
     incarnation: int
     n: int
-    digest: str
+    digest: Annotated[str, Meta(max_length=64)]
     at_ms: int  # server time, Unix milliseconds
-    key: str  # which server key signed
-    sig: str = ""
+    key: Annotated[str, Meta(max_length=64)]  # which server key signed
+    sig: Annotated[str, Meta(max_length=128)] = ""
 
     def signed_bytes(self) -> bytes:
         return (

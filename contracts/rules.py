@@ -155,5 +155,5 @@ class PublishRule(msgspec.Struct, frozen=True, kw_only=True):
     county: County
     name: RuleName
     starts: Annotated[datetime, Meta(tz=True)]
-    body: dict[str, Any]
+    body: Annotated[dict[Annotated[str, Meta(max_length=200)], Any], Meta(max_length=200)]
     note: Annotated[str, Meta(max_length=1000)] = ""

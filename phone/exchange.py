@@ -78,10 +78,10 @@ def build_request(
         clock=clock.read(),
         counties=fetch_parts(db, mutations_max, BATCH_BYTES),
         cursor={s.name: (s.incarnation, s.seq) for s in streams if s.incarnation > 0},
-        replacing=[s.name for s in streams if s.replace_from is not None],
+        replacing=frozenset(s.name for s in streams if s.replace_from is not None),
         limits=limits,
-        buckets=[s.name for s in streams if s.verdict == "differs"][:REPAIR_STREAMS_MAX],
-        repair={s.name: s.buckets for s in streams if s.verdict == "repair"},
+        buckets=frozenset([s.name for s in streams if s.verdict == "differs"][:REPAIR_STREAMS_MAX]),
+        repair=dict([(s.name, frozenset(s.buckets)) for s in streams if s.verdict == "repair"][:REPAIR_STREAMS_MAX]),
     )
 
 

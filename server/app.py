@@ -22,6 +22,8 @@ from server.resources import open_resources
 from server.settings import Settings
 from server.tracing import traced
 
+BODY_BYTES_MAX = 64 * 1024  # of a route that does not say otherwise
+
 
 def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None) -> Litestar:
     """The app for these settings. `now`: the server's clock, for tests that own time."""
@@ -40,7 +42,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
         dependencies=DEPENDENCIES,
         middleware=[DefineMiddleware(Authenticate, exclude_from_auth_key="public")],
         exception_handlers=EXCEPTION_HANDLERS,
-        request_max_body_size=settings.limits.decompressed_bytes_max,
+        request_max_body_size=BODY_BYTES_MAX,
         openapi_config=openapi_config(settings.public_url),
         plugins=[ProblemResponses()],
         logging_config=None,

@@ -68,7 +68,7 @@ class S3Settings(Group):
 
 class LimitSettings(Group):
     body_bytes_max: int = Field(default=8 * MIB, ge=64 * 1024, description="a request, as it arrives")
-    decompressed_bytes_max: int = Field(default=32 * MIB, ge=64 * 1024, description="a request, unpacked: a bomb ends here")
+    decompressed_bytes_max: int = Field(default=8 * MIB, ge=64 * 1024, description="a request, unpacked: a bomb ends here")
     mutations_per_exchange_max: int = Field(default=200, ge=1, description="mutations answered in one exchange; phones send the rest next")
     mutation_bytes_max: int = Field(
         default=MUTATION_BYTES_MAX, ge=1024, description="one mutation; what is larger is kept whole and shown, not decoded"

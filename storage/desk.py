@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from contracts.desk import DeskAction, HeldItem
 from contracts.ids import County, DeviceId, PersonId, UnitCode
-from contracts.mutation import Mutation
+from contracts.mutation import MUTATION_BYTES_MAX, RECORD_BYTES_MAX, Envelope
 from contracts.outcomes import MutationOutcome, Outcome, Reason
 from contracts.people import Duty
 from storage.access import duties_from
@@ -31,7 +31,7 @@ from storage.reference import Reference
 from sync.clock import Interval
 from sync.decision import Incoming, Lack, Sender, View
 from sync.desk import plan_discard
-from sync.intake import decode_raw
+from sync.intake import decode_held, envelope_of
 from sync.plan import plan_push
 from sync.planned import Plan
 
@@ -76,7 +76,7 @@ def _item(row: Any) -> HeldItem:
 
 
 SQL_FETCH_HELD_ONE: Final[LiteralString] = """
-    SELECT h.unit, h.person, h.outcome, h.reason, j.raw, j.captured_from, j.captured_to, h.settled_at,
+    SELECT h.unit, h.person, h.reason, j.raw, j.captured_from, j.captured_to, h.settled_at,
            (SELECT max(e.entry) + 1 FROM journal e WHERE e.county = h.county AND e.device = h.device AND e.n = h.n) AS entry,
            (SELECT json_agg(json_build_array(y.role, y.unit, y.starts, y.ends) ORDER BY y.starts)
             FROM duty y WHERE y.person = h.person) AS duties
@@ -91,6 +91,7 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
 
     unit: UnitCode | None
     person: PersonId | None
+    reason: Reason
     raw: bytes
     captured: Interval
     entry: int
@@ -106,6 +107,7 @@ async def fetch_one(executor: Executor, county: County, device: DeviceId, n: int
     return Held(
         unit=row["unit"],
         person=row["person"],
+        reason=Reason(row["reason"]),
         raw=row["raw"] or b"",
         captured=Interval(to_ms(start) if start else 0, to_ms(end) if end else 2**52),
         entry=row["entry"],
@@ -199,17 +201,20 @@ async def _decide_one(
 
 
 def _incoming(held: Held, n: int, action: DeskAction, releaser: tuple[Duty, ...]) -> Incoming:
-    """As it arrived: a mutation that did not decode then may decode now."""
-    decoded: Mutation | None
-    decoded, envelope = decode_raw(held.raw)
+    """As it arrived: a mutation that did not decode then may decode now. Released it may be as large as a record, and is mended."""
+    is_released = action is DeskAction.RELEASE
+    is_too_large = held.reason is Reason.TOO_LARGE and len(held.raw) > (RECORD_BYTES_MAX if is_released else MUTATION_BYTES_MAX)
+    decoded, left_out = (None, ()) if is_too_large else decode_held(n, held.raw, RECORD_BYTES_MAX, mend=is_released)
     return Incoming(
         n=n,
         raw=held.raw,
         captured=held.captured,
         mutation=decoded,
-        envelope=envelope,
+        envelope=Envelope() if decoded is not None else envelope_of(held.raw),
+        is_too_large=is_too_large,
+        left_out=left_out,
         entry=held.entry,
-        released=action is DeskAction.RELEASE,
+        released=is_released,
         releaser=releaser,
     )
 

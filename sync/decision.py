@@ -50,6 +50,7 @@ class Incoming(msgspec.Struct, frozen=True, kw_only=True):
     fault: str | None = None
     is_too_large: bool = False  # kept whole (a request is bounded), but nobody decodes it
     entry: int = 0  # its place in the journal: 0 when it arrives, later for each new decision
+    left_out: tuple[str, ...] = ()  # what no database holds or no JSON has (sync/intake.py)
     released: bool = False  # a person answers for it: duty, device and contract are not asked again
     releaser: tuple[Duty, ...] = ()  # the duties of that person; none: it was judged in another county
 

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from contracts.ids import RecordId, Version
 from contracts.kinds import KINDS
 from contracts.meta import Policy, field_rules
-from contracts.mutation import ARCHIVE, CREATE, DELETE, Mutation
+from contracts.mutation import ARCHIVE, CREATE, DELETE, RECORD_BYTES_MAX, RECORD_FIELDS_MAX, Mutation
 from contracts.outcomes import Outcome, Reason
 from sync.answers import odd_answers
 from sync.carrying_out import WITH_SEALED_PART, carried_out
@@ -318,6 +318,8 @@ def _accepted(
         body=body,
         deleted=False,
     )
+    if _outgrows(after, state) and not sender.is_system:
+        return Hold(outcome=Outcome.QUARANTINED, reason=Reason.TOO_LARGE, detail={"bytes": len(body), "bytes_max": RECORD_BYTES_MAX})
     if "unit" in merge.changed:
         after = moved(after, str(merge.values["unit"]), tally)
     after, recalled = come_home(after, mutation, sender, tally)
@@ -330,6 +332,12 @@ def _accepted(
         reason = Reason.EDIT_AGAINST_DELETE if state.deleted else Reason.OVERLAP
     detail = {"fields": [one.field for one in lost]} if lost else None
     return Accept(outcome=outcome, reason=reason, detail=detail, changes=(change, *conflicts, *effect, *recalled, *more), root=root)
+
+
+def _outgrows(after: RecordState, before: RecordState) -> bool:
+    """The record becomes larger than what every phone of its stream can be asked to fetch. What makes it smaller is always taken."""
+    is_longer = len(after.body) > RECORD_BYTES_MAX and len(after.body) > len(before.body)
+    return is_longer or (len(after.fields) > RECORD_FIELDS_MAX and len(after.fields) > len(before.fields))
 
 
 # ------------------------------------------------------------------------------------------------ delete

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
+from itertools import accumulate
+from math import isfinite
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from contracts.exchange import CountyPart
 from contracts.ids import RecordId, problem_id
@@ -15,9 +19,17 @@ from contracts.mutation import CREATE, Envelope, Mutation
 from sync.clock import DeviceClock, Interval, captured, certain
 from sync.decision import Incoming
 
-NUL: Final = b"\\u0000"  # PostgreSQL has no such character; nobody can have typed it
+NUL: Final = b"\\u0000"
+_nul: Final = re.compile(rb"(?<!\\)((?:\\\\)*+)\\u0000")  # the escape itself: after a backslash that is escaped it is six letters
+FIELDS_MAX: Final = 500  # that one edit may name: each is merged by itself, and may become a conflict of its own
+NUL_LEFT_OUT, UNREADABLE_LEFT_OUT = "nul", "unreadable"  # `left_out` in the detail of an outcome
 DEPTH_MAX: Final = 64  # so that what is read here can be read everywhere: decoders follow nesting down the stack
-_STRUCTURE: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+# A text that does not end reaches to the end of the bytes, and nothing is tried twice (`*+`): the time is linear in the length, whatever comes.
+_TEXT: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)'
+_texts: Final = re.compile(_TEXT, re.DOTALL)
+_structure: Final = re.compile(_TEXT + rb"|[\[\]{}]", re.DOTALL)
+_OPENS_AND_CLOSES: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # +1 and -1 as signed bytes
+_ALL_ELSE: Final = bytes(set(range(256)) - set(b"[]{}"))
 
 _mutation: Final = msgspec.json.Decoder(Mutation)
 _envelope: Final = msgspec.json.Decoder(Envelope)
@@ -34,10 +46,11 @@ def take_in(part: CountyPart, server_ms: int, bytes_max: int) -> list[Incoming]:
 
 def decode_mutation(n: int, raw: bytes, when: Interval, bytes_max: int) -> Incoming:
     """One mutation. Never raises: what cannot be read becomes an `Incoming` without a mutation."""
-    mutation = _decoded(raw) if len(raw) <= bytes_max else None
-    if mutation is None or mutation.n != n:
-        return Incoming(n=n, raw=raw, captured=when, envelope=_envelope_of(raw), is_too_large=len(raw) > bytes_max)
-    return Incoming(n=n, raw=raw, captured=when, mutation=mutation)
+    mutation, left_out = _decoded(raw) if len(raw) <= bytes_max else (None, ())
+    is_too_large = len(raw) > bytes_max or (mutation is not None and len(mutation.fields) > FIELDS_MAX)
+    if mutation is None or mutation.n != n or is_too_large:
+        return Incoming(n=n, raw=raw, captured=when, envelope=envelope_of(raw), is_too_large=is_too_large)
+    return Incoming(n=n, raw=raw, captured=when, mutation=mutation, left_out=left_out)
 
 
 def dated(batch: Sequence[Incoming], clock: DeviceClock, server_ms: int, fault: str | None = None) -> list[Incoming]:
@@ -48,37 +61,65 @@ def dated(batch: Sequence[Incoming], clock: DeviceClock, server_ms: int, fault: 
 def _dated(incoming: Incoming, clock: DeviceClock, server_ms: int, fault: str | None) -> Incoming:
     n, mutation = incoming.n, incoming.mutation
     when = certain(n, clock, server_ms) if mutation is None else captured(mutation.at, n, clock, server_ms)
-    return Incoming(
-        n=n, raw=incoming.raw, captured=when, mutation=mutation, envelope=incoming.envelope, is_too_large=incoming.is_too_large, fault=fault
-    )
+    return replace(incoming, captured=when, fault=fault)
 
 
-def decode_raw(raw: bytes) -> tuple[Mutation | None, Envelope]:
-    """A held mutation again, as it was stored."""
-    mutation = _decoded(raw)
-    return mutation, Envelope() if mutation is not None else _envelope_of(raw)
+def decode_held(n: int, raw: bytes, bytes_max: int, *, mend: bool) -> tuple[Mutation | None, tuple[str, ...]]:
+    """A held mutation again, as it was stored, and what was left out of it.
+
+    mend    a person answers for it: characters and numbers that JSON does not have are left out, and it takes the number of its place
+    """
+    if len(raw) > bytes_max:
+        return None, ()
+    mutation, left_out = taken(raw) if mend else _decoded(raw)
+    if mutation is None or (mutation.n != n and not mend):
+        return None, ()
+    return (mutation if mutation.n == n else replace(mutation, n=n)), left_out
 
 
-def _decoded(raw: bytes) -> Mutation | None:
-    if NUL in raw or is_deep(raw):
-        return None
+def taken(raw: bytes) -> tuple[Mutation | None, tuple[str, ...]]:
+    """A mutation as the server took it, of the bytes that the journal keeps: at arrival, or mended when a person released it."""
+    mutation, left_out = _decoded(raw)
+    if mutation is None and (mended := without_unreadable(raw)) is not None:
+        mutation, left_out = _decoded(mended)
+        left_out = (UNREADABLE_LEFT_OUT, *left_out)
+    return mutation, left_out
+
+
+def _decoded(raw: bytes) -> tuple[Mutation | None, tuple[str, ...]]:
+    """PostgreSQL has no NUL, and nobody can have typed one: it came with something pasted, and is left out."""
+    left_out: tuple[str, ...] = ()
+    if NUL in raw and (cleaned := _nul.sub(rb"\1", raw)) != raw:
+        raw, left_out = cleaned, (NUL_LEFT_OUT,)
+    if is_deep(raw):
+        return None, ()
     try:
-        return _mutation.decode(raw)
+        return _mutation.decode(raw), left_out
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None, ()
+
+
+def without_unreadable(raw: bytes) -> bytes | None:
+    """JSON of what is no JSON: half a surrogate pair and bytes that are no UTF-8 become U+FFFD, NaN and infinities null. None: no JSON even so."""
+    try:
+        value = json.loads(raw.decode(errors="replace"), strict=False, parse_constant=lambda _: None, parse_float=_finite)
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    except (ValueError, RecursionError):
         return None
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
+
+
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if isfinite(number) else None
 
 
 def is_deep(raw: bytes) -> bool:
     """Whether JSON nests deeper than DEPTH_MAX. Looks only where there are brackets enough for it."""
     if raw.count(b"{") + raw.count(b"[") <= DEPTH_MAX:
         return False
-    depth = 0
-    for token in _STRUCTURE.finditer(raw):
-        first = raw[token.start()]
-        depth += (first in b"[{") - (first in b"]}")
-        if depth > DEPTH_MAX:
-            return True
-    return False
+    steps = memoryview(_texts.sub(b"", raw).translate(_OPENS_AND_CLOSES, _ALL_ELSE)).cast("b")
+    return max(accumulate(steps), default=0) > DEPTH_MAX
 
 
 def set_deep_aside(raw: bytes, level: int) -> tuple[bytes, dict[bytes, bytes]]:
@@ -88,7 +129,7 @@ def set_deep_aside(raw: bytes, level: int) -> tuple[bytes, dict[bytes, bytes]]:
     kept: list[bytes] = []
     aside: dict[bytes, bytes] = {}
     depth = start = deepest = done = 0
-    for token in _STRUCTURE.finditer(raw):
+    for token in _structure.finditer(raw):
         if raw[token.start()] in b"[{":
             depth += 1
             start, deepest = (token.start(), depth) if depth == level else (start, max(deepest, depth))
@@ -102,9 +143,8 @@ def set_deep_aside(raw: bytes, level: int) -> tuple[bytes, dict[bytes, bytes]]:
     return b"".join((*kept, raw[done:])), aside
 
 
-def _envelope_of(raw: bytes) -> Envelope:
-    if NUL in raw or is_deep(raw):
-        return Envelope()
+def envelope_of(raw: bytes) -> Envelope:
+    """What may be known of a mutation that does not decode."""
     try:
         return _envelope.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -49,6 +49,8 @@ def plan_push(batch: Sequence[Incoming], sender: Sender, view: View, said: dict[
     tally = Tally(sender, view)
     for incoming in batch:
         tally.flag(said or {})
+        if incoming.left_out:
+            tally.flag({"left_out": incoming.left_out})
         tally.captured = incoming.captured
         enter(tally, incoming, plan_mutation(incoming, sender, tally))
     return tally.closed()

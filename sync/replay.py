@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from contracts.ids import RecordId, StreamName, Version
-from contracts.mutation import Mutation
+from sync.intake import taken
 from sync.merge import set_field
 
 
@@ -66,9 +66,8 @@ def _body_after(state: Replayed | None, entry: Recorded) -> dict[str, Any]:
 
 
 def _raw_body(entry: Recorded) -> dict[str, Any]:
-    try:
-        mutation = msgspec.json.decode(entry.raw or b"", type=Mutation)
-        body: dict[str, Any] = msgspec.json.decode(mutation.body)  # type: ignore[arg-type]
-    except (msgspec.DecodeError, TypeError) as error:
-        raise ReplayFault(f"version {entry.version}: its mutation does not decode: {error}") from error
+    mutation, _ = taken(entry.raw or b"")
+    if mutation is None or mutation.body is msgspec.UNSET:
+        raise ReplayFault(f"version {entry.version}: its mutation does not decode")
+    body: dict[str, Any] = msgspec.json.decode(mutation.body)
     return body

@@ -260,7 +260,7 @@ async def test_the_byte_limit_stops_after_the_page_that_passes_it(settings: Sett
         someone = await world.person((Role.GRID_MEMBER, VILLAGE))
         await exchanged(world, someone, a_part(*(a_site(n) for n in range(1, 31))), limits=Limits(records=0))
         frames = await exchanged(world, someone, limits=Limits(bytes=1))
-        assert [len(page.records) for page in named(frames, "Page")] == [5]
+        assert [len(page.records) for page in named(frames, "Page")] == [1]  # a page has one record at least
         assert frames[-1].more is True
 
 
