@@ -24,7 +24,9 @@ Phone = Annotated[str, Meta(title="手机号", pattern=r"^1[3-9][0-9]{9}$(?!\n)"
 Password = Annotated[str, Meta(title="密码", min_length=1, max_length=128)]
 NewPassword = Annotated[str, Meta(title="新密码", min_length=PASSWORD_CHARACTERS_MIN, max_length=128)]
 # Something to read, in one line, and no markup: names stand in lists, files and messages.
-NAME_PATTERN: Final = r"^[^\x00-\x1f\x7f<>\u2028\u2029]*[^\s\x00-\x1f\x7f<>\u200b\u2028\u2029][^\x00-\x1f\x7f<>\u2028\u2029]*$(?!\n)"
+NAME_PATTERN: Final = (
+    r"^(?:(?![\x00-\x1f\x7f\u2028\u2029])[\s\u200b])*[^\s\x00-\x1f\x7f<>\u200b\u2028\u2029][^\x00-\x1f\x7f<>\u2028\u2029]*$(?!\n)"
+)
 Name = Annotated[str, Meta(title="姓名", min_length=1, max_length=50, pattern=NAME_PATTERN)]
 Title = Annotated[str, Meta(title="名称", max_length=100)]
 Token = Annotated[str, Meta(title="凭证", min_length=20, max_length=200)]

@@ -13,7 +13,10 @@ from contracts.people import Audience
 
 Text = Annotated[str, Meta(max_length=4000)]
 ShortText = Annotated[str, Meta(max_length=200)]
-HEADING_PATTERN: Final = r"^[^\x00-\x1f\x7f\u2028\u2029]*[^\s\x00-\x1f\x7f\u200b\u2028\u2029][^\x00-\x1f\x7f\u2028\u2029]*$(?!\n)"
+# Blanks, then the first character that is to be read: so that no text is tried at more than one place, the time stays linear.
+HEADING_PATTERN: Final = (
+    r"^(?:(?![\x00-\x1f\x7f\u2028\u2029])[\s\u200b])*[^\s\x00-\x1f\x7f\u200b\u2028\u2029][^\x00-\x1f\x7f\u2028\u2029]*$(?!\n)"
+)
 Heading = Annotated[str, Meta(max_length=200, pattern=HEADING_PATTERN)]  # something to read, in one line
 Code = Annotated[str, Meta(max_length=80, pattern=r"^[0-9A-Za-z_.:-]+$(?!\n)")]
 Moment = Annotated[datetime, Meta(tz=True)]  # a time of day without its zone is no moment

@@ -100,18 +100,33 @@ def _decoded(raw: bytes) -> tuple[Mutation | None, tuple[str, ...]]:
 
 
 def without_unreadable(raw: bytes) -> bytes | None:
-    """JSON of what is no JSON: half a surrogate pair and bytes that are no UTF-8 become U+FFFD, NaN and infinities null. None: no JSON even so."""
+    """JSON of what is no JSON: half a surrogate pair and bytes that are no UTF-8 become U+FFFD; members that are no finite number are left out,
+    and null in a list. None: no JSON even so.
+    """
     try:
-        value = json.loads(raw.decode(errors="replace"), strict=False, parse_constant=lambda _: None, parse_float=_finite)
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        value = json.loads(
+            raw.decode(errors="replace"), strict=False, parse_constant=_no_number, parse_float=_finite, object_pairs_hook=_finite_members
+        )
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=lambda _: None)
     except (ValueError, RecursionError):
         return None
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
 
 
-def _finite(text: str) -> float | None:
+_NOT_FINITE: Final = object()
+
+
+def _no_number(_word: str) -> object:
+    return _NOT_FINITE
+
+
+def _finite(text: str) -> object:
     number = float(text)
-    return number if isfinite(number) else None
+    return number if isfinite(number) else _NOT_FINITE
+
+
+def _finite_members(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    return {name: value for name, value in pairs if value is not _NOT_FINITE}
 
 
 def is_deep(raw: bytes) -> bool:
