@@ -6,8 +6,11 @@ TEST_WORKERS ?= 3
 SEED ?= 1
 PHONES ?= 20
 HOURS ?= 8
+WHOLE ?= 100
+EACH ?= 25
+JOBS ?= 2
 
-.PHONY: help run parts test check format demo week simulate bench peers openapi audit venv pins clean
+.PHONY: help run parts test check format demo week simulate sweep bench peers openapi audit venv pins clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -39,6 +42,9 @@ week: .run-packages ## the demo day and the week after it: whistle, deadlines, c
 
 simulate: .dev-packages ## many phones through bad networks and crashes: SEED=1 PHONES=20 HOURS=8
 	@$(PY) -m tests.simulator --seed $(SEED) --phones $(PHONES) --hours $(HOURS)
+
+sweep: .dev-packages ## new seeds of the whole mix and each scenario, logged; goes on where it was stopped: WHOLE=100 EACH=25 JOBS=2
+	@$(PY) -m tests.simulator.sweep --whole $(WHOLE) --each $(EACH) --jobs $(JOBS)
 
 bench: .dev-packages ## measure ours on this machine
 	@$(PY) -m bench $(ARGS)

@@ -19,6 +19,7 @@ from server.settings import S3Settings
 from tests.simulator.installation import Installation
 from tests.simulator.plants import PLANTS
 from tests.simulator.scenarios import SCENARIOS
+from tests.simulator.seed_log import CLEAN
 from tests.simulator.simulation import Plan, Report, Simulation
 
 TRACE_LINES = 60
@@ -59,6 +60,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--gentle", action="store_true", help="nothing that stops the whole server")
     parser.add_argument("--photos", action=argparse.BooleanOptionalAction, default=True, help="with an S3 and photos")
+    parser.add_argument("--results", type=Path, help="append a line for each run that ended: its result and seconds")
     parser.add_argument("--plant", choices=sorted(PLANTS), help="a planted bug: the run should fail")
     return parser.parse_args()
 
@@ -79,7 +81,16 @@ def simulate(options: argparse.Namespace, seed: int, cluster: EmbeddedPostgres, 
         installation = Installation(cluster, "xunling", f"sim_{seed}", folder / f"seed-{seed}", s3=bucket, plant=options.plant)
         report = asyncio.run(Simulation(plan, installation, show).run())
     tell(report, options.scenario)
+    if options.results:
+        with options.results.open("a") as results:
+            results.write(f"{result_of(report)}\t{report.seconds:.0f}\n")
     return report
+
+
+def result_of(report: Report) -> str:
+    """`clean`, or the promises that were broken: as the log of seeds has it."""
+    promises = sorted({violation.promise for violation in report.violations})
+    return f"broken {' '.join(map(str, promises))}" if promises else CLEAN
 
 
 def s3_settings(server: EmbeddedS3, bucket: str) -> S3Settings:

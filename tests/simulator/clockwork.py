@@ -73,7 +73,7 @@ class Clockwork:
         return "worker killed" if True in killed else "timers ran"
 
     async def _worker(self, behind_ms: int) -> bool:
-        kill_after_s = self.random.uniform(0.05, 0.4) if self.random.random() < 0.4 else None
+        kill_after_s = self.random.uniform(0.02, 0.25) if self.random.random() < 0.4 else None
         return await self.installation.run_timers(behind_ms=behind_ms, kill_after_s=kill_after_s)
 
     async def catch_up(self) -> None:

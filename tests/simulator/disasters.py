@@ -151,14 +151,8 @@ class Disasters:
         return "reassigned" if leaves else "second duty"
 
     async def administer(self, method: str, path: str, send: Any, expect: type[Any]) -> Any:
-        """As the administrator at the console, who logs in again after a restore."""
-        try:
-            return await self.console.phone.account.call(method, path, send, expect)
-        except RefusedError as refused:
-            if refused.status != 401:
-                raise
-            await self.console.enrol()
-            return await self.console.phone.account.call(method, path, send, expect)
+        """As the administrator at the console."""
+        return await self.console.ask(method, path, send, expect)
 
     async def desk_decides(self) -> str:
         """Somebody of the office opens the desk and decides one held mutation."""
@@ -169,13 +163,13 @@ class Disasters:
         handset = self.random.choice(offices)
         county = int(handset.person.duties[0].unit[:6])
         try:
-            page = await handset.phone.account.call("GET", f"/office/v1/held?county={county}", None, dict[str, Any])
+            page = await handset.ask("GET", f"/office/v1/held?county={county}", None, dict[str, Any])
             if not page["items"]:
                 return ""
             item = self.random.choice(page["items"])
             action = self.random.choice(["retry", "release", "discard"])
             path = f"/office/v1/held/{county}/{item['device']}/{item['n']}/{action}"
-            await handset.phone.account.call("POST", path, {"note": "看过了"}, dict[str, Any])
+            await handset.ask("POST", path, {"note": "看过了"}, dict[str, Any])
         except (RefusedError, OfflineError) as error:
             s.trace(f"{handset.name}: the desk says {error}")
             return "desk refused"

@@ -90,7 +90,7 @@ class Drawing:
 
     async def _state(self, told: DrawTold) -> str:
         try:
-            answer = await self.issuer.phone.account.call("GET", f"{DRAWS}/{COUNTY}/{told.id}", None, dict[str, Any])
+            answer = await self.issuer.ask("GET", f"{DRAWS}/{COUNTY}/{told.id}", None, dict[str, Any])
         except RefusedError as refused:
             assert refused.status == 404
             return NO_DRAW
@@ -98,12 +98,8 @@ class Drawing:
         return str(answer["state"])
 
     async def _freshen(self, desk: Handset) -> None:
-        """A console logs in again after a restore, and gets its new token before it asks for two things at once."""
-        try:
-            await desk.phone.account.call("GET", f"{DRAWS}?county={COUNTY}", None, dict[str, Any])
-        except RefusedError as refused:
-            assert refused.status == 401
-            await desk.enrol()
+        """A console gets its new tokens before it asks for two things at once."""
+        await desk.ask("GET", f"{DRAWS}?county={COUNTY}", None, dict[str, Any])
 
     def _callers(self, told: DrawTold, act: str) -> list[tuple[Handset, dict[str, Any]]]:
         """Alone, twice the same, or somebody with another wish."""
@@ -169,13 +165,13 @@ class Drawing:
     async def _look(self, told: DrawTold) -> str:
         """The issuer opens the sealed list; others try."""
         path = f"{DRAWS}/{COUNTY}/{told.id}/list"
-        opened = await self.issuer.phone.account.call("GET", path, None, dict[str, Any])
+        opened = await self.issuer.ask("GET", path, None, dict[str, Any])
         told.lists.append(canonical(opened["result"]))
         for desk in (self._desks["auditor"], self.simulation.anyone()):
             if any(duty.unit == COUNTY and duty.role is Role.COUNTY_SUPERVISOR for duty in desk.person.duties):
                 continue
             with contextlib.suppress(RefusedError, OfflineError):
-                await desk.phone.account.call("GET", path, None, dict[str, Any])
+                await desk.ask("GET", path, None, dict[str, Any])
                 told.peeped.append(desk.person.name)
         return "draw: list opened"
 

@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import json
 import shutil
+import ssl
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from typing import Any, TypeVar
 
 import httpx
 from backports import zstd
@@ -24,6 +26,10 @@ from tests.simulator.cast import PASSWORD, Person
 PATIENCE_S = 20.0  # real time; a crashed PostgreSQL recovers first
 SYNC_SECONDS_MAX = 20.0  # real time; a sync that goes on for ever is a broken promise too
 REPAIRS_MAX = 40  # of one sync: who repairs more often will never be done
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # one for all phones: reading the certificates takes 20 ms, and nothing here is TLS
+LOGGED_OUT = frozenset({"not_authenticated", "token_expired"})  # what a person answers by logging in again
+
+_T = TypeVar("_T")
 
 
 async def no_sleep(_seconds: float) -> None:
@@ -47,6 +53,10 @@ class Battery:
 
 def unpacked(request: httpx.Request) -> bytes:
     return zstd.decompress(request.content) if request.headers.get("Content-Encoding") == "zstd" else request.content
+
+
+def is_logged_out(synced: Synced) -> bool:
+    return synced.ended is Ended.REFUSED and synced.code in LOGGED_OUT
 
 
 class EndlessError(Exception):
@@ -104,7 +114,7 @@ class Handset:
         self._mutations_max = self.random.choice([2, 5, 50, 500])
         self._limits = Limits(records=self.random.choice([7, 60, 2000]))
         self.garbled: dict[bytes, bytes] = {}  # raw mutations, as they are stored and as this app sends them
-        transport = FaultyTransport(GarblingTransport(httpx.AsyncHTTPTransport(), self.garbled), self._plan)
+        transport = FaultyTransport(GarblingTransport(httpx.AsyncHTTPTransport(verify=NO_TLS), self.garbled), self._plan)
         self._client = httpx.AsyncClient(transport=transport, base_url=url, timeout=PATIENCE_S)
         self.phone = self._opened()
 
@@ -171,15 +181,29 @@ class Handset:
             self.storm = 0.0
 
     async def sync_fully(self) -> Synced:
-        """Without weather; logs in again when the server forgot the tokens (a restore)."""
+        """Without weather; logs in again where that was all that was missing."""
         synced = await self.sync()
         assert synced is not None
-        if synced.ended is Ended.REFUSED and synced.code in ("not_authenticated", "token_expired"):
-            with contextlib.suppress(RefusedError, OfflineError):
-                await self.enrol()
+        if is_logged_out(synced):
+            await self.log_in_again()
             synced = await self.sync()
             assert synced is not None
         return synced
+
+    async def log_in_again(self) -> None:
+        """As a person does who is shown the log-in page: tokens end after months, and a restored server forgets them."""
+        with contextlib.suppress(RefusedError, OfflineError):
+            await self.enrol()
+
+    async def ask(self, method: str, path: str, send: Any, expect: type[_T]) -> _T:
+        """One request of an office; who is logged out logs in and asks again."""
+        try:
+            return await self.phone.account.call(method, path, send, expect)
+        except RefusedError as refused:
+            if refused.code not in LOGGED_OUT:
+                raise
+        await self.log_in_again()
+        return await self.phone.account.call(method, path, send, expect)
 
     def _plan(self, request: httpx.Request) -> Fault:
         if request.url.path == EXCHANGE_PATH:

@@ -6,6 +6,7 @@ import hashlib
 import multiprocessing
 import time
 from collections.abc import Sequence
+from functools import cached_property
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,14 @@ from pydantic import SecretStr
 from server.embedded.ports import free_ports
 from server.embedded.postgres import EmbeddedPostgres
 from server.settings import AuthSettings, LimitSettings, LogSettings, PgSettings, S3Settings, Settings
+from tests.simulator.handset import NO_TLS
 from tests.simulator.plants import plant_in_database
 from tests.simulator.server_process import SharedTime, run_server
 from tests.simulator.worker_process import run_timers
 
 READY_SECONDS_MAX = 30.0
+TOKEN_DAYS = 20  # shorter than the weeks that pass at once: everybody logs in again after them
+PRELOADED = ["tests.simulator.server_process", "tests.simulator.worker_process", "tests.simulator.warm"]
 _processes = multiprocessing.get_context("forkserver")
 
 
@@ -33,7 +37,7 @@ class Installation:
     def __init__(
         self, cluster: EmbeddedPostgres, template: str, name: str, folder: Path, *, s3: S3Settings | None, plant: str | None
     ) -> None:
-        _processes.set_forkserver_preload(["tests.simulator.server_process", "tests.simulator.worker_process"])
+        _processes.set_forkserver_preload(PRELOADED)
         folder.mkdir(parents=True, exist_ok=True)
         self.cluster = cluster
         self.database = name
@@ -56,7 +60,7 @@ class Installation:
         for statement in await plant_in_database(self._plant, self.sql):
             await self.sql(statement)
         if self.has_photos:
-            await asyncio.to_thread(self._bucket().create)
+            await asyncio.to_thread(self._bucket.create)
 
     async def close(self) -> None:
         await self.kill_server()
@@ -72,7 +76,7 @@ class Installation:
         server.start()
         self._server = server
         until = time.monotonic() + READY_SECONDS_MAX
-        async with httpx.AsyncClient(base_url=self.url) as client:
+        async with httpx.AsyncClient(base_url=self.url, verify=NO_TLS) as client:
             while time.monotonic() < until:
                 with contextlib.suppress(httpx.TransportError):
                     if (await client.get("/health/live")).is_success:
@@ -154,6 +158,7 @@ class Installation:
 
     # ------------------------------------------------------------------------------------------ photos
 
+    @cached_property
     def _bucket(self) -> Any:
         s3, config = self._s3, Config(s3={"addressing_style": "path"}, connect_timeout=5, read_timeout=30)
         keys = {"aws_access_key_id": s3.access_key.get_secret_value(), "aws_secret_access_key": s3.secret_key.get_secret_value()}
@@ -165,17 +170,21 @@ class Installation:
         return await asyncio.to_thread(self._hashes) if self.has_photos else set()
 
     def _hashes(self) -> set[str]:
-        return {hashlib.sha256(one.get()["Body"].read()).hexdigest() for one in self._bucket().objects.all()}
+        return {hashlib.sha256(one.get()["Body"].read()).hexdigest() for one in self._bucket.objects.all()}
 
     def settings(self) -> Settings:
-        """Small pages and batches, so that a short day meets every limit; no rate limit, for hours pass in seconds."""
+        """Small pages and batches, and tokens that end in a winter, so that a short day meets every limit; no rate limit, for hours
+        pass in seconds.
+        """
         return Settings(
             data_dir=self.folder / "data",
             port=self.port,
             pg=PgSettings(dsn=SecretStr(self.cluster.dsn(self.database)), pool_size_max=8),
             s3=self._s3,
             limits=LimitSettings(page_records_max=5, mutations_per_exchange_max=50, device_requests_per_minute=0),
-            auth=AuthSettings(argon2_memory_kib=8, argon2_rounds=1, login_tries_per_account=1000, login_tries_per_source=100_000),
+            auth=AuthSettings(
+                argon2_memory_kib=8, argon2_rounds=1, device_days=TOKEN_DAYS, login_tries_per_account=1000, login_tries_per_source=100_000
+            ),
             log=LogSettings(level="warning"),
         )
 

@@ -1,4 +1,8 @@
-"""Promise 12 for weather responses: while one responds, each object of its cut list has one check a day, and none is left when it is lifted."""
+"""Promise 12 for weather responses: while one responds, each object of its cut list has its checks, and none is left when it is lifted.
+
+A response that repeats daily asks for one check a day and object. One that does not repeat asks for one check of each object: on the
+first day, or on a later one for an object that came on the list later.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -41,7 +45,7 @@ def _history(server: ServerView) -> tuple[dict[str, set[str]], set[str]]:
 
 @dataclass(frozen=True)
 class _Response:
-    """`first`, `last`: the days for which it called for checks; None: it never did. `lifted_at`: None: it has not been lifted."""
+    """`first`, `last`: the days between which it called for checks; None: it never did. `lifted_at`: None: it has not been lifted."""
 
     record: ServerRecord
     first: date | None
@@ -57,9 +61,19 @@ class _Response:
         return cls(record, _day(begun) if begun else None, last, lifted_at, record.body.get("repeats") == "FREQ=DAILY")
 
     def days(self) -> list[date]:
+        """Every day on which a check can be due."""
         if self.first is None:
             return []
-        return [self.first + timedelta(days=k) for k in range((self.last - self.first).days + 1)] if self.is_daily else [self.first]
+        return [self.first + timedelta(days=k) for k in range((self.last - self.first).days + 1)]
+
+    def asked(self, since: date) -> list[date]:
+        """The days that ask for a check of an object which was first seen on the list on `since`."""
+        return [day for day in self.days() if day >= since] if self.is_daily else [since]
+
+    def about(self, check: ServerRecord) -> tuple[str, date | None]:
+        """What a check is the only one for: an object and a day, or an object."""
+        site, day = _about(check)
+        return site, day if self.is_daily else None
 
 
 def _at(step: dict[str, Json]) -> datetime:
@@ -76,13 +90,14 @@ def _about(check: ServerRecord) -> tuple[str, date]:
 
 def _belong(response: _Response, checks: list[ServerRecord], been: dict[str, set[str]]) -> Iterator[Violation]:
     """Every check is for a day of the response, of an object on its list, once, in a unit where that object lies or lay."""
-    for (site, day), count in Counter(map(_about, checks)).items():
-        if day not in response.days():
-            yield Violation(PROMISE, f"a check for {day}, which is none of {response.first} to {response.last}", response.record.id)
+    for (site, when), count in Counter(map(response.about, checks)).items():
         if site not in response.record.body.get("sites", []):
             yield Violation(PROMISE, f"a check of {site}, which is on no list", response.record.id)
         if count > 1:
-            yield Violation(PROMISE, f"{site} has {count} checks for {day}", response.record.id)
+            yield Violation(PROMISE, f"{site} has {count} checks for {when or 'the whole response'}", response.record.id)
+    for _site, day in map(_about, checks):
+        if day not in response.days():
+            yield Violation(PROMISE, f"a check for {day}, outside of {response.first} to {response.last}", response.record.id)
     for check in checks:
         if not been[check.id] & been[_about(check)[0]]:
             yield Violation(PROMISE, f"a check in {sorted(been[check.id])} of what lies in {sorted(been[_about(check)[0]])}", check.id)
@@ -100,8 +115,8 @@ def _complete(response: _Response, checks: list[ServerRecord], server: ServerVie
         there = server.records.get((response.record.county, site))
         if there is None or there.deleted or site in deleted:
             continue
-        since = min(made[site], default=response.days()[-1])
-        missing = [day.isoformat() for day in response.days() if day >= since and day not in made[site]]
+        since = min(made[site], default=response.last)
+        missing = [day.isoformat() for day in response.asked(since) if day not in made[site]]
         if missing:
             yield Violation(PROMISE, f"{site} is on the list, and has no check for {missing}", response.record.id)
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from tests.simulator.cast import HOUR_MS
+from tests.simulator.cast import DAY_MS, HOUR_MS
 from tests.simulator.simulation import Plan
 
 _SHORT = Plan(phones=7, hours=4.0, rough=False, quiet_every_ms=2 * HOUR_MS, casework=False)
@@ -55,6 +55,21 @@ SCENARIOS: dict[str, Plan] = {
         casework=True,
         quiet_every_ms=HOUR_MS,
         emphasis={"_weather_goes_on": 25, "_case_goes_on": 0.2, "_deed": 0.3, "workers_run": 3, "days_pass": 4, "many_at_once": 0},
+    ),
+    "months": replace(  # tokens end, phones forget what was received long ago, deadlines are long past
+        _SHORT,
+        seed=13,
+        phones=8,
+        rough=True,
+        casework=True,
+        quiet_every_ms=40 * DAY_MS,
+        emphasis={
+            "weeks_pass": 60,
+            "days_pass": 6,
+            "draw_goes_on": 3,
+            "_case_goes_on": 2,
+            **dict.fromkeys(["server_dies", "postgres_dies", "backs_up", "restores"], 0),
+        },
     ),
     "restores": replace(
         _SHORT,

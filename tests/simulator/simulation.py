@@ -16,7 +16,7 @@ from tests.simulator.clockwork import Clockwork
 from tests.simulator.deeds import Choice, Deeds
 from tests.simulator.disasters import Disasters
 from tests.simulator.drawing import Drawing
-from tests.simulator.handset import Handset
+from tests.simulator.handset import Handset, is_logged_out
 from tests.simulator.installation import Installation
 from tests.simulator.oracle import Oracle
 from tests.simulator.plants import planted_in_phones
@@ -254,6 +254,9 @@ class Simulation:
 
     async def sync(self, handset: Handset, *, storm: float, kill_after_steps: int | None = None) -> str:
         synced = await handset.sync(storm=storm, kill_after_steps=kill_after_steps)
+        if synced is not None and is_logged_out(synced):
+            await handset.log_in_again()
+            synced = await handset.sync(storm=storm)
         self.hear(handset)
         self.look_at_screen(handset)
         if synced is not None and synced.ended is Ended.COMPLETE:
