@@ -40,7 +40,6 @@ from sync.permission import may
 from sync.places import Places
 from sync.rules import CHINA, day_of, end_of
 
-DAY: Final = re.compile(r"([0-9]{4})\s*[-/.年]\s*([0-9]{1,2})\s*[-/.月]\s*([0-9]{1,2})\s*日?")
 PHONE: Final = re.compile(r"1[3-9][0-9]{9}")
 UNIT_CODE: Final = re.compile(UNIT_CODE_PATTERN)
 NAME: Final = re.compile(NAME_PATTERN)
@@ -49,18 +48,9 @@ SEPARATORS: Final = re.compile(r"[,，、;；\s]+")
 _T = TypeVar("_T")
 
 
-def day_written(text: str) -> date | None:
-    """2026-12-01, 2026/12/1, 2026.12.1 and 2026年12月1日 are one day; None for what is none."""
-    found = DAY.fullmatch(text)
-    try:
-        return date(*(int(part) for part in found.groups())) if found else None
-    except ValueError:
-        return None
-
-
 def phone_of(row: SheetRow) -> str:
-    """As it is stored: people write it in groups."""
-    return re.sub(r"[\s-]", "", row.text("phone"))
+    """As it is stored."""
+    return row.text("phone")
 
 
 class Staff(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,24 +87,15 @@ class Checking:
             self.say(sheet, row, column, "unknown_word", text[:40])
         return found
 
-    def day(self, sheet: Sheet, row: SheetRow, column: str) -> date | None:
-        value = row.values.get(column)
-        if not value:
-            return None
-        found = value if isinstance(value, date) else day_written(value)
-        if found is None or not 2000 <= found.year <= 2200:
-            self.say(sheet, row, column, "not_a_date")
-            return None
-        return found
+    def day(self, row: SheetRow, column: str) -> date | None:
+        text = row.text(column)
+        return date.fromisoformat(text) if text else None
 
     def number(self, sheet: Sheet, row: SheetRow, column: str, low: float, high: float) -> float | None:
         text = row.text(column)
         if not text:
             return None
-        try:
-            value = float(text)
-        except ValueError:
-            value = float("nan")
+        value = float(text)
         if not low <= value <= high:
             self.say(sheet, row, column, "not_a_number")
             return None
@@ -203,7 +184,7 @@ def _duties(
     seen: set[tuple[str, Role, str]] = set()
     for row in rows:
         phone, unit, role = phone_of(row), row.text("unit"), checking.word(DUTIES, row, "role", ROLE_WORDS)
-        first, last = checking.day(DUTIES, row, "starts"), checking.day(DUTIES, row, "ends")
+        first, last = checking.day(row, "starts"), checking.day(row, "ends")
         starts = datetime.combine(first, time.min, CHINA).astimezone(UTC) if first else now
         ends = end_of(last) if last else None
         account = known.get(phone)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -19,7 +18,8 @@ from api.desk import sender_of
 from api.import_rows import Staff, check_sites, check_staff, phone_of
 from api.passwords import generate_password
 from api.resources import Resources
-from api.workbooks import MEDIA_TYPE, SheetRow, fault, read_workbook, write_template
+from api.unit_names import with_codes
+from api.workbooks import MEDIA_TYPE, SheetRow, fault
 from contracts.access import Action
 from contracts.caller import Caller
 from contracts.ids import RecordId, asked_id
@@ -39,11 +39,19 @@ from contracts.office import ImportAnswer, ImportedAccount, ImportFault, ImportS
 from contracts.outcomes import TEXT_ZH, MutationOutcome, Outcome
 from contracts.people import Audience
 from contracts.problems import Problem, ProblemCode
-from storage.audit_log import Note, Origin, insert_note
-from storage.importing import NewAccount, fetch_accounts, fetch_sites_named, insert_staff
+from storage.audit_log import Note, Origin, insert_note, insert_notes
+from storage.importing import (
+    KnownAccount,
+    NewAccount,
+    fetch_accounts,
+    fetch_sites_named,
+    fetch_unused_accounts,
+    insert_staff,
+    replace_unused_passwords,
+)
 from storage.office_push import NotAll, draft, office_push
 from storage.pool import Connection, transaction
-from sync.administration import ADMINS
+from sync.administration import ADMINS, person_refusal
 from sync.permission import ACTIVE, OFFICE
 from sync.places import Places, stream_name
 from sync.scope import units_with
@@ -63,7 +71,9 @@ def require_importer(subject: ImportSubject, caller: Caller, places: Places, now
 
 
 @get("/imports/{subject:str}/template", opt=LIMITED, summary="导入模板 · A template to fill in")
-async def import_template(subject: FromPath[ImportSubject], caller: GivenCaller, places: GivenPlaces, now: GivenNow) -> Response[bytes]:
+async def import_template(
+    subject: FromPath[ImportSubject], resources: GivenResources, caller: GivenCaller, places: GivenPlaces, now: GivenNow
+) -> Response[bytes]:
     """A workbook with the headings, and a sheet of the codes that may be used: units of the caller, roles, words."""
     units = sorted(require_importer(subject, caller, places, now))[:CODES_MAX]
     codes: dict[str, list[tuple[str, str]]] = {"单位代码": [(code, places.units[code].name) for code in units]}
@@ -74,7 +84,7 @@ async def import_template(subject: FromPath[ImportSubject], caller: GivenCaller,
         codes["类别"] = sorted(subject_words().items(), key=lambda pair: pair[1])
         codes["保护区分区"] = list(ZONE_WORDS.items())
         codes["坐标系"] = [("WGS-84", "GPS、天地图"), ("GCJ-02", "高德、腾讯地图")]
-    data = await asyncio.to_thread(write_template, SHEETS[subject], codes)
+    data = await resources.imports.template(subject.value, codes)
     headers = {"Content-Disposition": f'attachment; filename="{subject.value}.xlsx"'}
     return Response(data, media_type=MEDIA_TYPE, headers=headers)
 
@@ -91,16 +101,18 @@ async def import_workbook(
     confirm: FromQuery[str | None] = None,
 ) -> ImportAnswer:
     """The body is the xlsx. Without `confirm` a dry run; with the file's sha256 from there, an import of all or nothing."""
-    require_importer(subject, caller, places, now)
-    data = await request.body()
-    if len(data) > FILE_BYTES_MAX:
-        raise Problem(ProblemCode.BODY_TOO_LARGE, bytes_max=FILE_BYTES_MAX)
-    sha256 = hashlib.sha256(data).hexdigest()
-    if confirm is not None and confirm != sha256:
-        raise Problem(ProblemCode.INVALID_VALUE, "文件与试运行时不同，请重新试运行", field="confirm")
-    rows, faults = await asyncio.to_thread(read_workbook, data, SHEETS[subject])
-    importing = Importing(resources, caller, places, now, origin, sha256, rows, faults, is_dry=confirm is None)
-    return await (importing.staff() if subject is ImportSubject.STAFF else importing.sites())
+    units = require_importer(subject, caller, places, now)
+    async with resources.imports.turn(caller.person):
+        data = await request.body()
+        if len(data) > FILE_BYTES_MAX:
+            raise Problem(ProblemCode.BODY_TOO_LARGE, bytes_max=FILE_BYTES_MAX)
+        sha256 = hashlib.sha256(data).hexdigest()
+        if confirm is not None and confirm != sha256:
+            raise Problem(ProblemCode.INVALID_VALUE, "文件与试运行时不同，请重新试运行", field="confirm")
+        read = await resources.imports.read(data, subject.value)
+        rows, faults = with_codes(read.rows, SHEETS[subject], places, units)
+        importing = Importing(resources, caller, places, now, origin, sha256, rows, [*read.faults, *faults], is_dry=confirm is None)
+        return await (importing.staff() if subject is ImportSubject.STAFF else importing.sites())
 
 
 class Importing:
@@ -153,8 +165,10 @@ class Importing:
         staff, faults = check_staff(self.rows, self.caller.duties, known, self.places, self.now)
         self.faults += faults
         self.unchanged = staff.unchanged
-        if self.faults or self.is_dry or staff.is_nothing:
+        if self.faults or self.is_dry:
             return self.answer()
+        if staff.is_nothing:
+            return self.answer(await self._new_passwords(list(known.values())))
         passwords = {phone: generate_password() for phone in staff.people}
         accounts = [
             NewAccount(person=person, name=name, phone=phone, password_hash=await self.resources.passwords.hash(passwords[phone]))
@@ -166,6 +180,27 @@ class Importing:
             await self.resources.units.find(unit.code)  # this process knows it at once
         made = [ImportedAccount(person=a.person, name=a.name, phone=a.phone, password=passwords[a.phone]) for a in accounts]
         return self.answer(made)
+
+    async def _new_passwords(self, known: Sequence[KnownAccount]) -> list[ImportedAccount]:
+        """The answer with the first passwords was lost: while nobody has logged in with one, the same file gives new ones."""
+        mine = [one for one in known if person_refusal(self.caller.duties, one.duties, self.places, self.now) is None]
+        counties = {self.places.units[duty.unit].county for one in mine for duty in one.duties}
+        made = await fetch_unused_accounts(self.resources.pool, [one.person for one in mine], self.sha256, counties)
+        if not made:
+            return []
+        passwords = {person: generate_password() for person in made}
+        hashes = {person: await self.resources.passwords.hash(password) for person, password in passwords.items()}
+        detail = {"sha256": self.sha256}
+        notes = [self._note(Action.PASSWORD_RESET, str(person), None, detail, about=person) for person in made]
+        async with transaction(self.resources.pool) as conn:
+            if not await replace_unused_passwords(conn, hashes):
+                raise Problem(ProblemCode.CONFLICTING_STATE, "已有人用这份表格发放的密码登录，密码未作更改；个别人员请单独重置")
+            await insert_notes(conn, notes, self.origin, self.now)
+        return [
+            ImportedAccount(person=one.person, name=one.name, phone=one.phone, password=passwords[one.person])
+            for one in mine
+            if one.person in passwords
+        ]
 
     def _notes(self, staff: Staff) -> list[Note]:
         """As if each had been entered by hand, and one for the file."""

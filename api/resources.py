@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from api.admission import Admission
+from api.import_queue import ImportQueue
 from api.limits import DeviceLimit
 from api.listeners import Live
 from api.metrics import Metrics
@@ -61,6 +62,7 @@ class Resources:
     now: Callable[[], datetime]
     metrics: Metrics
     passwords: Passwords
+    imports: ImportQueue
     access: AccessRules
     exchanges: Admission
     device_limit: DeviceLimit

@@ -1,198 +1,281 @@
-"""Spreadsheets at the edge: reading one that a stranger sent, and writing templates. Nothing here knows what the rows mean."""
+"""Spreadsheets at the edge: reading one that a stranger sent, and writing templates. Nothing here knows what the rows mean.
+
+Both run in a bounded child (`Workbooks`), one at a time: a file that wants too much memory or time ends its child, and nothing else.
+Values are read by python-calamine, which has no expat in it; what a person sees beside them by api/workbook_marks.py.
+"""
 
 from __future__ import annotations
 
 import io
-import unicodedata
-import warnings
-import zipfile
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 import msgspec
 import xlsxwriter
-from openpyxl import load_workbook
+from python_calamine import CalamineSheet, CalamineWorkbook, SheetTypeEnum
 
-from contracts.importing import CODES_SHEET, FAULT_TEXTS, TAGS_MAX, TEXT_CHARACTERS_MAX, UNPACKED_BYTES_MAX, Column, Sheet
-from contracts.office import ImportFault
+from api.workbook_cells import folded, is_blank, read_cell
+from api.workbook_files import UnreadableFile, read_parts
+from api.workbook_marks import Marks, Place, Style, read_marks
+from contracts.importing import AREA_CELLS_MAX, CODES_SHEET, FAULT_TEXTS, SHEETS, Column, Sheet
+from contracts.office import ImportFault, ImportSubject
 
-COLUMNS_MAX: Final = 60
-PARTS_MAX: Final = 500
-PIECE_BYTES: Final = 1024 * 1024
-OLE_MAGIC: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # .xls, and any workbook with a password
-NO_WIDTH: Final[dict[int, None]] = dict.fromkeys((0, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF))  # copied along and never seen
-FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 MEDIA_TYPE: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-
-Value = str | date
 
 
 class SheetRow(msgspec.Struct, frozen=True):
-    """A row that is not blank: `number` as the spreadsheet counts, column name -> value."""
+    """A row that is not blank: `number` as the spreadsheet counts, column name -> text; days as 2026-12-01."""
 
     number: int
-    values: dict[str, Value]
+    values: dict[str, str]
 
     def text(self, name: str) -> str:
-        value = self.values.get(name, "")
-        return value if isinstance(value, str) else value.isoformat()
+        return self.values.get(name, "")
+
+
+class WorkbookRead(msgspec.Struct):
+    """Sheet title -> its rows; and what is wrong with the form."""
+
+    rows: dict[str, list[SheetRow]]
+    faults: list[ImportFault]
+
+
+class Page(msgspec.Struct):
+    """A sheet of the file. `rows`: row -> column -> value, both from 0, of the cells that are not blank; `merged`: (first, last) places."""
+
+    title: str
+    rows: dict[int, dict[int, Any]]
+    marks: Marks
+    merged: list[tuple[Place, Place]]
 
 
 def fault(sheet: Sheet | None, row: int, column: str, code: str, more: str = "") -> ImportFault:
     """`column`: a name of the sheet, or words; shown as its heading."""
     headings = {c.name: c.heading for c in sheet.columns} if sheet else {}
-    return ImportFault(
-        sheet=sheet.title if sheet else "",
-        row=row,
-        column=headings.get(column, column),
-        code=code,
-        text=FAULT_TEXTS[code] + (f"：{more}" if more else ""),
-    )
+    return fault_of(sheet.title if sheet else "", row, headings.get(column, column), code, more)
 
 
-# A line of a sheet as the file has it: its number, and of each cell the value and the kind (openpyxl's data_type).
-Line = tuple[int, list[tuple[Any, str]]]
+def fault_of(title: str, row: int, column: str, code: str, more: str = "") -> ImportFault:
+    text = FAULT_TEXTS[code] + (f"：{more}" if more else "")
+    return ImportFault(sheet=title, row=row, column=column, code=code, text=text)
 
 
-def read_workbook(data: bytes, sheets: Sequence[Sheet]) -> tuple[dict[str, list[SheetRow]], list[ImportFault]]:
-    """(sheet -> its rows, faults of form). Bounded: a bomb, a formula or too many rows end in a fault, never in memory or time."""
-    if data.startswith(OLE_MAGIC):
-        return {}, [fault(None, 0, "", "old_or_encrypted")]
+def read_workbook(data: bytes, subject: str) -> WorkbookRead:
+    """Rows of the known sheets. Whatever was typed and is not in them has a fault."""
+    sheets = SHEETS[ImportSubject(subject)]
     try:
-        if not _is_bounded(data):
-            return {}, [fault(None, 0, "", "too_large")]
-        lines = _read_lines(data, sheets)
-    except Exception:  # noqa: BLE001 - a stranger's file: whatever it makes of the library says the same
-        return {}, [fault(None, 0, "", "not_a_workbook")]
-    faults = _sheet_faults(lines, sheets)
-    rows = {sheet.title: list(_read_rows(sheet, lines[sheet.title], faults)) for sheet in sheets if sheet.title in lines}
-    if not faults and not any(rows.values()):
-        faults.append(fault(None, 0, "", "nothing_to_import"))
-    return rows, faults
-
-
-def _is_bounded(data: bytes) -> bool:
-    """Whether all parts together are short, and have few tags: an empty one packs to nothing, and costs as much to read as a full one."""
-    with zipfile.ZipFile(io.BytesIO(data)) as parts:
-        infos = parts.infolist()
-        if len(infos) > PARTS_MAX or sum(info.file_size for info in infos) > UNPACKED_BYTES_MAX:
-            return False
-        tags = 0
-        for info in infos:
-            with parts.open(info) as part:
-                while (piece := part.read(PIECE_BYTES)) and tags <= TAGS_MAX:
-                    tags += piece.count(b"<")
-    return tags <= TAGS_MAX
-
-
-def _read_lines(data: bytes, sheets: Sequence[Sheet]) -> dict[str, list[Line]]:
-    """The lines that are not blank, of each sheet that is known and as many as it may have and one more; of others the first."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a file without styles is as good as any
-        book = load_workbook(io.BytesIO(data), read_only=True, data_only=False, keep_links=False)
-        rows_max = {sheet.title: sheet.rows_max for sheet in sheets}
-        found: dict[str, list[Line]] = {}
-        for page in book.worksheets:
-            cells = page.iter_rows(max_row=rows_max.get(page.title, 0) + 2, max_col=COLUMNS_MAX)
-            lines = [(number, [(cell.value, cell.data_type) for cell in row]) for number, row in enumerate(cells, start=1)]
-            found[page.title] = [line for line in lines if not all(_is_blank(value) for value, _ in line[1])]
+        pages = _read_pages(data)
+    except UnreadableFile as error:
+        return WorkbookRead({}, [fault(None, 0, "", error.code)])
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - a stranger's file: whatever it makes of the readers says the same
+        return WorkbookRead({}, [fault(None, 0, "", "not_a_workbook")])
+    found = WorkbookRead({}, [])
+    known = {sheet.title: sheet for sheet in sheets}
+    for page in pages:
+        sheet = known.pop(folded(page.title), None)
+        if sheet is not None:
+            reader = SheetReader(sheet, page, found.faults)
+            found.rows[sheet.title] = reader.rows()
+        elif (page.rows or page.marks.has_drawing or page.marks.comments) and page.title != CODES_SHEET:
+            found.faults.append(fault_of(page.title, 0, "", "sheet_unknown"))
+    if len(sheets) == 1 and known:
+        found.faults.append(fault(sheets[0], 0, "", "sheet_missing"))
+    if not found.faults and not any(found.rows.values()):
+        found.faults.append(fault(None, 0, "", "nothing_to_import"))
     return found
 
 
-def _sheet_faults(lines: Mapping[str, Sequence[Line]], sheets: Sequence[Sheet]) -> list[ImportFault]:
-    """What is typed into a sheet that nobody reads must not be taken for imported."""
-    known = {sheet.title for sheet in sheets}
-    faults = [
-        ImportFault(sheet=title, row=0, column="", code="sheet_unknown", text=FAULT_TEXTS["sheet_unknown"])
-        for title, found in lines.items()
-        if found and title not in known and title != CODES_SHEET
-    ]
-    if len(sheets) == 1 and sheets[0].title not in lines:
-        faults.append(fault(sheets[0], 0, "", "sheet_missing"))
-    return faults
+def _read_pages(data: bytes) -> list[Page]:
+    marks = read_marks(read_parts(data))
+    with CalamineWorkbook.from_filelike(io.BytesIO(data)) as book:
+        pages = []
+        for sheet in book.sheets_metadata:
+            if sheet.typ is SheetTypeEnum.WorkSheet:
+                _check_area(marks[sheet.name])
+                pages.append(_read_page(book.get_sheet_by_name(sheet.name), marks[sheet.name]))
+            else:  # a chart has a title of its own, and no cells
+                pages.append(Page(sheet.name, {}, Marks(has_drawing=True), []))
+        return pages
 
 
-def _read_rows(sheet: Sheet, lines: Sequence[Line], faults: list[ImportFault]) -> Iterable[SheetRow]:
-    if not lines:
-        return
-    places, wrong = _columns(sheet, lines[0])
-    faults += wrong
-    if wrong:
-        return
-    for number, cells in lines[1:]:
-        if number > sheet.rows_max + 1:
-            faults.append(fault(sheet, 0, "", "too_many_rows", str(sheet.rows_max)))
-            return
-        found = {column: cells[k] for column, k in places.items() if k < len(cells) and not _is_blank(cells[k][0])}
+def _check_area(marks: Marks) -> None:
+    """Reading costs by the area between the first and the last cell, not by the cells."""
+    if marks.filled:
+        rows, columns = [row for row, _ in marks.filled], [column for _, column in marks.filled]
+        if (max(rows) - min(rows) + 1) * (max(columns) - min(columns) + 1) > AREA_CELLS_MAX:
+            raise UnreadableFile("far_cell")
+
+
+def _read_page(sheet: CalamineSheet, marks: Marks) -> Page:
+    rows: dict[int, dict[int, Any]] = {}
+    top, left = sheet.start or (0, 0)
+    for row, values in enumerate(sheet.to_python(skip_empty_area=True), start=top):
+        found = {column: value for column, value in enumerate(values, start=left) if not is_blank(value)}
         if found:
-            yield _row(sheet, number, found, faults)
+            rows[row] = found
+    for row, column in marks.formulas | marks.errors:  # whether or not a value was kept beside it
+        rows.setdefault(row, {}).setdefault(column, "")
+    return Page(sheet.name, dict(sorted(rows.items())), marks, sheet.merged_cell_ranges or [])
 
 
-def _columns(sheet: Sheet, line: Line) -> tuple[dict[Column, int], list[ImportFault]]:
-    """(column -> where it stands, what is wrong with the headings)."""
-    number, cells = line
-    headings = [_folded(value).rstrip("* ") if value is not None else "" for value, _ in cells]
-    known = {_folded(column.heading): column for column in sheet.columns}
-    places = {known[heading]: k for k, heading in enumerate(headings) if heading in known}
-    wrong = [fault(sheet, number, heading[:40], "column_unknown") for heading in headings if heading and heading not in known]
-    wrong += [fault(sheet, number, column.heading, "column_twice") for word, column in known.items() if headings.count(word) > 1]
-    wrong += [
-        fault(sheet, number, column.heading, "column_missing") for column in sheet.columns if column.is_required and column not in places
-    ]
-    return places, wrong
+class SheetReader:
+    """One sheet on its way from cells to rows; collects faults."""
+
+    def __init__(self, sheet: Sheet, page: Page, faults: list[ImportFault]) -> None:
+        self._sheet = sheet
+        self._page = page
+        self._faults = faults
+        self._columns: dict[int, Column] = {}  # where each stands
+
+    def rows(self) -> list[SheetRow]:
+        page, sheet = self._page, self._sheet
+        if page.marks.is_hidden and page.rows:
+            self._say(0, "", "sheet_hidden")
+        if page.marks.has_drawing:
+            self._say(0, "", "drawing")
+        for row, column in sorted(page.marks.comments):
+            self._say(row + 1, column_name(column), "comment")
+        if not page.rows or not self._read_headings(next(iter(page.rows))):
+            return []
+        head, *numbers = page.rows
+        if numbers and numbers[-1] > sheet.rows_max:  # the first row has the headings
+            self._say(0, "", "too_many_rows", f"{sheet.rows_max}，表中写到第 {numbers[-1] + 1} 行")
+            return []
+        self._fill_merged(head)
+        self._look_for_hidden(numbers)
+        return [made for number in numbers if (made := self._row(number)) is not None]
+
+    def _say(self, row: int, column: str, code: str, more: str = "") -> None:
+        self._faults.append(fault(self._sheet, row, column, code, more))
+
+    def _read_headings(self, row: int) -> bool:
+        """Where each column stands; False when what is wrong leaves nothing to read."""
+        headings = {column: folded(value).rstrip("* ") for column, value in self._page.rows[row].items()}
+        known = {folded(column.heading): column for column in self._sheet.columns}
+        before = len(self._faults)
+        for column, heading in headings.items():
+            if heading in known:
+                self._columns[column] = known[heading]
+            elif heading:
+                self._say(row + 1, heading[:40], "column_unknown")
+        found = list(headings.values())
+        for heading, wanted in known.items():
+            if found.count(heading) > 1:
+                self._say(row + 1, wanted.heading, "column_twice")
+            if wanted.is_required and heading not in found:
+                self._say(row + 1, wanted.heading, "column_missing")
+        for (top, left), (bottom, right) in self._page.merged:
+            if top <= row <= bottom and (right > left or bottom > top):
+                self._say(row + 1, range_name((top, left), (bottom, right)), "merged_heading")
+        return len(self._faults) == before
+
+    def _fill_merged(self, head: int) -> None:
+        """What stands in a merged range stands in each of its rows that has anything else."""
+        for first, last in self._page.merged:
+            inside = [row for row in self._page.rows if first[0] <= row <= last[0] and row != head]
+            shown = range_name(first, last)
+            if any(self._is_covered((row, column), first, last) for row in inside for column in self._page.rows[row]):
+                self._say(first[0] + 1, shown, "merged_over")
+            elif first[1] not in self._page.rows.get(first[0], {}):
+                continue
+            elif last[1] > first[1]:
+                self._say(first[0] + 1, shown, "merged_across")
+            else:
+                self._fill(first, inside)
+
+    @staticmethod
+    def _is_covered(place: Place, first: Place, last: Place) -> bool:
+        """A merged range shows its first cell and covers the others."""
+        return place != first and first[1] <= place[1] <= last[1]
+
+    def _fill(self, first: Place, rows: Sequence[int]) -> None:
+        page, (top, column) = self._page, first
+        for row in rows:
+            page.rows[row][column] = page.rows[top][column]
+            page.marks.filled[row, column] = page.marks.filled.get(first, Style())
+            for marked in (page.marks.formulas, page.marks.errors):
+                if first in marked:
+                    marked.add((row, column))
+
+    def _look_for_hidden(self, numbers: Sequence[int]) -> None:
+        marks = self._page.marks
+        hidden = [number + 1 for number in numbers if number in marks.rows_hidden]
+        if hidden:
+            self._say(hidden[0], "", "rows_hidden", f"第 {spans(hidden)} 行")
+        for column in sorted({column for row in self._page.rows.values() for column in row}):
+            if marks.is_column_hidden(column):
+                name = self._columns[column].name if column in self._columns else column_name(column)
+                self._say(0, name, "column_hidden", f"{column_name(column)} 列")
+
+    def _row(self, number: int) -> SheetRow | None:
+        """None: nothing in it that is not blank."""
+        cells = self._page.rows[number]
+        values: dict[str, str] = {}
+        wrong: dict[str, tuple[str, str]] = {}
+        for place, raw in cells.items():
+            column = self._columns.get(place)
+            if column is None:
+                wrong[column_name(place)] = ("column_without_heading", "")
+                continue
+            values[column.name], code, more = self._cell((number, place), raw, column)
+            if code:
+                wrong[column.name] = (code, more)
+        if not any(values.values()) and not wrong:
+            return None
+        for column in self._sheet.columns:
+            if column.is_required and not values.get(column.name):
+                wrong.setdefault(column.name, ("required", ""))
+        for name, (code, more) in wrong.items():
+            self._say(number + 1, name, code, more)
+        return SheetRow(number + 1, values)
+
+    def _cell(self, place: Place, raw: Any, column: Column) -> tuple[str, str, str]:
+        marks = self._page.marks
+        style = marks.filled.get(place)
+        if place in marks.formulas:
+            return "", "formula", ""
+        if place in marks.errors or (isinstance(raw, str) and raw.startswith("#") and raw in ERROR_VALUES):
+            return "", "cell_error", ""
+        if style is not None and style.is_struck:
+            return "", "struck_out", ""
+        return read_cell(raw, style.format if style is not None else "", column.reads)
 
 
-def _is_blank(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and not value.strip())
+ERROR_VALUES: Final = frozenset({"#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!"})
 
 
-def _row(sheet: Sheet, number: int, found: Mapping[Column, tuple[Any, str]], faults: list[ImportFault]) -> SheetRow:
-    values = {column.name: _value(raw, column) for column, (raw, _) in found.items()}
-    wrong = {column.name: code for column, (raw, kind) in found.items() if (code := _cell_fault(raw, values[column.name], kind))}
-    wrong |= {column.name: "required" for column in sheet.columns if column.is_required and not values.get(column.name)}
-    faults += [fault(sheet, number, name, code) for name, code in wrong.items()]
-    return SheetRow(number, {name: "" if name in wrong else value for name, value in values.items()})
+def column_name(column: int) -> str:
+    """0 -> A."""
+    name, left = "", column + 1
+    while left:
+        left, letter = divmod(left - 1, 26)
+        name = chr(ord("A") + letter) + name
+    return name
 
 
-def _cell_fault(raw: Any, value: Value, kind: str) -> str | None:
-    if kind == "f":
-        return "formula"
-    if kind == "e":
-        return "cell_error"
-    if not isinstance(value, str):
-        return None
-    # a spreadsheet takes full-width signs for plain ones, and looks past blanks
-    if isinstance(raw, str) and (raw.startswith(FORMULA_STARTS) or _folded(value[:1]).startswith(FORMULA_STARTS)):
-        return "looks_like_formula"
-    return "too_long" if len(value) > TEXT_CHARACTERS_MAX else None
+def range_name(first: Place, last: Place) -> str:
+    return f"{column_name(first[1])}{first[0] + 1}:{column_name(last[1])}{last[0] + 1}"
 
 
-def _value(raw: Any, column: Column) -> Value:
-    """Text, or a day. A number as people write it: a phone number has no decimal point."""
-    if isinstance(raw, datetime):
-        return raw.date()
-    if isinstance(raw, date):
-        return raw
-    if isinstance(raw, float) and raw.is_integer():
-        return str(int(raw))
-    text = str(raw).translate(NO_WIDTH).strip()
-    return text if column.is_text else _folded(text)
+def spans(numbers: Sequence[int]) -> str:
+    """[3, 5, 6, 7] -> "3、5-7"."""
+    starts = [numbers[0], *(b for a, b in pairwise(numbers) if b != a + 1)]
+    ends = [*(a for a, b in pairwise(numbers) if b != a + 1), numbers[-1]]
+    shown = [str(a) if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True)]
+    return "、".join(shown[:10]) + ("等" if len(shown) > 10 else "")
 
 
-def _folded(value: Any) -> str:
-    """As a code or a heading is compared: full-width forms, brackets and digits are the plain ones."""
-    return unicodedata.normalize("NFKC", str(value)).translate(NO_WIDTH).strip()
-
-
-def write_template(sheets: Sequence[Sheet], codes: Mapping[str, Sequence[tuple[str, str]]]) -> bytes:
+def write_template(subject: str, codes: Mapping[str, Sequence[tuple[str, str]]]) -> bytes:
     """Headings (required ones with *), every column as text so that no code loses its zeros, and the words that may be used."""
     buffer = io.BytesIO()
     options = {"in_memory": True, "strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False}
     with xlsxwriter.Workbook(buffer, options) as book:
         text = book.add_format({"num_format": "@"})
         head = book.add_format({"bold": True, "bg_color": "#DDEBF7", "num_format": "@"})
-        for sheet in sheets:
+        for sheet in SHEETS[ImportSubject(subject)]:
             page = book.add_worksheet(sheet.title)
             page.freeze_panes(1, 0)
             page.set_column(0, len(sheet.columns) - 1, 18, text)

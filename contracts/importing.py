@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from enum import Enum
 from functools import cache
 from typing import Final
 
@@ -16,21 +17,34 @@ from contracts.responsibility import load_responsibility
 FILE_BYTES_MAX: Final = 4 * 1024 * 1024
 UNPACKED_BYTES_MAX: Final = 64 * 1024 * 1024
 TAGS_MAX: Final = 500_000  # of all parts together: 2000 full rows have some 300,000, and reading costs by the tag
+TAG_BYTES_MAX: Final = 1024 * 1024  # from one "<" to the next: a cell holds 32,767 characters, and an attribute is shorter
+PARTS_MAX: Final = 500
+AREA_CELLS_MAX: Final = 2_000_000  # rows times columns between the first and the last cell of a sheet
 TEXT_CHARACTERS_MAX: Final = 4000
 FAULTS_MAX: Final = 200
 CODES_SHEET: Final = "代码"
 
 
-class Column(msgspec.Struct, frozen=True):
-    """`heading` as it stands in the first row; the order of columns does not matter.
+class Reads(str, Enum):
+    """How the cells of a column are read (api/workbook_cells.py). Of all but TEXT, full-width forms are read as plain ones."""
 
-    is_text   words for people, kept as they are typed; of all else full-width forms are read as plain ones
-    """
+    TEXT = "text"  # words for people, as typed
+    NAME = "name"  # of a person
+    WORD = "word"  # of a list
+    UNIT = "unit"  # a unit by its code, or by its name
+    PHONE = "phone"  # a mobile number
+    CONTACT = "contact"  # any telephone number
+    DAY = "day"
+    NUMBER = "number"
+
+
+class Column(msgspec.Struct, frozen=True):
+    """`heading` as it stands in the first row; the order of columns does not matter."""
 
     name: str
     heading: str
     is_required: bool = False
-    is_text: bool = False
+    reads: Reads = Reads.WORD
 
 
 class Sheet(msgspec.Struct, frozen=True):
@@ -42,42 +56,42 @@ class Sheet(msgspec.Struct, frozen=True):
 UNITS: Final = Sheet(
     "单位",
     (
-        Column("code", "单位代码", True),
-        Column("parent", "上级单位代码", True),
+        Column("code", "单位代码", True, Reads.UNIT),
+        Column("parent", "上级单位代码", True, Reads.UNIT),
         Column("level", "级别", True),
-        Column("name", "名称", True, is_text=True),
+        Column("name", "名称", True, reads=Reads.TEXT),
     ),
     500,
 )
-PEOPLE: Final = Sheet("人员", (Column("phone", "手机号", True), Column("name", "姓名", True, is_text=True)), 300)
+PEOPLE: Final = Sheet("人员", (Column("phone", "手机号", True, Reads.PHONE), Column("name", "姓名", True, reads=Reads.NAME)), 300)
 DUTIES: Final = Sheet(
     "职责",
     (
-        Column("phone", "手机号", True),
+        Column("phone", "手机号", True, Reads.PHONE),
         Column("role", "职责", True),
-        Column("unit", "单位代码", True),
-        Column("starts", "开始日期"),
-        Column("ends", "结束日期"),
+        Column("unit", "单位代码", True, Reads.UNIT),
+        Column("starts", "开始日期", reads=Reads.DAY),
+        Column("ends", "结束日期", reads=Reads.DAY),
     ),
     1000,
 )
 SITES: Final = Sheet(
     "监管对象",
     (
-        Column("name", "名称", True, is_text=True),
-        Column("unit", "单位代码", True),
+        Column("name", "名称", True, reads=Reads.TEXT),
+        Column("unit", "单位代码", True, Reads.UNIT),
         Column("subjects", "类别", True),
-        Column("address", "地址", is_text=True),
-        Column("lat", "纬度"),
-        Column("lng", "经度"),
+        Column("address", "地址", reads=Reads.TEXT),
+        Column("lat", "纬度", reads=Reads.NUMBER),
+        Column("lng", "经度", reads=Reads.NUMBER),
         Column("datum", "坐标系"),
-        Column("accuracy_m", "精度(米)"),
+        Column("accuracy_m", "精度(米)", reads=Reads.NUMBER),
         Column("protection_zone", "保护区分区"),
-        Column("contact", "责任人", is_text=True),
-        Column("contact_phone", "联系电话"),
-        Column("period_days", "检查周期(天)"),
-        Column("tags", "标签", is_text=True),
-        Column("note", "备注", is_text=True),
+        Column("contact", "责任人", reads=Reads.NAME),
+        Column("contact_phone", "联系电话", reads=Reads.CONTACT),
+        Column("period_days", "检查周期(天)", reads=Reads.NUMBER),
+        Column("tags", "标签", reads=Reads.TEXT),
+        Column("note", "备注", reads=Reads.TEXT),
     ),
     2000,
 )
@@ -115,19 +129,42 @@ def subject_words() -> dict[str, str]:
 
 # What can be wrong with a cell, a row or a file.
 FAULT_TEXTS: Final[dict[str, str]] = {
-    "not_a_workbook": "文件不是可识别的 xlsx 工作簿",
-    "old_or_encrypted": "文件是旧版 .xls 或加了密码，请另存为不加密的 .xlsx",
+    "not_a_workbook": "文件不是可识别的 xlsx 工作簿，请用 Excel 或 WPS 打开后另存为 .xlsx",
+    "file_is_empty": "文件是空的，请重新选择",
+    "file_is_cut": "文件不完整，可能没有下载或复制完，请重新取得后再试",
+    "old_xls": "文件是旧版 .xls 或 .et，请用 Excel 或 WPS 打开后另存为 .xlsx",
+    "encrypted": "文件加了密码，请打开后取消密码，另存为 .xlsx",
+    "xlsb": "文件是 .xlsb，请用 Excel 打开后另存为“Excel 工作簿(.xlsx)”",
+    "other_office_file": "文件不是 Excel 工作簿（是 Word、ODS 等其他格式），请用 Excel 或 WPS 打开后另存为 .xlsx",
+    "plain_text": "文件是 CSV 或文本，请用 Excel 或 WPS 打开、核对后另存为 .xlsx",
+    "web_page": "文件是网页格式的表格（扩展名虽是 .xls），请用 Excel 或 WPS 打开后另存为 .xlsx",
     "too_large": "工作簿解压后过大，请只保留要导入的内容",
+    "too_costly": "读取该文件所需的时间或内存超过上限，请把要导入的内容复制到新的工作簿再试",
+    "far_cell": "有内容的单元格离表格过远，请删除其所在的行或列",
     "sheet_missing": "缺少工作表",
     "sheet_unknown": "不认识的工作表，请改成模板中的名称或删除",
+    "sheet_hidden": "工作表是隐藏的，请取消隐藏、核对后再导入",
+    "rows_hidden": "有内容的行被隐藏或筛选掉了，请取消隐藏、清除筛选，核对后再导入",
+    "column_hidden": "有内容的列被隐藏了，请取消隐藏、核对后再导入",
+    "column_without_heading": "该列没有列名，请填写列名或删除内容",
+    "merged_heading": "列名所在的单元格是合并的，请取消合并",
+    "merged_across": "合并单元格跨了几列，请取消合并后分别填写",
+    "merged_over": "合并单元格下面还有看不到的内容，请取消合并、核对后再导入",
+    "drawing": "工作表上有图片、文本框等，其中的内容不会被读取，请填入单元格后删除",
+    "comment": "单元格有批注，批注不会被读取，请填入“备注”等列后删除批注",
     "column_missing": "缺少列",
     "column_unknown": "不认识的列，请改成模板中的列名或删除",
     "column_twice": "同名的列不止一个",
     "too_many_rows": "行数超过上限",
     "nothing_to_import": "没有可导入的内容",
     "required": "必填",
-    "formula": "不允许填写公式",
-    "cell_error": "单元格是错误值",
+    "formula": "不允许填写公式，请复制后用“选择性粘贴—数值”粘贴",
+    "cell_error": "单元格是错误值（如 #N/A），请改为正确的内容",
+    "struck_out": "内容带删除线，请删除，或去掉删除线后再导入",
+    "shown_otherwise": "单元格显示的与其中存储的不同，请把格式改为“常规”或“文本”，核对后再导入",
+    "became_date": "内容被表格软件自动变成了日期，请把单元格格式改为“文本”后重新填写",
+    "digits_lost": "数字过长，被表格软件变成了科学计数，后几位可能已丢失，请把单元格格式改为“文本”后重新填写",
+    "zeros_lost": "是数字单元格，前面的 0 可能已丢失，请把单元格格式改为“文本”后重新填写",
     "looks_like_formula": "内容不能以 = + - @ 或制表符开头",
     "too_long": "内容过长",
     "not_a_phone": "不是有效的手机号",
@@ -151,6 +188,7 @@ FAULT_TEXTS: Final[dict[str, str]] = {
     "not_in_china": "纬度、经度不在国内，请检查是否填反",
     "one_county": "一个文件只能导入同一县区的监管对象",
     "unknown_unit": "单位代码不存在，请核对",
+    "unit_ambiguous": "同名的单位不止一个，请填写单位代码",
     "outside_your_units": "不在您的管辖范围内，请由该单位或上级单位的管理员办理",
     "not_allowed": "您的职责不能在该单位登记监管对象",
     "role_does_not_fit_unit": "该职责不适用于该级别的单位，请选择相应级别的单位",

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 from api.admission import Admission
+from api.import_queue import ImportQueue
 from api.limits import DeviceLimit
 from api.listeners import Live
 from api.metrics import Metrics
@@ -43,6 +44,7 @@ async def open_resources(settings: Settings, metrics: Metrics, now: Callable[[],
     )
     async with pool:
         objects = Objects(s3_access(settings.s3)) if settings.s3.endpoint else None
+        imports = ImportQueue()
         try:
             yield Resources(
                 pool=pool,
@@ -60,6 +62,7 @@ async def open_resources(settings: Settings, metrics: Metrics, now: Callable[[],
                     at_once_max=auth.password_checks_at_once_max,
                     waiting_max=auth.password_checks_waiting_max,
                 ),
+                imports=imports,
                 access=access_rules(auth, settings.observe.metrics_token.get_secret_value()),
                 exchanges=Admission(
                     running_max=limits.exchanges_at_once_max,
@@ -78,6 +81,7 @@ async def open_resources(settings: Settings, metrics: Metrics, now: Callable[[],
                 migration=max(migration_files()),
             )
         finally:
+            await imports.close()
             if objects is not None:
                 await objects.close()
 

@@ -9,12 +9,13 @@ from uuid import UUID
 
 import msgspec
 
+from contracts.access import Action
 from contracts.ids import County, PersonId, RecordId, StreamName
 from contracts.people import Duty, Unit
 from contracts.problems import Problem, ProblemCode
 from storage.access import duties_from
 from storage.audit_log import Note, Origin, insert_notes
-from storage.people import insert_duty, insert_person
+from storage.people import insert_duty, insert_person, update_password
 from storage.pool import Connection, Executor
 from storage.units import insert_unit
 
@@ -23,6 +24,7 @@ class KnownAccount(msgspec.Struct, frozen=True, kw_only=True):
     """Who has a phone number already."""
 
     person: PersonId
+    phone: str
     name: str
     is_disabled: bool
     duties: tuple[Duty, ...]
@@ -47,7 +49,11 @@ async def fetch_accounts(executor: Executor, phones: Collection[str]) -> dict[st
     rows = await executor.fetch(SQL_FETCH_ACCOUNTS, list(phones))
     return {
         row["phone"]: KnownAccount(
-            person=row["id"], name=row["name"], is_disabled=row["is_disabled"], duties=duties_from(row["id"], row["duties"])
+            person=row["id"],
+            phone=row["phone"],
+            name=row["name"],
+            is_disabled=row["is_disabled"],
+            duties=duties_from(row["id"], row["duties"]),
         )
         for row in rows
     }
@@ -86,3 +92,38 @@ async def insert_staff(
     for duty_id, duty in duties.items():
         await insert_duty(conn, duty_id, duty)
     await insert_notes(conn, notes, origin, now)
+
+
+SQL_FETCH_UNUSED: Final[LiteralString] = """
+    WITH made AS (
+        SELECT p.id FROM person p
+        WHERE p.id = ANY ($1::uuid[]) AND p.disabled_at IS NULL AND EXISTS (
+            SELECT FROM audit_log a
+            WHERE a.county = ANY ($3::integer[]) AND a.subject = p.id::text AND a.action = $4 AND a.detail ->> 'sha256' = $2
+        )
+    )
+    SELECT id FROM made WHERE NOT EXISTS (SELECT FROM device d JOIN made m ON m.id = d.person) ORDER BY id
+"""
+
+
+async def fetch_unused_accounts(
+    executor: Executor, people: Sequence[PersonId], sha256: str, counties: Collection[County]
+) -> list[PersonId]:
+    """Those of the people whose accounts this file made; none as soon as one of them has logged in: then the passwords have arrived."""
+    rows = await executor.fetch(SQL_FETCH_UNUSED, people, sha256, list(counties), Action.PERSON_CREATED.value)
+    return [row["id"] for row in rows]
+
+
+SQL_LOCK_PEOPLE: Final[LiteralString] = "SELECT id FROM person WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE"
+SQL_HAVE_LOGGED_IN: Final[LiteralString] = "SELECT EXISTS (SELECT FROM device WHERE person = ANY ($1::uuid[]))"
+
+
+async def replace_unused_passwords(conn: Connection, hashes: Mapping[PersonId, str]) -> bool:
+    """In a transaction of the caller's. False, and nothing is changed, when one of them has logged in meanwhile."""
+    people = list(hashes)
+    await conn.fetch(SQL_LOCK_PEOPLE, people)
+    if await conn.fetchval(SQL_HAVE_LOGGED_IN, people):
+        return False
+    for person, password_hash in hashes.items():
+        await update_password(conn, person, password_hash)
+    return True
