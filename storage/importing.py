@@ -15,7 +15,8 @@ from contracts.people import Duty, Unit
 from contracts.problems import Problem, ProblemCode
 from storage.access import duties_from
 from storage.audit_log import Note, Origin, insert_notes
-from storage.people import insert_duty, insert_person, update_password
+from storage.credentials import update_password
+from storage.people import insert_duty, insert_person
 from storage.pool import Connection, Executor
 from storage.units import insert_unit
 
@@ -114,7 +115,7 @@ async def fetch_unused_accounts(
     return [row["id"] for row in rows]
 
 
-SQL_LOCK_PEOPLE: Final[LiteralString] = "SELECT id FROM person WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE"
+SQL_LOCK_PEOPLE: Final[LiteralString] = "SELECT id FROM person WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE"
 SQL_HAVE_LOGGED_IN: Final[LiteralString] = "SELECT EXISTS (SELECT FROM device WHERE person = ANY ($1::uuid[]))"
 
 
