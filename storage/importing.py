@@ -95,28 +95,25 @@ async def insert_staff(
     await insert_notes(conn, notes, origin, now)
 
 
-SQL_FETCH_UNUSED: Final[LiteralString] = """
-    WITH made AS (
-        SELECT p.id FROM person p
-        WHERE p.id = ANY ($1::uuid[]) AND p.disabled_at IS NULL AND EXISTS (
-            SELECT FROM audit_log a
-            WHERE a.county = ANY ($3::integer[]) AND a.subject = p.id::text AND a.action = $4 AND a.detail ->> 'sha256' = $2
-        )
+SQL_FETCH_MADE: Final[LiteralString] = """
+    SELECT p.id FROM person p
+    WHERE p.id = ANY ($2::uuid[]) AND p.disabled_at IS NULL AND EXISTS (
+        SELECT FROM audit_log a
+        WHERE a.county = $1 AND a.subject = p.id::text AND a.action = $4 AND a.detail ->> 'sha256' = $3
     )
-    SELECT id FROM made WHERE NOT EXISTS (SELECT FROM device d JOIN made m ON m.id = d.person) ORDER BY id
 """
+SQL_HAVE_LOGGED_IN: Final[LiteralString] = "SELECT EXISTS (SELECT FROM device WHERE person = ANY ($1::uuid[]))"
 
 
 async def fetch_unused_accounts(
     executor: Executor, people: Sequence[PersonId], sha256: str, counties: Collection[County]
 ) -> list[PersonId]:
     """Those of the people whose accounts this file made; none as soon as one of them has logged in: then the passwords have arrived."""
-    rows = await executor.fetch(SQL_FETCH_UNUSED, people, sha256, list(counties), Action.PERSON_CREATED.value)
-    return [row["id"] for row in rows]
+    made = {row["id"] for c in counties for row in await executor.fetch(SQL_FETCH_MADE, c, people, sha256, Action.PERSON_CREATED.value)}
+    return [] if await executor.fetchval(SQL_HAVE_LOGGED_IN, list(made)) else sorted(made)
 
 
 SQL_LOCK_PEOPLE: Final[LiteralString] = "SELECT id FROM person WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE"
-SQL_HAVE_LOGGED_IN: Final[LiteralString] = "SELECT EXISTS (SELECT FROM device WHERE person = ANY ($1::uuid[]))"
 
 
 async def replace_unused_passwords(conn: Connection, hashes: Mapping[PersonId, str]) -> bool:
