@@ -10,10 +10,10 @@ WHOLE ?= 100
 EACH ?= 25
 JOBS ?= 2
 
-.PHONY: help run parts test check format demo week simulate sweep bench peers openapi audit venv pins clean
+.PHONY: help run parts test test-pg15 check format demo week simulate sweep bench peers openapi audit venv pins clean
 
 help: ## list the verbs
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 run: .run-packages ## try it out: database, S3, worker and server on this machine, with demo staff
 	@$(PY) -m server run --demo
@@ -23,6 +23,11 @@ parts: .run-packages ## only the database and S3, for developing; prints where t
 
 test: .dev-packages ## every test, against a real PostgreSQL and a real S3
 	@$(PY) -m pytest -n $(TEST_WORKERS) --dist loadscope --no-loadscope-reorder $(ARGS)
+
+POSTGRES_BIN ?= /usr/lib/postgresql/15/bin
+test-pg15: .dev-packages ## the tests of storage against the oldest PostgreSQL that is supported (Debian's postgresql-15)
+	@test -x $(POSTGRES_BIN)/postgres || { echo "没有 PostgreSQL 15：apt-get install postgresql-15，或用 POSTGRES_BIN=... 指定。 No PostgreSQL 15: install it, or name its bin folder."; exit 1; }
+	@POSTGRES_BIN=$(POSTGRES_BIN) $(PY) -m pytest tests/storage -n $(TEST_WORKERS) --dist loadscope --no-loadscope-reorder $(ARGS)
 
 check: .dev-packages ## formatter, linters, types, floors
 	@$(PY) -m ruff format --check .

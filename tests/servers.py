@@ -24,6 +24,8 @@ from server.migrate import migrate
 RUN_VARIABLE = "XUNLING_TEST_RUN"
 PREFIX = "xunling-tests-"
 TEMPLATE = "template_xunling"
+# Another PostgreSQL's programs, for the lane `make test-pg15`; the embedded one without it
+POSTGRES_BIN = Path(os.environ.get("POSTGRES_BIN", BIN))
 
 
 def begin_run() -> None:
@@ -58,7 +60,7 @@ def turn(name: str) -> Iterator[None]:
 
 def shared_postgres() -> EmbeddedPostgres:
     """The run's cluster, with the migrated template. Hasty: it forgets a crash of the machine, nothing else."""
-    server = EmbeddedPostgres(run_folder() / "postgres", options=HASTY | {"max_connections": "300"})
+    server = EmbeddedPostgres(run_folder() / "postgres", options=HASTY | {"max_connections": "300"}, binaries=POSTGRES_BIN)
     tried = run_folder() / "postgres-tried"
     with turn("postgres"):
         if not tried.exists():

@@ -305,14 +305,14 @@ OPEN = 31_000
 NAMED = "SELECT array_agg(record) FROM (SELECT record FROM timer_due WHERE county = $1 LIMIT 500) d"
 
 
-async def read_by(conn: asyncpg.Connection, sql: str, *arguments: Any) -> float:
-    """Rows that a statement reads, whether or not it wants them."""
+async def read_by(conn: asyncpg.Connection, sql: str, *arguments: Any, whole: str = "") -> float:
+    """Rows that a statement reads, whether or not it wants them. Of the large tables it may read only `whole` from end to end."""
     found = await conn.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", *arguments)
     nodes, todo = [], [json.loads(found)[0]["Plan"]]
     while todo:
         nodes.append(todo.pop())
         todo += nodes[-1].get("Plans", [])
-    assert BIG & set(scanned(nodes)) == set(), json.dumps(nodes[0], indent=1)
+    assert BIG & set(scanned(nodes)) <= {whole}, json.dumps(nodes[0], indent=1)
     tables = [node for node in nodes if "Scan" in node["Node Type"] and "Relation Name" in node]
     return sum((node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"] for node in tables)
 
@@ -325,12 +325,12 @@ async def test_timers_read_what_is_due_and_no_more(pool: Pool) -> None:
         letters = await conn.fetchval("SELECT count(*) FROM ledger_entry WHERE about = ANY ($1::uuid[])", records)
         assert await read_by(conn, timer_due.SQL_FETCH_DUE, COUNTY, NOW - timedelta(days=9)) == 0
         assert await read_by(conn, families.SQL_FETCH_ROOTS, COUNTY, records) <= 500
-        assert await read_by(conn, families.SQL_FETCH_LETTERS, COUNTY, records) <= 500 + 2 * letters
+        assert await read_by(conn, families.SQL_FETCH_LETTERS, COUNTY, records) <= 2 * (500 + letters)  # 15 counts the index and the heap
         assert await read_by(conn, timers.SQL_FETCH_MADE, COUNTY, records) <= 500
         assert await read_by(conn, timers.SQL_FETCH_DONE, COUNTY, records, records, ONE) <= 2000
         marks = await conn.fetchval("SELECT array_agg(mark ORDER BY record) FROM timer_due WHERE record = ANY ($1::uuid[])", records)
         assert await read_by(conn, timer_due.SQL_SETTLE, COUNTY, sorted(records), marks, [None] * len(records)) <= 4 * 500
-        assert await read_by(conn, timer_due.SQL_MARK_ALL, COUNTY, datetime(9000, 1, 1, tzinfo=UTC)) <= 4 * OPEN
+        assert await read_by(conn, timer_due.SQL_MARK_ALL, COUNTY, datetime(9000, 1, 1, tzinfo=UTC), whole="timer_due") <= 4 * OPEN
 
 
 async def test_a_plan_without_an_index_would_be_noticed(pool: Pool) -> None:
