@@ -120,7 +120,7 @@ class Outcomes(msgspec.Struct, frozen=True, kw_only=True, tag_field="frame", tag
 
 
 class Scope(msgspec.Struct, frozen=True, kw_only=True, tag_field="frame", tag="scope"):
-    """Streams to have (with their heads, in order of urgency) and streams to leave.
+    """Streams to have, with their heads, and streams to leave. The order of the members says nothing: pages come most urgent first.
 
     Leave: deliver own unsent work, get its receipt, then remove the stream's records (promise 6).
     """

@@ -18,7 +18,6 @@ from contracts.ids import County, RecordId, StreamName
 from phone.outbox import release_by_version, release_caught_up
 
 REPAIRS_MAX: Final = 3  # then the stream is fetched anew
-_LAST: Final = 1_000_000  # urgency of a stream whose page came before any scope named it
 
 
 class ContinuityError(Exception):
@@ -42,7 +41,7 @@ class Stream(msgspec.Struct, frozen=True):
 
 SQL_FETCH_STREAMS: Final[LiteralString] = """
     SELECT name, county, state, incarnation, seq, generation, replace_from, verdict, buckets, repairs
-    FROM stream ORDER BY urgency, name
+    FROM stream ORDER BY name
 """
 
 
@@ -66,15 +65,14 @@ def _stream(row: tuple[Any, ...]) -> Stream:
 
 
 SQL_HAVE_STREAM: Final[LiteralString] = """
-    INSERT INTO stream (name, county, urgency, state) VALUES (?, ?, ?, 'have')
-    ON CONFLICT (name) DO UPDATE SET urgency = excluded.urgency, state = 'have'
+    INSERT INTO stream (name, county, state) VALUES (?, ?, 'have') ON CONFLICT (name) DO UPDATE SET state = 'have'
 """
 SQL_LEAVE_STREAM: Final[LiteralString] = "UPDATE stream SET state = 'leaving' WHERE name = ?"
 
 
 def apply_scope(db: sqlite3.Connection, scope: Scope, exchange: int) -> None:
     """Have what is named, raise the drop barrier of what is not ours any more, and leave what can be left."""
-    db.executemany(SQL_HAVE_STREAM, [(name, head.county, i) for i, (name, head) in enumerate(scope.streams.items())])
+    db.executemany(SQL_HAVE_STREAM, [(name, head.county) for name, head in scope.streams.items()])
     db.executemany(SQL_LEAVE_STREAM, [(name,) for name in scope.drop])
     leave_streams(db)
     held = {stream.name: stream for stream in fetch_streams(db)}
@@ -118,7 +116,7 @@ def empty_stream(db: sqlite3.Connection, stream: Stream) -> None:
 
 
 SQL_ADD_STREAM: Final[LiteralString] = """
-    INSERT INTO stream (name, county, urgency, state) VALUES (?, ?, ?, 'have') ON CONFLICT DO NOTHING
+    INSERT INTO stream (name, county, state) VALUES (?, ?, 'have') ON CONFLICT DO NOTHING
 """
 SQL_MOVE_CURSOR: Final[LiteralString] = """
     UPDATE stream SET incarnation = ?, seq = ?, generation = ?, replace_from = ? WHERE name = ?
@@ -127,7 +125,7 @@ SQL_MOVE_CURSOR: Final[LiteralString] = """
 
 def apply_page(db: sqlite3.Connection, page: Page, exchange: int) -> None:
     """Raises ContinuityError. A page at or behind the cursor was applied before and changes nothing."""
-    db.execute(SQL_ADD_STREAM, (page.stream, page.head.county, _LAST))
+    db.execute(SQL_ADD_STREAM, (page.stream, page.head.county))
     stream = fetch_stream(db, page.stream)
     assert stream is not None
     incarnation, seq = page.cursor

@@ -30,7 +30,6 @@ CREATE TABLE IF NOT EXISTS county (
 CREATE TABLE IF NOT EXISTS stream (
     name TEXT PRIMARY KEY,
     county INTEGER NOT NULL,
-    urgency INTEGER NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('have', 'leaving')),
     incarnation INTEGER NOT NULL DEFAULT 0,
     seq INTEGER NOT NULL DEFAULT 0,

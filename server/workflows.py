@@ -8,9 +8,10 @@ from typing import Final
 
 from contracts.kinds import KINDS
 from contracts.meta import field_rules
+from contracts.mutation import CREATE, DELETE, EDIT
 from sync.carrying_out import GUARDS
-from sync.machines import ANY, BACK, MACHINES, MOVED, PROJECTED, Transition
-from sync.permission import who_may
+from sync.machines import ANY, BACK, DELETED_FROM, MACHINES, MOVED, PROJECTED, Transition
+from sync.permission import LEAVE, who_may
 
 FOLDER: Final = Path("docs/workflows")
 HEADING: Final = "<!-- Made from sync/machines.py by `make openapi`. Do not edit. -->"
@@ -124,12 +125,36 @@ def page(kind: str) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+WRITES: Final = (CREATE, EDIT, DELETE, LEAVE)
+
+
+def permissions() -> str:
+    """The page that says who may make, edit, delete and give away a record of each kind."""
+    lines = [
+        "<!-- Made from sync/permission.py by `make openapi`. Do not edit. -->",
+        "# Who may make, edit, delete and give away what",
+        "",
+        "By the roles of the duties that cover the record's unit at the time of capture (`docs/access.md`). Empty: nobody but the server. *Give away*: an edit of `unit`",
+        "by which the record would leave its county. What a command needs stands on the page of its kind.",
+        "",
+        "| kind | make | edit | delete | delete only in | give away |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, kind in sorted(KINDS.items()):
+        may = {op: ", ".join(who_may(name, op)) for op in WRITES}
+        if any(may.values()):
+            states = ", ".join(sorted(DELETED_FROM.get(name, ())))
+            lines.append(f"| {kind.title} `{name}` | {may[CREATE]} | {may[EDIT]} | {may[DELETE]} | {states} | {may[LEAVE]} |")
+    return "\n".join(lines) + "\n"
+
+
 def pages() -> dict[str, str]:
     """File name -> content, with an index."""
     made = {f"{kind}.md": page(kind) for kind in MACHINES}
     index = [HEADING, "# Workflows", "", "One page each, made from the tables the server runs by.", ""]
     index += [f"- [{KINDS[kind].title} `{kind}`]({kind}.md)" for kind in MACHINES]
-    return {"README.md": "\n".join(index) + "\n", **made}
+    index += ["- [Who may make, edit, delete and give away what](permissions.md)"]
+    return {"README.md": "\n".join(index) + "\n", **made, "permissions.md": permissions()}
 
 
 def write_pages(root: Path) -> list[Path]:

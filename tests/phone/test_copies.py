@@ -133,7 +133,7 @@ async def test_below_the_floor_the_stream_is_replaced_and_what_was_deleted_is_sw
     await rig.sync()
     rig.assert_agrees()
     inside = rig.server.requests[first + 1]
-    assert inside.replacing == [VILLAGE]  # it took several exchanges, and the server could tell
+    assert inside.replacing == {VILLAGE}  # it took several exchanges, and the server could tell
 
 
 async def test_a_first_sync_of_several_exchanges_comes_to_an_end_although_it_starts_below_the_floor():

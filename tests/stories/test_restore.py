@@ -3,11 +3,14 @@
 import itertools
 
 import asyncpg
+import pytest
 
 from contracts.outcomes import Outcome
+from contracts.people import Role
 from phone.exchange import Ended
+from phone.wire import RefusedError
 from tests.stories.day import Day, agreed, body, result, shared_site, sync
-from tests.world import COUNTY
+from tests.world import COUNTY, PASSWORD, VILLAGE_A
 
 TABLES = ("county", "stream_head", "record", "marker", "journal", "device_county", "held", "blob", "blob_announcement")
 
@@ -131,3 +134,32 @@ async def test_a_range_that_nobody_holds_is_a_visible_hole(day: Day) -> None:
     assert body(b, first)["name"] == "一"
     assert not a.view(fourth).unsent  # type: ignore[union-attr]
     agreed(a, b)
+
+
+async def test_who_is_newer_than_the_backup_gets_an_account_again_and_hands_in_everything(day: Day) -> None:
+    """Promise 9. Neither the person nor the device is known to the restored server; what they acknowledged is on the phone."""
+    a = await day.member("甲")
+    await sync(a)
+    backup = Backup(day.world.pool)
+    await backup.take()
+    new = await day.world.person("丁", (Role.GRID_MEMBER, VILLAGE_A))
+    d = await day.world.phone(new)
+    site = shared_site(d, name="备份之后的人建的")
+    await sync(d, a)
+    await backup.restore()
+    await day.world.pool.execute("DELETE FROM token WHERE device = $1", d.account.device)
+    for table in ("device", "duty"):
+        await day.world.pool.execute(f"DELETE FROM {table} WHERE person = $1", new.id)
+    await day.world.pool.execute("DELETE FROM person WHERE id = $1", new.id)
+    refused = await d.sync()
+    assert (refused.ended, refused.code) == (Ended.REFUSED, "not_authenticated")
+    with pytest.raises(RefusedError, match="401 wrong_credentials"):
+        await d.enrol(new.number, PASSWORD, "丁")
+    again = await day.world.person("丁", (Role.GRID_MEMBER, VILLAGE_A))
+    await d.enrol(again.number, PASSWORD, "丁")
+    edit = d.edit(site, {"note": "之后"})
+    await sync(d, a)
+    assert result(d, edit)[0] is Outcome.APPLIED
+    assert body(a, site)["name"] == "备份之后的人建的"
+    assert body(a, site)["note"] == "之后"
+    agreed(a, d)
