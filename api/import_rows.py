@@ -32,15 +32,14 @@ from contracts.importing import (
 from contracts.kind import HEADING_PATTERN
 from contracts.kinds.site import Site
 from contracts.office import ImportFault
-from contracts.people import Duty, Role, Unit
-from storage.importing import KnownAccount
-from sync.administration import grant_refusal, unit_refusal
+from contracts.people import Account, Duty, Role, Unit
+from contracts.phones import plain_phone
+from sync.administration import Refusal, duty_refusal, grant_refusal, number_refusal, unit_refusal
 from sync.clock import Interval
 from sync.permission import may
 from sync.places import Places
 from sync.rules import CHINA, day_of, end_of
 
-PHONE: Final = re.compile(r"1[3-9][0-9]{9}")
 UNIT_CODE: Final = re.compile(UNIT_CODE_PATTERN)
 NAME: Final = re.compile(NAME_PATTERN)
 HEADING: Final = re.compile(HEADING_PATTERN)
@@ -54,12 +53,20 @@ def phone_of(row: SheetRow) -> str:
 
 
 class Staff(msgspec.Struct, frozen=True, kw_only=True):
-    """What an import of staff would make. `people`: phone -> (id, name); `unchanged`: sheet -> rows that are there already."""
+    """What an import of staff would make.
+
+    people      phone -> (id, name)
+    unchanged   sheet -> rows that are there already
+    given       phone -> account that gets a duty
+    passed_on   new person -> who had their number: a disabled account
+    """
 
     units: list[Unit]
     people: dict[str, tuple[UUID, str]]
     duties: dict[UUID, Duty]
     unchanged: dict[str, int]
+    given: dict[str, Account] = {}
+    passed_on: dict[UUID, UUID] = {}
 
     @property
     def is_nothing(self) -> bool:
@@ -105,20 +112,37 @@ class Checking:
 # -------------------------------------------------------------------------------------------------- staff
 
 
-def check_staff(
-    rows: Mapping[str, Sequence[SheetRow]], admin: Sequence[Duty], known: Mapping[str, KnownAccount], places: Places, now: datetime
-) -> tuple[Staff, list[ImportFault]]:
+class Administered(msgspec.Struct, frozen=True, kw_only=True):
+    """By what rows are judged: who imports, who has the numbers already, the units, now, and how long ago a duty may start."""
+
+    admin: Sequence[Duty]
+    known: Mapping[str, Account]
+    places: Places
+    now: datetime
+    backdated_days: int
+
+
+def check_staff(rows: Mapping[str, Sequence[SheetRow]], by: Administered) -> tuple[Staff, list[ImportFault]]:
     """Units first, for people may be given duties in them; all by the rules of administration (sync/administration.py)."""
     checking = Checking()
-    units = _units(checking, rows.get(UNITS.title, ()), admin, places, now)
-    places = Places([*places.units.values(), *units])
-    people = _people(checking, rows.get(PEOPLE.title, ()), known)
-    duties = _duties(checking, rows.get(DUTIES.title, ()), admin, known, people, places, now)
+    units = _units(checking, rows.get(UNITS.title, ()), by.admin, by.places, by.now)
+    by = msgspec.structs.replace(by, places=Places([*by.places.units.values(), *units]))
+    people = _people(checking, rows.get(PEOPLE.title, ()), by)
+    duties = _duties(checking, rows.get(DUTIES.title, ()), people, by)
     with_duty = {phone_of(row) for row in rows.get(DUTIES.title, ())}
     for row in rows.get(PEOPLE.title, ()):
         if phone_of(row) in people and phone_of(row) not in with_duty:
             checking.say(PEOPLE, row, "phone", "person_without_duty")
-    return Staff(units=units, people=people, duties=duties, unchanged=dict(checking.unchanged)), checking.faults
+    receiving = {duty.person for duty in duties.values()}
+    staff = Staff(
+        units=units,
+        people=people,
+        duties=duties,
+        unchanged=dict(checking.unchanged),
+        given={phone: account for phone, account in by.known.items() if account.person in receiving},
+        passed_on={person: by.known[phone].person for phone, (person, _) in people.items() if phone in by.known},
+    )
+    return staff, checking.faults
 
 
 def _units(checking: Checking, rows: Iterable[SheetRow], admin: Sequence[Duty], places: Places, now: datetime) -> list[Unit]:
@@ -148,19 +172,20 @@ def _units(checking: Checking, rows: Iterable[SheetRow], admin: Sequence[Duty], 
     return list(made.values())
 
 
-def _people(checking: Checking, rows: Iterable[SheetRow], known: Mapping[str, KnownAccount]) -> dict[str, tuple[UUID, str]]:
+def _people(checking: Checking, rows: Iterable[SheetRow], by: Administered) -> dict[str, tuple[UUID, str]]:
     people: dict[str, tuple[UUID, str]] = {}
     seen: set[str] = set()
     for row in rows:
-        phone, name, account = phone_of(row), row.text("name"), known.get(phone_of(row))
-        if not PHONE.fullmatch(phone):
+        phone, name, account = phone_of(row), row.text("name"), by.known.get(phone_of(row))
+        refusal = number_refusal(by.admin, name, account, by.places, by.now)
+        if plain_phone(phone) is None:
             checking.say(PEOPLE, row, "phone", "not_a_phone")
         elif phone in seen:
             checking.say(PEOPLE, row, "phone", "duplicate")
-        elif account is not None and account.name == name and not account.is_disabled:
+        elif account is not None and account.name == name and refusal is Refusal.ACCOUNT_EXISTS:
             checking.unchanged[PEOPLE.title] += 1
-        elif account is not None:
-            checking.say(PEOPLE, row, "phone", "account_exists")
+        elif refusal is not None:
+            checking.say(PEOPLE, row, "phone", refusal.value)
         elif len(name) > 50:
             checking.say(PEOPLE, row, "name", "too_long")
         elif name and not NAME.match(name):
@@ -171,47 +196,55 @@ def _people(checking: Checking, rows: Iterable[SheetRow], known: Mapping[str, Kn
     return people
 
 
-def _duties(
-    checking: Checking,
-    rows: Iterable[SheetRow],
-    admin: Sequence[Duty],
-    known: Mapping[str, KnownAccount],
-    people: Mapping[str, tuple[UUID, str]],
-    places: Places,
-    now: datetime,
-) -> dict[UUID, Duty]:
+def _duties(checking: Checking, rows: Iterable[SheetRow], people: Mapping[str, tuple[UUID, str]], by: Administered) -> dict[UUID, Duty]:
     made: dict[UUID, Duty] = {}
-    seen: set[tuple[str, Role, str]] = set()
+    seen: set[tuple[UUID, Role, str]] = set()
     for row in rows:
         phone, unit, role = phone_of(row), row.text("unit"), checking.word(DUTIES, row, "role", ROLE_WORDS)
         first, last = checking.day(row, "starts"), checking.day(row, "ends")
-        starts = datetime.combine(first, time.min, CHINA).astimezone(UTC) if first else now
-        ends = end_of(last) if last else None
-        account = known.get(phone)
+        account = None if phone in people else by.known.get(phone)
         if account is None and phone not in people:
-            checking.say(DUTIES, row, "phone", "account_missing" if PHONE.fullmatch(phone) else "not_a_phone")
+            checking.say(DUTIES, row, "phone", "account_missing" if plain_phone(phone) else "not_a_phone")
         elif account is not None and account.is_disabled:
             checking.say(DUTIES, row, "phone", "account_disabled")
-        elif role is not None and (refusal := grant_refusal(admin, role, unit, starts, ends, places, now)) is not None:
-            column = "ends" if refusal.value == "ends_before_it_starts" else "unit"
-            checking.say(DUTIES, row, column, refusal.value)
-        elif role is not None and (phone, role, unit) in seen:
-            checking.say(DUTIES, row, "phone", "duplicate")
-        elif role is not None and account is not None and (there := _held(account, role, unit, starts)) is not None:
-            seen.add((phone, role, unit))
-            if there.ends == ends and (first is None or there.starts == starts):
-                checking.unchanged[DUTIES.title] += 1
-            else:
-                checking.say(DUTIES, row, "phone", "duty_exists")
         elif role is not None:
-            seen.add((phone, role, unit))
             person = account.person if account else people[phone][0]
-            made[uuid7()] = Duty(person=person, role=role, unit=unit, starts=starts, ends=ends)
+            starts = datetime.combine(first, time.min, CHINA).astimezone(UTC) if first else by.now
+            duty = Duty(person=person, role=role, unit=unit, starts=starts, ends=end_of(last) if last else None)
+            there = _held(account, duty)
+            is_same = there is not None and there.ends == duty.ends and (first is None or there.starts == starts)
+            asked = msgspec.structs.replace(duty, starts=by.now) if is_same else duty  # it is so already, since whenever
+            theirs = [*(account.duties if account else ()), *(d for d in made.values() if d.person == person)]
+            refusal = (grant_refusal if account else duty_refusal)(by.admin, asked, theirs, by.places, by.now, by.backdated_days)
+            if refusal is not None:
+                checking.say(DUTIES, row, COLUMNS_REFUSED.get(refusal, "unit"), refusal.value)
+            elif (person, role, unit) in seen:
+                checking.say(DUTIES, row, "phone", "duplicate")
+            elif is_same:
+                checking.unchanged[DUTIES.title] += 1
+            elif there is not None:
+                checking.say(DUTIES, row, "phone", "duty_exists")
+            else:
+                made[uuid7()] = duty
+            seen.add((person, role, unit))
     return made
 
 
-def _held(account: KnownAccount, role: Role, unit: str, starts: datetime) -> Duty | None:
-    return next((d for d in account.duties if d.role is role and d.unit == unit and (d.ends is None or d.ends > starts)), None)
+# Where a refusal is shown; else at the unit.
+COLUMNS_REFUSED: Final = {
+    Refusal.ENDS_BEFORE_IT_STARTS: "ends",
+    Refusal.STARTS_TOO_EARLY: "starts",
+    Refusal.PERSON_OUTSIDE_YOUR_UNITS: "phone",
+    Refusal.NOT_TO_YOURSELF: "phone",
+    Refusal.TOO_MANY_DUTIES: "phone",
+    Refusal.AUDITOR_IS_APART: "role",
+}
+
+
+def _held(account: Account | None, wanted: Duty) -> Duty | None:
+    """The same duty, not ended by the wanted start."""
+    held = account.duties if account else ()
+    return next((d for d in held if (d.role, d.unit) == (wanted.role, wanted.unit) and (d.ends is None or d.ends > wanted.starts)), None)
 
 
 # -------------------------------------------------------------------------------------------------- sites

@@ -15,7 +15,7 @@ from litestar.params import FromPath, FromQuery
 from api.auth import LIMITED
 from api.dependencies import GivenCaller, GivenNow, GivenOrigin, GivenPlaces, GivenResources
 from api.desk import sender_of
-from api.import_rows import Staff, check_sites, check_staff, phone_of
+from api.import_rows import Administered, Staff, check_sites, check_staff, phone_of
 from api.passwords import generate_password
 from api.resources import Resources
 from api.unit_names import with_codes
@@ -37,19 +37,19 @@ from contracts.importing import (
 )
 from contracts.office import ImportAnswer, ImportedAccount, ImportFault, ImportSubject
 from contracts.outcomes import TEXT_ZH, MutationOutcome, Outcome
-from contracts.people import Audience
+from contracts.people import Account, Audience
 from contracts.problems import Problem, ProblemCode
 from storage.audit_log import Note, Origin, insert_note, insert_notes
 from storage.importing import (
-    KnownAccount,
     NewAccount,
-    fetch_accounts,
     fetch_sites_named,
     fetch_unused_accounts,
     insert_staff,
+    lock_accounts,
     replace_unused_passwords,
 )
 from storage.office_push import NotAll, draft, office_push
+from storage.people import fetch_accounts
 from storage.pool import Connection, transaction
 from sync.administration import ADMINS, person_refusal
 from sync.permission import ACTIVE, OFFICE
@@ -162,7 +162,9 @@ class Importing:
     async def staff(self) -> ImportAnswer:
         phones = {phone_of(row) for sheet in (PEOPLE, DUTIES) for row in self.rows.get(sheet.title, ())}
         known = await fetch_accounts(self.resources.pool, phones)
-        staff, faults = check_staff(self.rows, self.caller.duties, known, self.places, self.now)
+        days = self.resources.access.backdated_days
+        by = Administered(admin=self.caller.duties, known=known, places=self.places, now=self.now, backdated_days=days)
+        staff, faults = check_staff(self.rows, by)
         self.faults += faults
         self.unchanged = staff.unchanged
         if self.faults or self.is_dry:
@@ -175,13 +177,14 @@ class Importing:
             for phone, (person, name) in staff.people.items()
         ]
         async with transaction(self.resources.pool) as conn:
+            await lock_accounts(conn, staff.given)
             await insert_staff(conn, staff.units, accounts, staff.duties, self._notes(staff), self.origin, self.now)
         for unit in staff.units:
             await self.resources.units.find(unit.code)  # this process knows it at once
         made = [ImportedAccount(person=a.person, name=a.name, phone=a.phone, password=passwords[a.phone]) for a in accounts]
         return self.answer(made)
 
-    async def _new_passwords(self, known: Sequence[KnownAccount]) -> list[ImportedAccount]:
+    async def _new_passwords(self, known: Sequence[Account]) -> list[ImportedAccount]:
         """The answer with the first passwords was lost: while nobody has logged in with one, the same file gives new ones."""
         mine = [one for one in known if person_refusal(self.caller.duties, one.duties, self.places, self.now) is None]
         counties = {self.places.units[duty.unit].county for one in mine for duty in one.duties}
@@ -216,6 +219,10 @@ class Importing:
         notes += [
             self._note(Action.DUTY_GRANTED, str(one), duty.unit, detail | msgspec.to_builtins(duty), about=duty.person)
             for one, duty in staff.duties.items()
+        ]
+        notes += [
+            self._note(Action.NUMBER_PASSED_ON, str(holder), None, detail | {"to": str(person)}, about=holder)
+            for person, holder in staff.passed_on.items()
         ]
         return [*notes, self._imported(None)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from itertools import combinations
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
@@ -29,7 +29,8 @@ from contracts.access import (
 )
 from contracts.caller import Caller
 from contracts.ids import PersonId
-from contracts.people import Duty, Role
+from contracts.importing import FAULT_TEXTS
+from contracts.people import Account, Duty, Role
 from contracts.problems import Problem, ProblemCode
 from storage.audit_log import Note
 from storage.credentials import update_password
@@ -41,7 +42,6 @@ from storage.people import (
     enable_person,
     end_duty,
     fetch_duties,
-    fetch_id_by_phone,
     fetch_people,
     fetch_person,
     insert_duty,
@@ -49,14 +49,18 @@ from storage.people import (
     lock_admin_duties,
     lock_duties_of,
     lock_duty,
+    lock_number,
 )
-from storage.pool import Pool, transaction
+from storage.pool import Connection, Pool, transaction
 from storage.tokens import end_person_tokens
 from sync.administration import (
     PEOPLE_READERS,
+    Refusal,
+    duty_refusal,
     end_refusal,
     grant_refusal,
     last_admin_refusal,
+    number_refusal,
     overlap,
     person_refusal,
 )
@@ -111,7 +115,7 @@ async def show_person(
 async def list_devices_of(
     person_id: FromPath[UUID], caller: GivenCaller, resources: GivenResources, places: GivenPlaces, now: GivenNow
 ) -> list[DeviceOut]:
-    """For whoever administers all of the person's duties."""
+    """For an admin of all the person's duties."""
     theirs = await _administered(person_id, caller, resources.pool, places, now)
     counties = sorted({c for d in theirs if (c := places.county_of(d.unit)) is not None})
     return await fetch_devices(resources.pool, person_id, counties)
@@ -132,10 +136,8 @@ async def _administered(person: PersonId, caller: Caller, pool: Pool, places: Pl
     return theirs
 
 
-def _new_duty(person: PersonId, wanted: DutyIn, caller: Caller, places: Places, now: datetime) -> Duty:
-    starts = wanted.starts or now
-    refuse(grant_refusal(caller.duties, wanted.role, wanted.unit, starts, wanted.ends, places, now))
-    return Duty(person=person, role=wanted.role, unit=wanted.unit, starts=starts, ends=wanted.ends)
+def _duty(person: PersonId, wanted: DutyIn, now: datetime) -> Duty:
+    return Duty(person=person, role=wanted.role, unit=wanted.unit, starts=wanted.starts or now, ends=wanted.ends)
 
 
 def _granted(deed: Deed, duty_id: UUID, duty: Duty) -> Note:
@@ -149,25 +151,49 @@ async def create_person(
     places: GivenPlaces,
     deed: GivenDeed,
 ) -> PersonOut:
-    """With their first duties, each inside the admin's units. The password is in this answer and nowhere else."""
+    """With their first duties, each inside the admin's units. The password is in this answer and nowhere else.
+
+    The number of a disabled account passes on to the new one. Of a live account outside the admin's units the refusal says
+    nothing but that the number is in use.
+    """
     person = uuid7()
-    duties = {uuid7(): _new_duty(person, wanted, deed.caller, places, deed.now) for wanted in data.duties}
-    if any(overlap(one, other) for one, other in combinations(duties.values(), 2)):
-        raise Problem(ProblemCode.INVALID_VALUE, "同一职责不能重复授予，请只保留一项", field="duties", reason="duplicate")
+    duties = _first_duties(person, data.duties, deed, places, resources.access.backdated_days)
     password = data.password or generate_password()
     check_new_password(password, data.phone)
     password_hash = await resources.passwords.hash(password)
     async with transaction(resources.pool) as conn:
-        if not await insert_person(conn, person, data.name, data.phone, password_hash, deed.now):
-            known = await fetch_id_by_phone(conn, data.phone)
-            raise Problem(ProblemCode.CONFLICTING_STATE, "该手机号已有账号，可直接授予职责", field="phone", person=str(known))
-        created = deed.note(Action.PERSON_CREATED, person, about=person, unit=data.duties[0].unit)
+        holder = await lock_number(conn, data.phone)
+        _refuse_number(number_refusal(deed.caller.duties, data.name, holder, places, deed.now), holder)
+        await insert_person(conn, person, data.name, data.phone, password_hash, deed.now)
+        notes = [deed.note(Action.PERSON_CREATED, person, about=person, unit=data.duties[0].unit)]
+        if holder is not None:
+            notes.append(deed.note(Action.NUMBER_PASSED_ON, holder.person, about=holder.person, detail={"to": str(person)}))
         for duty_id, duty in duties.items():
             await insert_duty(conn, duty_id, duty)
-        await deed.tell(conn, created, *(_granted(deed, one, d) for one, d in duties.items()))
+        await deed.tell(conn, *notes, *(_granted(deed, one, d) for one, d in duties.items()))
         made = await fetch_person(conn, person)
     assert made is not None
     return msgspec.structs.replace(made, password=password)
+
+
+def _first_duties(person: PersonId, wanted: list[DutyIn], deed: Deed, places: Places, backdated_days: int) -> dict[UUID, Duty]:
+    """Id -> duty; Problem for one that the admin may not give, beside the others."""
+    duties: dict[UUID, Duty] = {}
+    for one in wanted:
+        duty = _duty(person, one, deed.now)
+        refuse(duty_refusal(deed.caller.duties, duty, duties.values(), places, deed.now, backdated_days))
+        duties[uuid7()] = duty
+    if any(overlap(one, other) for one, other in combinations(duties.values(), 2)):
+        raise Problem(ProblemCode.INVALID_VALUE, "同一职责不能重复授予，请只保留一项", field="duties", reason="duplicate")
+    return duties
+
+
+def _refuse_number(refusal: Refusal | None, holder: Account | None) -> None:
+    """Problem when the number is not free. Whose it is stands in it only where the admin sees that person anyway."""
+    if refusal is None or holder is None:
+        return
+    whose: dict[str, Any] = {} if refusal is Refusal.ACCOUNT_ELSEWHERE else {"person": str(holder.person)}
+    raise Problem(ProblemCode.CONFLICTING_STATE, FAULT_TEXTS[refusal.value], field="phone", reason=refusal.value, **whose)
 
 
 @post("/persons/{person_id:uuid}/correct", status_code=200, summary="更正姓名或手机号 · Correct a name or a number")
@@ -228,6 +254,16 @@ async def enable(
     """Without any duty: those are granted anew, and phones log in with a new store."""
     await _administered(person_id, deed.caller, resources.pool, places, deed.now)
     async with transaction(resources.pool) as conn:
+        found = await fetch_person(conn, person_id)
+        assert found is not None  # people are never deleted
+        holder = await lock_number(conn, found.phone)
+        if holder is not None and holder.person != person_id and not holder.is_disabled:
+            raise Problem(
+                ProblemCode.CONFLICTING_STATE,
+                "该号码已由他人使用：请先更正此人的手机号，再恢复账号",
+                field="phone",
+                reason="number_passed_on",
+            )
         if not await enable_person(conn, person_id):
             raise Problem(ProblemCode.CONFLICTING_STATE, "该账号没有停用，不需要恢复")
         note = deed.note(Action.PERSON_ENABLED, person_id, about=person_id)
@@ -241,7 +277,12 @@ async def reset_password(
     places: GivenPlaces,
     deed: GivenDeed,
 ) -> PersonOut:
-    """A new password, in this answer only. The person is logged out everywhere; unsent work stays on the phones."""
+    """A new password, in this answer only. The person is logged out everywhere; unsent work stays on the phones.
+
+    Never one's own: who has only an open session of an admin must not take the account over.
+    """
+    if person_id == deed.caller.person:
+        refuse(Refusal.NOT_TO_YOURSELF)
     found = await _visible(person_id, deed.caller, resources.pool, places, deed.now)
     await _administered(person_id, deed.caller, resources.pool, places, deed.now)
     password = generate_password()
@@ -261,29 +302,38 @@ async def grant_duty(
     places: GivenPlaces,
     deed: GivenDeed,
 ) -> PersonOut:
-    """Inside the admin's units. A start in the past is allowed, and logged: it is how a forgotten duty is entered late.
+    """Inside the admin's units, to somebody else whose duties the admin administers. A start some days ago is allowed, and logged:
+    it is how a forgotten duty is entered late.
 
     A duty that the person has is not given twice: the same again changes nothing, another end or start is 409.
     """
-    person = await fetch_person(resources.pool, data.person)
-    if person is None:
-        raise Problem(ProblemCode.NOT_FOUND)
-    if person.disabled_at is not None:
-        raise Problem(ProblemCode.CONFLICTING_STATE, "该账号已停用，请先恢复账号再授予职责")
-    duty, duty_id = _new_duty(data.person, data.duty, deed.caller, places, deed.now), data.id or uuid7()
+    await _visible(data.person, deed.caller, resources.pool, places, deed.now)
+    duty, duty_id = _duty(data.person, data.duty, deed.now), data.id or uuid7()
     async with transaction(resources.pool) as conn:
         known = await lock_duty(conn, duty_id)
-        if known is not None:
-            if (known.person, known.role, known.unit) != (duty.person, duty.role, duty.unit):
-                raise Problem(ProblemCode.CONFLICTING_STATE, "该标识已用于另一职责，请刷新后重新授予", field="id")
-            return await _visible(data.person, deed.caller, resources.pool, places, deed.now)
-        held = next((d for d in await lock_duties_of(conn, duty.person) if overlap(d, duty)), None)
-        if held is None:
-            await insert_duty(conn, duty_id, duty)
-            await deed.tell(conn, _granted(deed, duty_id, duty))
-        elif held.ends != duty.ends or data.duty.starts not in (None, held.starts):
-            raise Problem(ProblemCode.CONFLICTING_STATE, "该人员已有此职责，且起止时间不同：可更改其结束时间", reason="duty_exists")
+        if known is not None and (known.person, known.role, known.unit) != (duty.person, duty.role, duty.unit):
+            raise Problem(ProblemCode.CONFLICTING_STATE, "该标识已用于另一职责，请刷新后重新授予", field="id")
+        if known is None:
+            await _grant(conn, data, duty_id, duty, deed, places, resources.access.backdated_days)
     return await _visible(data.person, deed.caller, resources.pool, places, deed.now)
+
+
+async def _grant(conn: Connection, data: GrantDuty, duty_id: UUID, duty: Duty, deed: Deed, places: Places, backdated_days: int) -> None:
+    """Judged by what the person has under lock: two who give what does not go together are not both right."""
+    theirs = await lock_duties_of(conn, duty.person)
+    person = await fetch_person(conn, duty.person)
+    assert person is not None  # people are never deleted
+    if person.disabled_at is not None:
+        raise Problem(ProblemCode.CONFLICTING_STATE, "该账号已停用，请先恢复账号再授予职责")
+    held = next((d for d in theirs if overlap(d, duty)), None)
+    is_same = held is not None and held.ends == duty.ends and data.duty.starts in (None, held.starts)
+    asked = msgspec.structs.replace(duty, starts=deed.now) if is_same else duty  # it is so already, since whenever
+    refuse(grant_refusal(deed.caller.duties, asked, theirs, places, deed.now, backdated_days))
+    if held is None:
+        await insert_duty(conn, duty_id, duty)
+        await deed.tell(conn, _granted(deed, duty_id, duty))
+    elif not is_same:
+        raise Problem(ProblemCode.CONFLICTING_STATE, "该人员已有此职责，且起止时间不同：可更改其结束时间", reason="duty_exists")
 
 
 @post("/duties/{duty_id:uuid}/end", status_code=200, summary="结束职责 · End a duty")

@@ -34,6 +34,7 @@ class AccessRules:
     session: Rate  # refreshes of one device
     wiped_for: timedelta
     wiped_bytes_max: int
+    backdated_days: int  # a duty starts so many days before today at most
     metrics_token: str = ""
 
 

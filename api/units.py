@@ -23,9 +23,9 @@ def refuse(refusal: Refusal | None) -> None:
     match refusal:
         case None:
             return
-        case Refusal.OUTSIDE_YOUR_UNITS:
+        case Refusal.OUTSIDE_YOUR_UNITS | Refusal.PERSON_OUTSIDE_YOUR_UNITS | Refusal.NOT_TO_YOURSELF:
             raise Problem(ProblemCode.NOT_ALLOWED, FAULT_TEXTS[refusal.value], reason=refusal.value)
-        case Refusal.ENDED_ALREADY | Refusal.LAST_ADMIN:
+        case Refusal.ENDED_ALREADY | Refusal.LAST_ADMIN | Refusal.AUDITOR_IS_APART | Refusal.TOO_MANY_DUTIES:
             raise Problem(ProblemCode.CONFLICTING_STATE, FAULT_TEXTS[refusal.value], reason=refusal.value)
         case _:
             raise Problem(ProblemCode.INVALID_VALUE, FAULT_TEXTS[refusal.value], reason=refusal.value)

@@ -13,6 +13,7 @@ from msgspec import Meta
 from contracts.caller import DeviceKind
 from contracts.ids import County, DeviceId, PersonId, UnitCode
 from contracts.people import Level, Role, Unit
+from contracts.phones import TYPED_CHARACTERS_MAX, TYPED_PHONE_PATTERN, plain_phone
 
 PASSWORD_CHARACTERS_MIN: Final = 8
 PAGE_ROWS_MAX: Final = 200
@@ -20,7 +21,11 @@ PAGE_ROWS_MAX: Final = 200
 # Not the shape of a national code: the county, township or village of that code may be loaded one day.
 UNIT_CODE_PATTERN: Final = r"^(?!([0-9]{6}|[0-9]{9}|[0-9]{12})$(?!\n))[0-9a-z_-]{3,64}$(?!\n)"
 
-Phone = Annotated[str, Meta(title="手机号", pattern=r"^1[3-9][0-9]{9}$(?!\n)", examples=["13800000001"])]
+# As it is typed; a request keeps it in the one form it is stored in (contracts/phones.py).
+Phone = Annotated[
+    str,
+    Meta(title="手机号", pattern=TYPED_PHONE_PATTERN, max_length=TYPED_CHARACTERS_MAX, examples=["13800000001", "+86 138-0000-0001"]),
+]
 Password = Annotated[str, Meta(title="密码", min_length=1, max_length=128)]
 NewPassword = Annotated[str, Meta(title="新密码", min_length=PASSWORD_CHARACTERS_MIN, max_length=128)]
 # Something to read, in one line, and no markup: names stand in lists, files and messages.
@@ -31,6 +36,12 @@ Name = Annotated[str, Meta(title="姓名", min_length=1, max_length=50, pattern=
 Title = Annotated[str, Meta(title="名称", max_length=100)]
 Token = Annotated[str, Meta(title="凭证", min_length=20, max_length=200)]
 Code = Annotated[str, Meta(title="单位代码", min_length=2, max_length=64)]
+
+
+def keep_plain_phone(request: EnrolRequest | PersonIn | CorrectPerson) -> None:
+    """A number in a request is one number, however it was typed: at the log-in as where it was entered."""
+    if request.phone is not None and (plain := plain_phone(request.phone)) is not None:
+        msgspec.structs.force_setattr(request, "phone", plain)
 
 
 class DeviceIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=False):
@@ -45,6 +56,9 @@ class EnrolRequest(msgspec.Struct, frozen=True, kw_only=True):
     phone: Phone
     password: Password
     device: DeviceIn
+
+    def __post_init__(self) -> None:
+        keep_plain_phone(self)
 
 
 class RefreshRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,12 +136,18 @@ class PersonIn(msgspec.Struct, frozen=True, kw_only=True):
     duties: Annotated[list[DutyIn], Meta(min_length=1, max_length=20)]
     password: NewPassword | None = None
 
+    def __post_init__(self) -> None:
+        keep_plain_phone(self)
+
 
 class CorrectPerson(msgspec.Struct, frozen=True, kw_only=True):
     """A name that was mistyped or changed, a new number. What is not given stays."""
 
     name: Name | None = None
     phone: Phone | None = None
+
+    def __post_init__(self) -> None:
+        keep_plain_phone(self)
 
 
 class PersonOut(msgspec.Struct, frozen=True, kw_only=True):
@@ -194,6 +214,10 @@ class Action(str, Enum):
     PERSON_CORRECTED = "person_corrected"
     PERSON_DISABLED = "person_disabled"
     PERSON_ENABLED = "person_enabled"
+    NUMBER_PASSED_ON = "number_passed_on"  # a disabled account's number belongs to a new account from now on
+    PERSON_READ = "person_read"  # once an hour for each reader (api/readings.py), as those below
+    PEOPLE_LISTED = "people_listed"
+    PHOTO_READ = "photo_read"
     DUTY_GRANTED = "duty_granted"
     DUTY_ENDED = "duty_ended"
     UNIT_CREATED = "unit_created"

@@ -77,3 +77,13 @@ class Duty(msgspec.Struct, frozen=True, kw_only=True):
     unit: UnitCode
     starts: datetime
     ends: datetime | None = None
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """Who has a phone number: one live account at most, else the one that was disabled last. `duties`: all there ever were."""
+
+    person: PersonId
+    phone: str
+    name: str
+    is_disabled: bool
+    duties: tuple[Duty, ...]

@@ -88,7 +88,11 @@ def _kept_passwords(path: Path) -> tuple[dict[str, str], set[str]]:
     return kept | missing, set(missing)
 
 
-SQL_OPEN_DEMO: Final[LiteralString] = "UPDATE person SET disabled_at = NULL WHERE id = ANY ($1::uuid[])"
+SQL_OPEN_DEMO: Final[LiteralString] = """
+    UPDATE person p SET disabled_at = NULL
+    WHERE id = ANY ($1::uuid[])
+      AND NOT EXISTS (SELECT FROM person o WHERE o.phone = p.phone AND o.disabled_at IS NULL AND o.id <> p.id)
+"""
 
 
 async def seed_demo(pool: Pool, staff: list[DemoPerson], now: datetime) -> set[str]:

@@ -17,9 +17,10 @@ from contracts.people import Duty, Role
 from server.settings import Settings
 from server.trouble import StartError
 from storage.audit_log import Note, Origin, insert_notes
-from storage.people import fetch_id_by_phone, insert_duty, insert_person
+from storage.people import insert_duty, insert_person, lock_duties_of, lock_number
 from storage.pool import open_pool, transaction
 from storage.units import load_units
+from sync.administration import apart_refusal
 
 COMMAND_LINE = Origin(source="command line")
 
@@ -30,10 +31,10 @@ def create_admin(settings: Settings, phone: str, name: str, unit: str) -> str:
     Empty for a person who had an account. StartError when the number or the unit is wrong.
     """
     try:
-        msgspec.convert({"phone": phone, "name": name, "duties": [{"role": "admin", "unit": unit}]}, PersonIn)
+        asked = msgspec.convert({"phone": phone, "name": name, "duties": [{"role": "admin", "unit": unit}]}, PersonIn)
     except msgspec.ValidationError as error:
         raise StartError("手机号、姓名或单位有误", f"The phone number, name or unit is wrong: {error}") from None
-    return asyncio.run(_create(settings, phone, name, unit))
+    return asyncio.run(_create(settings, asked.phone, name, unit))
 
 
 async def _create(settings: Settings, phone: str, name: str, unit: str) -> str:
@@ -43,14 +44,20 @@ async def _create(settings: Settings, phone: str, name: str, unit: str) -> str:
     async with await open_pool(settings.pg.full_dsn(), size_min=0, size_max=1) as pool, transaction(pool) as conn:
         if unit not in await load_units(conn):
             raise StartError(f"没有单位 {unit}", f"There is no unit {unit}; a county is its six-digit code.")
-        person, duty = uuid7(), uuid7()
-        known = await fetch_id_by_phone(conn, phone)
-        if known is None:
+        person, duty_id = uuid7(), uuid7()
+        holder = await lock_number(conn, phone)
+        is_new = holder is None or holder.is_disabled
+        if holder is None or holder.is_disabled:
             await insert_person(conn, person, name, phone, hasher.hash(password), now)
         else:
-            person, password = known, ""
-        await insert_duty(conn, duty, Duty(person=person, role=Role.ADMIN, unit=unit, starts=now))
-        await insert_notes(conn, _notes(person, duty, unit, is_new=known is None), COMMAND_LINE, now)
+            person, password = holder.person, ""
+        duty = Duty(person=person, role=Role.ADMIN, unit=unit, starts=now)
+        if apart_refusal(duty, () if is_new else await lock_duties_of(conn, person)):
+            raise StartError(
+                "该人员是只读审计，不能同时是系统管理员。", "This person is an auditor, who administers nothing: name somebody else."
+            )
+        await insert_duty(conn, duty_id, duty)
+        await insert_notes(conn, _notes(person, duty_id, unit, is_new=is_new), COMMAND_LINE, now)
     return password
 
 

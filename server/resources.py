@@ -101,6 +101,7 @@ def access_rules(auth: AuthSettings, metrics_token: str) -> AccessRules:
         session=Rate(capacity=REFRESHES_AT_ONCE, per_second=1 / 60),
         wiped_for=timedelta(days=auth.wiped_days),
         wiped_bytes_max=auth.wiped_bytes_max,
+        backdated_days=auth.backdated_days,
         metrics_token=metrics_token,
     )
 

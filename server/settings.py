@@ -111,6 +111,9 @@ class AuthSettings(Group):
     login_regain_minutes: float = Field(default=5, gt=0, description="after so long a locked account has one try more, an address twenty")
     wiped_days: int = Field(default=30, ge=1, description="for so long a lost phone may still hand in, into quarantine")
     wiped_bytes_max: int = Field(default=64 * MIB, ge=MIB, description="and so much in all")
+    backdated_days: int = Field(
+        default=31, ge=0, le=400, description="a duty that is entered late starts so many days before today at most"
+    )
 
 
 class LogSettings(Group):

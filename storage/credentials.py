@@ -16,6 +16,7 @@ from storage.pool import Connection, Executor
 
 SQL_FETCH_LOGIN: Final[LiteralString] = """
     SELECT id, phone, password_hash, credential, must_change, disabled_at FROM person WHERE phone = $1
+    ORDER BY disabled_at DESC NULLS FIRST LIMIT 1 -- a number that has passed on is that of the live account
 """
 SQL_FETCH_LOGIN_OF: Final[LiteralString] = """
     SELECT id, phone, password_hash, credential, must_change, disabled_at FROM person WHERE id = $1

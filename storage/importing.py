@@ -11,24 +11,13 @@ import msgspec
 
 from contracts.access import Action
 from contracts.ids import County, PersonId, RecordId, StreamName
-from contracts.people import Duty, Unit
+from contracts.people import Account, Duty, Unit
 from contracts.problems import Problem, ProblemCode
-from storage.access import duties_from
 from storage.audit_log import Note, Origin, insert_notes
 from storage.credentials import update_password
-from storage.people import insert_duty, insert_person
+from storage.people import fetch_accounts, insert_duty, insert_person, lock_duties_of
 from storage.pool import Connection, Executor
 from storage.units import insert_unit
-
-
-class KnownAccount(msgspec.Struct, frozen=True, kw_only=True):
-    """Who has a phone number already."""
-
-    person: PersonId
-    phone: str
-    name: str
-    is_disabled: bool
-    duties: tuple[Duty, ...]
 
 
 class NewAccount(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,26 +27,12 @@ class NewAccount(msgspec.Struct, frozen=True, kw_only=True):
     password_hash: str
 
 
-SQL_FETCH_ACCOUNTS: Final[LiteralString] = """
-    SELECT p.id, p.phone, p.name, p.disabled_at IS NOT NULL AS is_disabled,
-           (SELECT json_agg(json_build_array(y.role, y.unit, y.starts, y.ends) ORDER BY y.starts) FROM duty y WHERE y.person = p.id) AS duties
-    FROM person p WHERE p.phone = ANY ($1::text[])
-"""
-
-
-async def fetch_accounts(executor: Executor, phones: Collection[str]) -> dict[str, KnownAccount]:
-    """Phone -> account, of those that exist."""
-    rows = await executor.fetch(SQL_FETCH_ACCOUNTS, list(phones))
-    return {
-        row["phone"]: KnownAccount(
-            person=row["id"],
-            phone=row["phone"],
-            name=row["name"],
-            is_disabled=row["is_disabled"],
-            duties=duties_from(row["id"], row["duties"]),
-        )
-        for row in rows
-    }
+async def lock_accounts(conn: Connection, known: Mapping[str, Account]) -> None:
+    """Those whom an import gives a duty; Problem when any is not as it was when the rows were judged."""
+    for account in sorted(known.values(), key=lambda account: account.person):
+        await lock_duties_of(conn, account.person)
+    if await fetch_accounts(conn, known) != dict(known):
+        raise Problem(ProblemCode.CONFLICTING_STATE, "人员账号或职责刚被更改，请重新试运行", field="phone")
 
 
 SQL_FETCH_SITES_NAMED: Final[LiteralString] = """
@@ -87,9 +62,9 @@ async def insert_staff(
     for unit in units:
         if not await insert_unit(conn, unit):
             raise Problem(ProblemCode.CONFLICTING_STATE, field="code", value=unit.code)
-    for account in accounts:
+    for account in sorted(accounts, key=lambda account: account.phone):  # one order: two imports with the same numbers queue
         if not await insert_person(conn, account.person, account.name, account.phone, account.password_hash, now):
-            raise Problem(ProblemCode.CONFLICTING_STATE, field="phone", value=account.phone)
+            raise Problem(ProblemCode.CONFLICTING_STATE, "手机号刚被他人登记，请重新试运行", field="phone")
     for duty_id, duty in duties.items():
         await insert_duty(conn, duty_id, duty)
     await insert_notes(conn, notes, origin, now)

@@ -7,35 +7,56 @@ from datetime import datetime
 from typing import Any, Final, LiteralString
 from uuid import UUID
 
-import asyncpg
 import msgspec
 
 from contracts.access import DutyOut, PersonOut
 from contracts.ids import PersonId, UnitCode
-from contracts.people import Duty, Role
+from contracts.people import Account, Duty, Role
+from contracts.phones import plain_beginning
 from storage.access import duties_from
 from storage.pool import Connection, Executor
 
+# Two who give one number at once queue here. A violation of the unique index would write the number into PostgreSQL's log.
+SQL_LOCK_NUMBER: Final[LiteralString] = "SELECT pg_advisory_xact_lock(hashtextextended('phone ' || $1, 0))"
 SQL_INSERT_PERSON: Final[LiteralString] = """
     INSERT INTO person (id, name, phone, password_hash, created_at) VALUES ($1, $2, $3, $4, $5)
+    ON CONFLICT (phone) WHERE disabled_at IS NULL DO NOTHING
 """
 
 
 async def insert_person(conn: Connection, person: PersonId, name: str, phone: str, password_hash: str, now: datetime) -> bool:
-    """False when the phone number has an account already; the transaction goes on."""
-    try:
-        async with conn.transaction():
-            await conn.execute(SQL_INSERT_PERSON, person, name, phone, password_hash, now)
-    except asyncpg.UniqueViolationError:  # sqlstate 23505; the only other key is a fresh id
-        return False
-    return True
+    """False when the phone number has a live account already; the transaction goes on."""
+    await conn.execute(SQL_LOCK_NUMBER, phone)
+    return (await conn.execute(SQL_INSERT_PERSON, person, name, phone, password_hash, now)).endswith(" 1")
 
 
-SQL_FETCH_ID_BY_PHONE: Final[LiteralString] = "SELECT id FROM person WHERE phone = $1"
+SQL_FETCH_ACCOUNTS: Final[LiteralString] = """
+    SELECT DISTINCT ON (p.phone) p.id, p.phone, p.name, p.disabled_at IS NOT NULL AS is_disabled,
+           (SELECT json_agg(json_build_array(y.role, y.unit, y.starts, y.ends) ORDER BY y.starts) FROM duty y WHERE y.person = p.id) AS duties
+    FROM person p WHERE p.phone = ANY ($1::text[])
+    ORDER BY p.phone, p.disabled_at DESC NULLS FIRST
+"""
 
 
-async def fetch_id_by_phone(executor: Executor, phone: str) -> PersonId | None:
-    return await executor.fetchval(SQL_FETCH_ID_BY_PHONE, phone)
+async def fetch_accounts(executor: Executor, phones: Collection[str]) -> dict[str, Account]:
+    """Phone -> account, of those that exist: the live one, else the one that was disabled last."""
+    rows = await executor.fetch(SQL_FETCH_ACCOUNTS, list(phones))
+    return {
+        row["phone"]: Account(
+            person=row["id"],
+            phone=row["phone"],
+            name=row["name"],
+            is_disabled=row["is_disabled"],
+            duties=duties_from(row["id"], row["duties"]),
+        )
+        for row in rows
+    }
+
+
+async def lock_number(conn: Connection, phone: str) -> Account | None:
+    """Who has the number; until the transaction ends nobody else gives it to anybody."""
+    await conn.execute(SQL_LOCK_NUMBER, phone)
+    return (await fetch_accounts(conn, [phone])).get(phone)
 
 
 SQL_DISABLE: Final[LiteralString] = "UPDATE person SET disabled_at = $2 WHERE id = $1 AND disabled_at IS NULL"
@@ -64,7 +85,7 @@ SQL_ENABLE: Final[LiteralString] = "UPDATE person SET disabled_at = NULL WHERE i
 
 
 async def enable_person(conn: Connection, person: PersonId) -> bool:
-    """The account is good again; duties are granted anew. False: it was not disabled."""
+    """The account is good again; duties are granted anew. False: it was not disabled. The number is locked, and of no other account."""
     return not (await conn.execute(SQL_ENABLE, person)).endswith(" 0")
 
 
@@ -118,12 +139,11 @@ SQL_CORRECT_PERSON: Final[LiteralString] = "UPDATE person SET name = $2, phone =
 
 
 async def correct_person(conn: Connection, person: PersonId, name: str, phone: str) -> bool:
-    """False when the number is somebody else's; the transaction goes on."""
-    try:
-        async with conn.transaction():
-            await conn.execute(SQL_CORRECT_PERSON, person, name, phone)
-    except asyncpg.UniqueViolationError:
+    """False when the number is that of somebody else's live account; the transaction goes on."""
+    holder = await lock_number(conn, phone)
+    if holder is not None and holder.person != person and not holder.is_disabled:
         return False
+    await conn.execute(SQL_CORRECT_PERSON, person, name, phone)
     return True
 
 
@@ -159,7 +179,7 @@ SQL_FETCH_PEOPLE: Final[LiteralString] = """
            json_agg(json_build_object('id', y.id, 'role', y.role, 'unit', y.unit, 'unit_name', u.name,
                                       'starts', y.starts, 'ends', y.ends) ORDER BY y.starts) AS duties
     FROM person p JOIN duty y ON y.person = p.id JOIN unit u ON u.code = y.unit
-    WHERE y.unit = ANY ($1::text[]) AND p.id > $2 AND ($3 = '' OR p.name LIKE '%' || $3 || '%' OR p.phone LIKE $3 || '%')
+    WHERE y.unit = ANY ($1::text[]) AND p.id > $2 AND ($3 = '' OR p.name LIKE '%' || $3 || '%' OR p.phone LIKE $6 || '%')
       AND ($5::text IS NULL OR y.role = $5)
     GROUP BY p.id
     ORDER BY p.id
@@ -172,9 +192,14 @@ async def fetch_people(
     executor: Executor, units: Collection[UnitCode], *, after: UUID = FIRST, text: str = "", role: Role | None = None, limit: int
 ) -> list[PersonOut]:
     """People with a duty (of this role) in these units, with those duties; in the order of their ids. `text`: of the name or the number."""
-    pattern = text.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
+    name, number = _literally(text), _literally(plain_beginning(text))
     wanted = role.value if role else None
-    return [_person_from(row) for row in await executor.fetch(SQL_FETCH_PEOPLE, list(units), after, pattern, limit, wanted)]
+    return [_person_from(row) for row in await executor.fetch(SQL_FETCH_PEOPLE, list(units), after, name, limit, wanted, number)]
+
+
+def _literally(text: str) -> str:
+    """For LIKE: its wildcards are letters."""
+    return text.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
 
 
 _DUTIES: Final = msgspec.json.Decoder(list[DutyOut])

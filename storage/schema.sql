@@ -27,13 +27,15 @@ CREATE TABLE unit (
 CREATE TABLE person (
     id uuid PRIMARY KEY,
     name text NOT NULL,
-    phone text UNIQUE NOT NULL,
+    phone text NOT NULL, -- of one live account; a disabled one keeps it as history when somebody else has the number now
     password_hash text NOT NULL,
     disabled_at timestamptz,
     created_at timestamptz NOT NULL DEFAULT now(),
     credential bigint NOT NULL DEFAULT 0,        -- raised by each new password: a log-in that was begun before it fails
     must_change boolean NOT NULL DEFAULT false   -- somebody else knows the password: it opens nothing but its own change
 );
+CREATE UNIQUE INDEX person_phone_live ON person (phone) WHERE disabled_at IS NULL;
+CREATE INDEX person_phone ON person (phone);
 
 -- A role at a unit for a time. Never deleted: permission is judged by the duty at the time of capture.
 CREATE TABLE duty (

@@ -1,18 +1,19 @@
 """Who may administer whom: roles, units and duties (domain.md 2.1). Pure; time and places come in.
 
 An admin administers the unit of the duty and all below it. Nobody gives more than they have: a duty is granted only
-inside those units, and a person is disabled or reset only by an admin of all their open duties.
+inside those units, and only to somebody whose duties the admin administers (decision 0030). Nobody gives to themselves, and who
+audits neither administers nor supervises.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import date, datetime
+from collections.abc import Collection, Iterable
+from datetime import date, datetime, timedelta
 from enum import Enum
 from typing import Final
 
 from contracts.ids import UnitCode
-from contracts.people import Duty, Level, Role
+from contracts.people import Account, Duty, Level, Role
 from sync.places import Places
 from sync.rules import day_of
 from sync.scope import open_duties, units_with
@@ -27,6 +28,13 @@ PEOPLE_READERS: Final = AUDIT_READERS | {
     Role.COUNTY_SUPERVISOR,
     Role.CITY_SUPERVISOR,
 }
+
+FIELD_ROLES: Final = frozenset({Role.GRID_MEMBER, Role.QINLING_GRID_MEMBER, Role.VILLAGE_LEAD})
+# A duty of the office counts for so long after its end: the account still has devices of that time, and what they hold is judged by it.
+ANSWERED_FOR: Final = timedelta(days=180)
+# Who audits has no part in what is audited.
+WATCHED: Final = frozenset({Role.ADMIN, Role.COUNTY_SUPERVISOR, Role.CITY_SUPERVISOR})
+DUTIES_MAX: Final = 200  # of one person, ended ones too: every request of theirs reads them
 
 _FIELD: Final = frozenset({Level.TOWNSHIP, Level.VILLAGE, Level.GRID, Level.TEAM})
 _ANY: Final = frozenset(Level)
@@ -62,30 +70,71 @@ class Refusal(Enum):
     UNIT_CLOSED = "unit_closed"
     LEVEL_IS_NOT_CLOSED = "level_is_not_closed"
     CLOSES_IN_THE_PAST = "closes_in_the_past"
+    PERSON_OUTSIDE_YOUR_UNITS = "person_outside_your_units"
+    NOT_TO_YOURSELF = "not_to_yourself"
+    AUDITOR_IS_APART = "auditor_is_apart"
+    STARTS_TOO_EARLY = "starts_too_early"
+    TOO_MANY_DUTIES = "too_many_duties"
+    ACCOUNT_EXISTS = "account_exists"
+    ACCOUNT_ELSEWHERE = "account_elsewhere"
+    ACCOUNT_DISABLED = "account_disabled"
+
+
+def duty_refusal(
+    admin: Iterable[Duty], wanted: Duty, beside: Collection[Duty], places: Places, now: datetime, backdated_days: int
+) -> Refusal | None:
+    """Why these duties may not give that one to somebody who has those `beside`; None when they may.
+
+    backdated_days   so many days before today it may start: a duty that was forgotten is entered late, no past is made up
+    """
+    found = places.units.get(wanted.unit)
+    if found is None:
+        return Refusal.UNKNOWN_UNIT
+    if wanted.unit not in units_with(ADMINS, admin, places, now):
+        return Refusal.OUTSIDE_YOUR_UNITS
+    if found.level not in ROLE_LEVELS[wanted.role]:
+        return Refusal.ROLE_DOES_NOT_FIT_UNIT
+    if len(beside) >= DUTIES_MAX:
+        return Refusal.TOO_MANY_DUTIES
+    return apart_refusal(wanted, beside) or _time_refusal(wanted, places, now, backdated_days)
+
+
+def _time_refusal(wanted: Duty, places: Places, now: datetime, backdated_days: int) -> Refusal | None:
+    if wanted.ends is not None and wanted.ends <= wanted.starts:
+        return Refusal.ENDS_BEFORE_IT_STARTS
+    if day_of(wanted.starts) < day_of(now) - timedelta(days=backdated_days):
+        return Refusal.STARTS_TOO_EARLY
+    given = max(wanted.starts, min(now, wanted.ends or now))  # one that is entered late, for days before the closing, is no new one
+    return Refusal.UNIT_CLOSED if places.is_closed(wanted.unit, day_of(given)) else None
 
 
 def grant_refusal(
-    admin: Iterable[Duty], role: Role, unit: UnitCode, starts: datetime, ends: datetime | None, places: Places, now: datetime
+    admin: Collection[Duty], wanted: Duty, theirs: Collection[Duty], places: Places, now: datetime, backdated_days: int
 ) -> Refusal | None:
-    """Why these duties may not grant that one; None when they may."""
-    found = places.units.get(unit)
-    if found is None:
-        return Refusal.UNKNOWN_UNIT
-    if unit not in units_with(ADMINS, admin, places, now):
-        return Refusal.OUTSIDE_YOUR_UNITS
-    if found.level not in ROLE_LEVELS[role]:
-        return Refusal.ROLE_DOES_NOT_FIT_UNIT
-    if ends is not None and ends <= starts:
-        return Refusal.ENDS_BEFORE_IT_STARTS
-    given = max(starts, min(now, ends or now))  # one that is entered late, for days before the closing, is no new one
-    return Refusal.UNIT_CLOSED if places.is_closed(unit, day_of(given)) else None
+    """As `duty_refusal`, for somebody who has an account: never oneself, and only whose duties the admin administers."""
+    if wanted.person in {duty.person for duty in admin}:
+        return Refusal.NOT_TO_YOURSELF
+    return person_refusal(admin, theirs, places, now) or duty_refusal(admin, wanted, theirs, places, now, backdated_days)
+
+
+def apart_refusal(wanted: Duty, beside: Iterable[Duty]) -> Refusal | None:
+    """Why somebody with these duties may not have that one, whoever gives it."""
+    return Refusal.AUDITOR_IS_APART if any(_is_apart(wanted, other) for other in beside) else None
+
+
+def _is_apart(one: Duty, other: Duty) -> bool:
+    """Whether somebody would audit what they administer or supervise at the same moment, in whatever units."""
+    roles = {one.role, other.role}
+    return Role.AUDITOR in roles and not roles.isdisjoint(WATCHED) and _at_once(one, other)
+
+
+def _at_once(one: Duty, other: Duty) -> bool:
+    return (one.ends is None or other.starts < one.ends) and (other.ends is None or one.starts < other.ends)
 
 
 def overlap(one: Duty, other: Duty) -> bool:
     """Whether somebody would have the same role at the same unit twice at some moment."""
-    if (one.person, one.role, one.unit) != (other.person, other.role, other.unit):
-        return False
-    return (one.ends is None or other.starts < one.ends) and (other.ends is None or one.starts < other.ends)
+    return (one.person, one.role, one.unit) == (other.person, other.role, other.unit) and _at_once(one, other)
 
 
 def end_refusal(admin: Iterable[Duty], duty: Duty, ends: datetime, places: Places, now: datetime) -> Refusal | None:
@@ -99,13 +148,35 @@ def end_refusal(admin: Iterable[Duty], duty: Duty, ends: datetime, places: Place
     return Refusal.ENDS_BEFORE_IT_STARTS if ends <= duty.starts else None
 
 
-def person_refusal(admin: Iterable[Duty], theirs: Iterable[Duty], places: Places, now: datetime) -> Refusal | None:
-    """Why a person may not be disabled, reset or have a device revoked by this admin."""
+def person_refusal(admin: Iterable[Duty], theirs: Collection[Duty], places: Places, now: datetime) -> Refusal | None:
+    """Why a person may not be given a duty, disabled, reset or have a device revoked by this admin."""
     mine = units_with(ADMINS, admin, places, now)
-    open_or_last = open_duties(theirs, now) or list(theirs)[-1:]
-    if not open_or_last or any(d.unit not in mine for d in open_or_last):
-        return Refusal.OUTSIDE_YOUR_UNITS
+    answered = answered_for(theirs, now)
+    if not answered or any(duty.unit not in mine for duty in answered):
+        return Refusal.PERSON_OUTSIDE_YOUR_UNITS
     return None
+
+
+def answered_for(theirs: Collection[Duty], now: datetime) -> list[Duty]:
+    """The duties by which somebody is administered: the open ones and those of the office that ended lately; without any, the last."""
+    lately = [d for d in theirs if d.role not in FIELD_ROLES and d.ends is not None and now - ANSWERED_FOR < d.ends <= now]
+    counted = [*open_duties(theirs, now), *lately]
+    last = max((d.ends for d in theirs if d.ends is not None), default=None)
+    return counted or [d for d in theirs if d.ends == last]
+
+
+def number_refusal(admin: Iterable[Duty], name: str, holder: Account | None, places: Places, now: datetime) -> Refusal | None:
+    """Why a new account may not have the number of that one. A number goes on from a disabled account to whoever has it now.
+
+    Of accounts outside the admin's units nothing is said but that the number is in use.
+    """
+    if holder is None:
+        return None
+    seen = units_with(PEOPLE_READERS, admin, places, now)
+    is_seen = any(duty.unit in seen for duty in holder.duties)
+    if not holder.is_disabled:
+        return Refusal.ACCOUNT_EXISTS if is_seen else Refusal.ACCOUNT_ELSEWHERE
+    return Refusal.ACCOUNT_DISABLED if is_seen and holder.name == name else None
 
 
 def last_admin_refusal(ending: Iterable[Duty], others: Iterable[Duty], ends: datetime, places: Places) -> Refusal | None:

@@ -166,6 +166,10 @@ class EmbeddedPostgres:
             "unix_socket_directories": str(sockets or ""),
             "timezone": "UTC",
             "log_timezone": "UTC",
+            # no values of rows and parameters in the log: DETAIL lines would show phone numbers
+            "log_error_verbosity": "terse",
+            "log_parameter_max_length": "0",
+            "log_parameter_max_length_on_error": "0",
             "max_connections": "200",
             "shared_buffers": "128MB",
             "max_wal_size": "1GB",

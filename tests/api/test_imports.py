@@ -16,7 +16,11 @@ from uuid_utils.compat import uuid7
 from contracts.importing import FAULT_TEXTS, SHEETS, SITES
 from contracts.office import ImportSubject
 from contracts.people import Role
+from contracts.problems import Problem
 from phone.phone import Phone
+from storage.importing import lock_accounts
+from storage.people import fetch_accounts
+from storage.pool import transaction
 from sync.administration import Refusal
 from tests.api.casework import Office, call, read
 from tests.world import COUNTY, DEPARTMENT, TOWNSHIP, VILLAGE_A, VILLAGE_B
@@ -424,3 +428,80 @@ async def test_the_template_is_what_the_import_reads(office: Office, admin: Phon
 def test_every_refusal_of_administration_has_a_text() -> None:
     used = {Refusal.UNKNOWN_UNIT, Refusal.OUTSIDE_YOUR_UNITS, Refusal.ROLE_DOES_NOT_FIT_UNIT, Refusal.LEVEL_IS_NOT_ADDED}
     assert {refusal.value for refusal in used | {Refusal.ENDS_BEFORE_IT_STARTS}} <= set(FAULT_TEXTS)
+
+
+# ------------------------------------------------------------------------------------------------ people who are here already (decision 0030)
+
+DUTY_HEAD = ["手机号", "职责", "单位代码", "开始日期", "结束日期"]
+
+
+def staff(people: list[list[Any]], duties: list[list[Any]]) -> bytes:
+    return workbook({"人员": [["手机号", "姓名"], *people], "职责": [DUTY_HEAD, *duties]})
+
+
+async def faults(office: Office, admin: Phone, data: bytes) -> list[tuple[str, str]]:
+    return [(f["column"], f["code"]) for f in (await send(office, admin, data)).json()["faults"]]
+
+
+async def test_an_import_gives_no_more_than_an_admin_may(office: Office, admin: Phone) -> None:
+    """The same rules as by hand: nobody's own duty, nobody of other units, no auditor who administers, no made-up past."""
+    world = office.world
+    own = await world.pool.fetchval("SELECT phone FROM person WHERE name = '管理员'")
+    elsewhere = await world.person("外县", (Role.COUNTY_SUPERVISOR, "610921"))
+    auditor = await world.person("审计", (Role.AUDITOR, TOWNSHIP))
+    found = await faults(
+        office,
+        admin,
+        staff(
+            [[elsewhere.number, elsewhere.name]],
+            [
+                [own, "镇办负责人", TOWNSHIP, None, None],
+                [elsewhere.number, "网格员", VILLAGE_A, None, None],
+                [auditor.number, "系统管理员", TOWNSHIP, None, None],
+                [auditor.number, "网格员", VILLAGE_A, "2020-01-01", None],
+            ],
+        ),
+    )
+    assert sorted(found) == [
+        ("开始日期", "starts_too_early"),
+        ("手机号", "account_elsewhere"),
+        ("手机号", "not_to_yourself"),
+        ("手机号", "person_outside_your_units"),
+        ("职责", "auditor_is_apart"),
+    ]
+
+
+async def test_an_import_does_not_tell_whether_a_guessed_name_is_that_of_a_number_elsewhere(office: Office, admin: Phone) -> None:
+    elsewhere = await office.world.person("外县", (Role.COUNTY_SUPERVISOR, "610921"))
+    answers = [(await send(office, admin, staff([[elsewhere.number, name]], []))).json() for name in ("外县", "别人")]
+    assert [[f["code"] for f in a["faults"]] for a in answers] == [["account_elsewhere"]] * 2
+    assert [a["unchanged"] for a in answers] == [{}, {}]
+
+
+async def test_a_successor_is_imported_with_the_number_of_who_was_disabled(office: Office, admin: Phone) -> None:
+    world = office.world
+    former = await world.person("前任", (Role.GRID_MEMBER, VILLAGE_A))
+    assert (await call(world, admin, "POST", f"/people/v1/persons/{former.id}/disable")).status_code == 204
+    duty = [former.number, "网格员", VILLAGE_A, None, None]
+    assert await faults(office, admin, staff([[former.number, "前任"]], [duty])) == [("手机号", "account_disabled")] * 2
+    assert await faults(office, admin, staff([], [duty])) == [("手机号", "account_disabled")]
+    typed = f"+86 {former.number[:3]}-{former.number[3:]}"
+    data = staff([[typed, "继任"]], [[typed, *duty[1:]]])
+    tried = (await send(office, admin, data)).json()
+    assert tried["faults"] == []
+    (made,) = (await send(office, admin, data, confirm=tried["sha256"])).json()["accounts"]
+    assert (made["name"], made["phone"]) == ("继任", former.number)
+    assert await world.pool.fetchval("SELECT name FROM person WHERE id = $1", former.id) == "前任"
+    note = await world.pool.fetchval("SELECT detail ->> 'to' FROM audit_log WHERE action = 'number_passed_on'")
+    assert note == made["person"]
+
+
+async def test_a_duty_that_was_given_meanwhile_lets_an_import_begin_anew(office: Office, admin: Phone) -> None:
+    world = office.world
+    member = await world.person("网格", (Role.GRID_MEMBER, VILLAGE_A))
+    known = await fetch_accounts(world.pool, [member.number])
+    await world.duty(member, Role.AUDITOR, TOWNSHIP, world.time)
+    async with transaction(world.pool) as conn:
+        with pytest.raises(Problem, match="刚被更改"):
+            await lock_accounts(conn, known)
+        await lock_accounts(conn, await fetch_accounts(conn, [member.number]))

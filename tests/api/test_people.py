@@ -119,10 +119,133 @@ async def test_an_ended_admin_duty_administers_nothing(world: World) -> None:
     assert (await get(world, admin, "/audit/v1/entries")).status_code == 403
 
 
-async def test_a_number_with_an_account_is_a_conflict_that_says_whose(world: World) -> None:
+async def test_a_number_with_an_account_in_ones_units_is_a_conflict_that_says_whose(world: World) -> None:
     admin, known = await world.person((Role.ADMIN, TOWNSHIP)), await world.person((Role.GRID_MEMBER, VILLAGE))
     refused = problem_of(await post(world, admin, "/people/v1/persons", new_person(phone=known.phone)), 409)
-    assert refused["details"] == {"field": "phone", "person": str(known.id)}
+    assert refused["details"] == {"field": "phone", "reason": "account_exists", "person": str(known.id)}
+
+
+async def test_of_an_account_elsewhere_no_id_and_no_name_is_told_but_what_to_do(world: World) -> None:
+    admin = await world.person((Role.ADMIN, VILLAGE))
+    known = await world.person((Role.COUNTY_SUPERVISOR, HANBIN))
+    answer = await post(world, admin, "/people/v1/persons", new_person(phone=known.phone))
+    refused = problem_of(answer, 409)
+    assert refused["details"] == {"field": "phone", "reason": "account_elsewhere"}
+    assert "上级管理员" in refused["detail"]
+    name = await world.pool.fetchval("SELECT name FROM person WHERE id = $1", known.id)
+    assert str(known.id) not in answer.text
+    assert name not in answer.text
+
+
+async def test_a_village_admin_does_not_become_a_county_supervisor(world: World) -> None:
+    """To know the id of a former supervisor is not enough to give them a duty, nor to reset their password."""
+    admin, former = await world.person((Role.ADMIN, VILLAGE)), await world.person((Role.COUNTY_SUPERVISOR, HANBIN))
+    await world.pool.execute("UPDATE duty SET ends = $2 WHERE person = $1", former.id, world.clock() - timedelta(days=3))
+    duty = {"role": "grid_member", "unit": VILLAGE}
+    assert (await post(world, admin, "/people/v1/duties", {"person": str(former.id), "duty": duty})).status_code == 404
+    county = await world.person((Role.ADMIN, HANBIN))
+    assert (await post(world, county, "/people/v1/duties", {"person": str(former.id), "duty": duty})).status_code == 201
+    for act in ("password", "disable"):
+        refused = problem_of(await post(world, admin, f"/people/v1/persons/{former.id}/{act}"), 403)
+        assert refused["details"]["reason"] == "person_outside_your_units"
+    assert (await post(world, admin, f"/people/v1/persons/{former.id}/correct", {"phone": "13600000000"})).status_code == 403
+    assert (
+        await post(world, admin, "/people/v1/duties", {"person": str(former.id), "duty": duty | {"role": "village_lead"}})
+    ).status_code == 403
+    world.clock.forward(days=181)
+    await world.log_in(admin)
+    assert (await post(world, admin, f"/people/v1/persons/{former.id}/password")).status_code == 200
+
+
+# ------------------------------------------------------------------------------------------------ separation of duties
+
+
+async def grant(world: World, admin: Someone, person: Someone, role: str, unit: str, **more: Any) -> httpx.Response:
+    return await post(world, admin, "/people/v1/duties", {"person": str(person.id), "duty": {"role": role, "unit": unit, **more}})
+
+
+async def test_nobody_gives_to_themselves(world: World) -> None:
+    admin = await world.person((Role.ADMIN, HANBIN))
+    for role, unit in (("county_supervisor", HANBIN), ("auditor", HANBIN), ("grid_member", VILLAGE)):
+        assert problem_of(await grant(world, admin, admin, role, unit), 403)["details"]["reason"] == "not_to_yourself"
+    reset = await post(world, admin, f"/people/v1/persons/{admin.id}/password")
+    assert problem_of(reset, 403)["details"]["reason"] == "not_to_yourself"
+    assert await world.pool.fetchval("SELECT count(*) FROM duty WHERE person = $1", admin.id) == 1
+
+
+async def test_an_auditor_is_no_admin_and_no_supervisor_also_when_both_are_given_at_once(world: World) -> None:
+    admin, member = await world.person((Role.ADMIN, HANBIN)), await world.person((Role.GRID_MEMBER, VILLAGE))
+    answers = await asyncio.gather(
+        grant(world, admin, member, "auditor", HANBIN),
+        grant(world, admin, member, "county_supervisor", HANBIN),
+        grant(world, admin, member, "admin", TOWNSHIP),
+    )
+    assert sorted(a.status_code for a in answers) in ([201, 409, 409], [201, 201, 409])
+    roles = {row["role"] for row in await world.pool.fetch("SELECT role FROM duty WHERE person = $1", member.id)}
+    assert roles in ({"grid_member", "auditor"}, {"grid_member", "admin", "county_supervisor"})
+    both = new_person("auditor", HANBIN) | {"duties": [{"role": role, "unit": HANBIN} for role in ("auditor", "admin")]}
+    assert problem_of(await post(world, admin, "/people/v1/persons", both), 409)["details"]["reason"] == "auditor_is_apart"
+
+
+async def test_a_duty_is_backdated_by_days_not_by_years(world: World) -> None:
+    admin, member = await world.person((Role.ADMIN, HANBIN)), await world.person((Role.GRID_MEMBER, VILLAGE))
+    early = await grant(world, admin, member, "county_supervisor", HANBIN, starts="2020-01-01T00:00:00Z")
+    assert problem_of(early, 422)["details"]["reason"] == "starts_too_early"
+    late = (world.clock() - timedelta(days=20)).isoformat()
+    assert (await grant(world, admin, member, "county_supervisor", HANBIN, starts=late)).status_code == 201
+    world.clock.forward(days=40)
+    await world.log_in(admin)
+    assert (await grant(world, admin, member, "county_supervisor", HANBIN, starts=late)).status_code == 201, "so already: nothing is done"
+    assert await world.pool.fetchval("SELECT count(*) FROM duty WHERE person = $1", member.id) == 2
+
+
+# ------------------------------------------------------------------------------------------------ numbers
+
+
+async def test_the_number_of_a_disabled_account_passes_on(world: World) -> None:
+    """An operator gave it to somebody else: the successor has an account of their own, and the predecessor keeps name and history."""
+    admin, former = await world.person((Role.ADMIN, TOWNSHIP)), await world.person((Role.GRID_MEMBER, VILLAGE))
+    name = await world.pool.fetchval("SELECT name FROM person WHERE id = $1", former.id)
+    assert (await post(world, admin, f"/people/v1/persons/{former.id}/disable")).status_code == 204
+    same = new_person(phone=former.phone) | {"name": name}
+    refused = problem_of(await post(world, admin, "/people/v1/persons", same), 409)
+    assert (refused["details"]["reason"], refused["details"]["person"]) == ("account_disabled", str(former.id))
+    made = (await post(world, admin, "/people/v1/persons", new_person(phone=former.phone))).json()
+    assert made["id"] != str(former.id)
+    assert (await world.enrol(former.phone, made["password"], uuid.uuid4())).status_code == 200
+    assert problem_of(await world.enrol(former.phone, former.password, uuid.uuid4()), 401)["code"] == "wrong_credentials"
+    shown = (await get(world, admin, f"/people/v1/persons/{former.id}")).json()
+    assert (shown["name"], shown["phone"], len(shown["duties"])) == (name, former.phone, 1)
+    assert "number_passed_on" in await actions(world, former.id)
+    back = problem_of(await post(world, admin, f"/people/v1/persons/{former.id}/enable"), 409)
+    assert back["details"]["reason"] == "number_passed_on"
+    assert (await post(world, admin, f"/people/v1/persons/{former.id}/correct", {"phone": "13655556666"})).status_code == 200
+    assert (await post(world, admin, f"/people/v1/persons/{former.id}/enable")).status_code == 204
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "136 1111 2222",
+        "+86 136-1111-2222",
+        "008613611112222",
+        "１３６１１１１２２２２",
+        "86-13611112222",
+        "\u202d13611112222\u202c",
+        "13611112222\t",
+    ],
+)
+async def test_a_number_is_one_number_however_it_is_typed(world: World, typed: str) -> None:
+    admin = await world.person((Role.ADMIN, TOWNSHIP))
+    made = (await post(world, admin, "/people/v1/persons", new_person(phone=typed))).json()
+    assert made["phone"] == "13611112222"
+    assert (await world.enrol(typed, made["password"], uuid.uuid4())).status_code == 200
+    assert (await world.enrol("13611112222", made["password"], uuid.uuid4())).status_code == 200
+    assert problem_of(await post(world, admin, "/people/v1/persons", new_person()), 409)["details"]["person"] == made["id"]
+    found = (await get(world, admin, "/people/v1/persons", text=typed)).json()["people"]
+    assert [person["id"] for person in found] == [made["id"]]
+    corrected = await post(world, admin, f"/people/v1/persons/{made['id']}/correct", {"phone": typed})
+    assert corrected.json()["phone"] == "13611112222"
 
 
 async def test_two_admins_who_enter_the_same_number_at_once_make_one_account(world: World) -> None:
@@ -195,7 +318,7 @@ async def test_a_person_with_a_duty_elsewhere_is_not_disabled_by_half_an_admin(w
     someone = await world.person((Role.GRID_MEMBER, VILLAGE), (Role.COUNTY_SUPERVISOR, HANBIN))
     for act in ("disable", "password", "enable"):
         refused = problem_of(await post(world, admin, f"/people/v1/persons/{someone.id}/{act}"), 403)
-        assert refused["details"]["reason"] == "outside_your_units"
+        assert refused["details"]["reason"] == "person_outside_your_units"
     assert (await get(world, admin, f"/people/v1/persons/{someone.id}/devices")).status_code == 403
 
 
