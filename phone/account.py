@@ -20,6 +20,7 @@ from phone.store import Store, fetch_meta, set_meta
 ENROL_PATH: Final = "/auth/v1/enrol"
 REFRESH_PATH: Final = "/auth/v1/refresh"
 UNITS_PATH: Final = "/people/v1/units"
+REFRESH: Final = "refresh"
 _STALE: Final = {"not_authenticated", "token_expired"}
 
 _T = TypeVar("_T")
@@ -92,15 +93,21 @@ class Account:
             yield await self._with_fresh_token(once)
 
     async def _with_fresh_token(self, once: Callable[[str | None], Awaitable[_T]]) -> _T:
+        access = fetch_meta(self._store.db, "access")
         try:
-            return await once(fetch_meta(self._store.db, "access"))
+            return await once(access)
         except wire.RefusedError as refused:
-            refresh = fetch_meta(self._store.db, "refresh")
-            if refused.code not in _STALE or refresh is None:
+            if refused.code not in _STALE or fetch_meta(self._store.db, "refresh") is None:
                 raise
-        request = RefreshRequest(refresh=refresh)
-        self._store_tokens(await wire.call(self._client, "POST", REFRESH_PATH, None, request, Tokens))
+        await self._refresh(access)
         return await once(fetch_meta(self._store.db, "access"))
+
+    async def _refresh(self, stale: str | None) -> None:
+        """The next pair, unless the app or its background job has fetched it meanwhile: a refresh token is used once."""
+        async with self._store.turn(REFRESH):
+            if fetch_meta(self._store.db, "access") == stale:
+                request = RefreshRequest(refresh=fetch_meta(self._store.db, "refresh"))
+                self._store_tokens(await wire.call(self._client, "POST", REFRESH_PATH, None, request, Tokens))
 
     def _store_tokens(self, tokens: Tokens) -> None:
         with self._store.transaction("tokens stored") as db:

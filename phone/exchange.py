@@ -124,14 +124,14 @@ class Syncer:
                     return self._result(Ended.COMPLETE, exchanges)
                 if self._progress() == before or exchanges == EXCHANGES_MAX:
                     return self._result(Ended.STALLED, exchanges)
+        except (ProtocolError, wire.StrangeAnswerError) as error:
+            return self._result(Ended.UNBELIEVABLE, exchanges, code=str(error))
         except wire.OfflineError as error:
             return self._result(Ended.OFFLINE, exchanges, code=str(error))
         except wire.RefusedError as refused:
             if refused.wipe:
                 self._note_wipe()
             return self._result(ended_by(refused), exchanges, code=refused.code, retry_after_s=refused.retry_after_s)
-        except ProtocolError as error:
-            return self._result(Ended.UNBELIEVABLE, exchanges, code=str(error))
 
     async def _exchange_patiently(self) -> None:
         """One exchange; waits for a busy server as it asks, and sends less where a batch was too large."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
-from typing import Any, Final, LiteralString, assert_never
+from typing import Final, LiteralString, assert_never
 
 import msgspec
 
@@ -19,6 +19,8 @@ from phone import copies, outbox, photos
 from phone.receipts import BadReceiptError, fetch_keys, verify_outcomes
 from phone.store import Store, fetch_meta, set_meta
 
+# What bytes from the road lead decoders and SQLite to: a text that is no UTF-8, a nesting without end, a number without end.
+UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError, sqlite3.IntegrityError, sqlite3.DataError)
 FRAME: Final[msgspec.json.Decoder[Frame]] = msgspec.json.Decoder(Frame)
 HELD_OUTCOME: Final = msgspec.json.Decoder(HeldOutcome)
 _KNOWN: Final = {"hello", "outcomes", "scope", "page", "buckets", "repair", "end"}
@@ -51,7 +53,7 @@ def drain(store: Store) -> int:
         exchange, ordinal, raw = row
         try:
             apply(store, exchange, ordinal, decode(raw))
-        except (ProtocolError, BadReceiptError, copies.ContinuityError) as error:
+        except (ProtocolError, BadReceiptError, copies.ContinuityError, *UNREADABLE) as error:
             discard(store)
             raise ProtocolError(str(error)) from error
         applied += 1
@@ -62,17 +64,19 @@ def decode(raw: bytes) -> Frame | None:
     """None: a frame of a newer protocol, to be passed over. Raises ProtocolError."""
     try:
         return FRAME.decode(raw)
-    except msgspec.MsgspecError as error:
-        if _tag(raw) in _KNOWN:
-            raise ProtocolError(f"unreadable frame: {error}") from error
-        return None
+    except UNREADABLE as error:
+        if _is_newer(raw):
+            return None
+        raise ProtocolError(f"unreadable frame: {error}") from error
 
 
-def _tag(raw: bytes) -> Any:
+def _is_newer(raw: bytes) -> bool:
+    """Whether it is a frame at all, of a kind that this phone does not know. What some gateway says is none."""
     try:
-        return msgspec.json.decode(raw, type=dict[str, Any]).get("frame", "hello")
-    except msgspec.MsgspecError:
-        return "hello"  # not JSON at all: as bad as a broken known frame
+        frame = msgspec.json.decode(raw)
+    except UNREADABLE:
+        return False
+    return isinstance(frame, dict) and isinstance(frame.get("frame"), str) and frame["frame"] not in _KNOWN
 
 
 SQL_DELETE_FRAME: Final[LiteralString] = "DELETE FROM inbox WHERE exchange = ? AND ordinal = ?"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -32,10 +33,11 @@ from phone.faults import CrashPoint, no_crash
 from phone.inbox import ProtocolError, drain
 from phone.overlay import get_field, overlay
 from phone.receipts import UnknownKeyError
-from phone.store import Store, fetch_meta
+from phone.store import Store, fetch_meta, set_meta
 from phone.uploads import Uploaded, Uploader
 
 APP: Final = "xunling-reference/1"
+SYNC: Final = "sync"  # the lock of one sync or upload per store
 DEVICE_REVOKED: Final = ProblemCode.DEVICE_REVOKED.value
 
 
@@ -100,7 +102,7 @@ class Phone:
         """Finish what a kill interrupted: frames that had arrived, files of photos let go."""
         with contextlib.suppress(UnknownKeyError, ProtocolError):  # the next sync asks for the key, or for all of it
             drain(self.store)
-        photos.delete_let_go(self.store)
+        photos.delete_unnamed(self.store)
 
     def close(self) -> None:
         self.store.close()
@@ -114,7 +116,7 @@ class Phone:
 
     async def sync(self) -> Synced:
         """Exchange until nothing is left to do, or say why not. Never raises for a bad connection or a busy server."""
-        async with self._lock:
+        async with self._lock, self.store.turn(SYNC):
             synced = await self._syncer.sync()
             if fetch_meta(self.store.db, "wipe") and is_last_word(synced):
                 if is_last_word(await self._uploader.upload()):
@@ -126,14 +128,28 @@ class Phone:
 
     async def upload_photos(self) -> Uploaded:
         """Send the bytes of announced photos, going on where the last attempt broke off."""
-        async with self._lock:
-            return await self._uploader.upload()
+        async with self._lock, self.store.turn(SYNC):
+            uploaded = await self._uploader.upload()
+            self._say_what_is_lost()
+            return uploaded
+
+    def _say_what_is_lost(self) -> None:
+        """The record that waits for a picture says that this phone has lost it; or has it again, on a card that was put back."""
+        known = {(one.county, one.sha256): one.state == photos.LOST for one in self.photos()}
+        if fetch_meta(self.store.db, "lost") is None and not any(known.values()):
+            return
+        for view in self.records("photo"):
+            is_lost = known.get((view.county, str(view.body.get("sha256"))))
+            if is_lost is not None and is_lost is not view.body.get("lost", False):
+                self.edit(view.id, {"lost": is_lost})
+        with self.store.transaction("lost photos told") as db:
+            set_meta(db, "lost", 1 if any(known.values()) else None)
 
     # ------------------------------------------------------------------------------------------ entering work
 
     def create(self, kind: str, county: County | None, body: Mapping[str, Any] | msgspec.Struct) -> RecordId:
         """A new record. `county` None: that of `body.unit`, as told at enrolment."""
-        raw = msgspec.json.encode(body)
+        raw = without_nul(msgspec.json.encode(body))
         if county is None:
             unit = msgspec.json.decode(raw, type=dict[str, Any]).get("unit")
             county = self.account.county_of(str(unit))
@@ -188,23 +204,29 @@ class Phone:
         position: Position | None = None,
         caption: str = "",
     ) -> RecordId:
-        """Keep the bytes and announce them: a `photo` record below `parent`."""
+        """Keep the bytes and announce them: a `photo` record below `parent`. OSError: the phone is full, and nothing was kept."""
         view = self._seen(parent)
-        sha256 = photos.save_bytes(self.store, content)
-        body = {
-            "parent": parent,
-            "sha256": sha256,
-            "bytes": len(content),
-            "media_type": media_type,
-            "item": item,
-            "purpose": purpose,
-            "taken": self.clock.read(),
-            "taken_by": self.account.person,
-            "position": position,
-            "caption": caption,
-        }
+        if not content:
+            raise ValueError("a photo without bytes: take it again")
         record = uuid7()
-        self._enter(view.county, record, "photo", CREATE, None, body=msgspec.json.encode(body), photo=content)
+        with self.store.lock(photos.SHUTTER):
+            body = {
+                "parent": parent,
+                "sha256": photos.save_bytes(self.store, content),
+                "bytes": len(content),
+                "media_type": media_type,
+                "item": item,
+                "purpose": purpose,
+                "taken": self.clock.read(),
+                "taken_by": self.account.person,
+                "position": position,
+                "caption": caption,
+            }
+            try:
+                self._enter(view.county, record, "photo", CREATE, None, body=without_nul(msgspec.json.encode(body)), photo=content)
+            except (ValueError, sqlite3.Error):
+                photos.sweep(self.store)
+                raise
         return record
 
     def _enter(
@@ -334,4 +356,19 @@ class _Announced(msgspec.Struct):
 
 def as_json(values: Mapping[str, Any]) -> dict[str, Any]:
     """Plain JSON values, as they will be compared and sent."""
-    return msgspec.to_builtins(dict(values))
+    return msgspec.json.decode(without_nul(msgspec.json.encode(dict(values))))
+
+
+def without_nul(raw: bytes) -> bytes:
+    """NUL comes along with what is pasted from Word or a PDF; nobody sees it, and no database keeps it."""
+    return msgspec.json.encode(_without_nul(msgspec.json.decode(raw))) if b"\\u0000" in raw else raw
+
+
+def _without_nul(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\0", "")
+    if isinstance(value, list):
+        return [_without_nul(one) for one in value]
+    if isinstance(value, dict):
+        return {_without_nul(key): _without_nul(one) for key, one in value.items()}
+    return value

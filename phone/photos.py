@@ -21,6 +21,13 @@ from phone.receipts import BadReceiptError, fetch_keys, verify
 from phone.store import Store
 
 ANNOUNCED: Final = "announced"
+SHUTTER: Final = "shutter"  # the lock from the first byte of a file to its row
+LOST: Final = "lost"  # its file is not here any more, or damaged: shown to the person, and looked for again
+FILE_MISSING, FILE_DAMAGED = "file_missing", "file_damaged"
+
+
+class LostPhotoError(Exception):
+    """A cleaner app, a full or a dying card took it. The text is the reason."""
 
 
 class HeldPhoto(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,10 +48,14 @@ def save_bytes(store: Store, content: bytes) -> str:
     if store.photo_folder is None:
         return sha256
     partial = store.photo_folder / f"{sha256}.part"
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:  # a full phone must not become fuller with each press of the shutter
+        partial.unlink(missing_ok=True)
+        raise
     store.crash_point("photo written")
     partial.rename(store.photo_folder / sha256)
     _sync_folder(store.photo_folder)
@@ -77,11 +88,19 @@ SQL_FETCH_CONTENT: Final[LiteralString] = "SELECT content FROM photo WHERE count
 
 
 def fetch_bytes(store: Store, county: County, sha256: str) -> bytes:
-    """Raises LookupError when they are not here any more."""
+    """Raises LookupError when they were let go, LostPhotoError when they should be here and are not."""
     row = store.db.execute(SQL_FETCH_CONTENT, (county, sha256)).fetchone()
     if row is None:
         raise LookupError(sha256)
-    return bytes(row[0]) if store.photo_folder is None else (store.photo_folder / sha256).read_bytes()
+    if store.photo_folder is None:
+        return bytes(row[0])
+    try:
+        content = (store.photo_folder / sha256).read_bytes()
+    except OSError:
+        raise LostPhotoError(FILE_MISSING) from None
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise LostPhotoError(FILE_DAMAGED)
+    return content
 
 
 SQL_FETCH_PHOTOS: Final[LiteralString] = """
@@ -170,6 +189,26 @@ def delete_let_go(store: Store) -> None:
         for (sha256,) in store.db.execute(SQL_FETCH_LET_GO).fetchall():
             if sha256 in names:
                 (store.photo_folder / sha256).unlink(missing_ok=True)
+
+
+SQL_FETCH_HELD: Final[LiteralString] = "SELECT sha256 FROM photo WHERE held = 1"
+
+
+def delete_unnamed(store: Store) -> None:
+    """At a start: what a kill left between the file and its row. Not while another process takes a photo."""
+    with store.lock(SHUTTER, wait=False) as is_free:
+        if is_free:
+            sweep(store)
+
+
+def sweep(store: Store) -> None:
+    """Delete the files that no photo names. The caller has the lock SHUTTER."""
+    if store.photo_folder is None:
+        return
+    named = {sha256 for (sha256,) in store.db.execute(SQL_FETCH_HELD)}
+    for path in store.photo_folder.iterdir():
+        if path.name not in named:
+            path.unlink(missing_ok=True)
 
 
 SQL_FORGET_HELD: Final[LiteralString] = "UPDATE photo SET held = 0, content = NULL"

@@ -6,15 +6,18 @@ Durability is SQLite's: WAL with `synchronous=FULL`, so what `transaction()` has
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final, LiteralString
 
 from phone.faults import CrashPoint, no_crash
 
 MEMORY: Final = ":memory:"
+LOCK_PAUSE_S: Final = 0.05
 _SCHEMA: Final = (Path(__file__).parent / "schema.sql").read_text(encoding="utf-8")
 _TABLES: Final = ("meta", "county", "stream", "confirmed", "mutation", "photo", "inbox")
 
@@ -47,6 +50,33 @@ class Store:
                 self.db.execute("ROLLBACK")
             raise
         self.crash_point(f"{name}: after commit")
+
+    @contextmanager
+    def lock(self, name: str, *, wait: bool = True) -> Iterator[bool]:
+        """Against other processes and other phones on this store: the app and its background job. False: it is taken, and `wait` is not set.
+
+        Waiting holds the thread: for moments only. In memory there is nobody else.
+        """
+        if self.path == MEMORY:
+            yield True
+            return
+        with Path(f"{self.path}.{name}.lock").open("wb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            yield True  # closing the file frees it
+
+    @asynccontextmanager
+    async def turn(self, name: str) -> AsyncIterator[None]:
+        """As `lock`, for as long as it takes: others of this process go on meanwhile."""
+        while True:
+            with self.lock(name, wait=False) as is_mine:
+                if is_mine:
+                    yield
+                    return
+            await asyncio.sleep(LOCK_PAUSE_S)
 
     def close(self) -> None:
         self.db.close()

@@ -43,13 +43,18 @@ class Uploader:
         self._pacing = pacing
         self._sent_bytes = 0
         self._received = 0
+        self._in_the_way: str | None = None  # what a proxy or the photo store said: not the server's word about a photo
+        self._verifying: float | None = None  # seconds after which to ask for a photo that the server still looks at
 
     async def upload(self) -> Uploaded:
         """All photos whose announcement has its receipt. One photo's refusal does not stop the next."""
         self._sent_bytes = self._received = 0
+        self._in_the_way = self._verifying = None
         try:
             for photo in photos.fetch_to_upload(self._store.db):
                 await self._upload_patiently(photo)
+        except wire.StrangeAnswerError as error:
+            return self._result(Ended.UNBELIEVABLE, str(error))
         except wire.OfflineError:
             return self._result(Ended.OFFLINE)
         except wire.RefusedError as refused:
@@ -58,6 +63,10 @@ class Uploader:
             return self._result(Ended.UNBELIEVABLE, str(error))
         photos.delete_received(self._store)
         left = photos.count_unreceipted(self._store.db)
+        if self._in_the_way is not None:
+            return self._result(Ended.REFUSED, self._in_the_way)
+        if self._verifying is not None:
+            return self._result(Ended.BUSY, retry_after_s=self._verifying)
         return self._result(Ended.COMPLETE if left == 0 else Ended.STALLED)
 
     async def _upload_patiently(self, photo: photos.HeldPhoto) -> None:
@@ -66,14 +75,22 @@ class Uploader:
         while True:
             try:
                 answer = await self._upload_once(photo)
+            except photos.LostPhotoError as lost:
+                self._note(photo, photos.LOST, str(lost))
+                return
             except wire.RefusedError as refused:
                 if refused.status >= httpx.codes.INTERNAL_SERVER_ERROR or refused.status in _NOT_THIS_PHOTO:
                     raise
+                if not refused.is_ours:
+                    self._in_the_way = refused.code
                 self._note(photo, photos.ANNOUNCED, refused.code)
                 return
             await self._note_answer(photo, answer)
+            if answer.state is not PhotoState.VERIFYING:
+                return
             pause_s = answer.retry_after_s or POLL_S
-            if answer.state is not PhotoState.VERIFYING or waited_s + pause_s > self._pacing.patience_s:
+            if waited_s + pause_s > self._pacing.patience_s:
+                self._verifying = pause_s
                 return
             waited_s += pause_s
             await self._pacing.sleep(pause_s)
@@ -106,7 +123,7 @@ class Uploader:
             async with sending as answer:
                 if not answer.is_success:
                     raise await wire.refusal(answer)
-        except httpx.TransportError as error:
+        except (httpx.TransportError, httpx.InvalidURL) as error:
             raise wire.OfflineError(str(error)) from error
 
     async def _note_answer(self, photo: photos.HeldPhoto, answer: UploadAnswer | CompleteAnswer) -> None:

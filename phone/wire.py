@@ -11,6 +11,8 @@ from typing import Any, Final, Protocol, TypeVar
 import httpx
 import msgspec
 
+from contracts.problems import ProblemCode
+
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:
@@ -18,12 +20,20 @@ else:
 
 _T = TypeVar("_T")
 
+_OURS: Final = frozenset(code.value for code in ProblemCode)
+# What bytes that are not ours lead the decoders to.
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_BROKEN: Final = (zlib.error, zstd.ZstdError)
 ACCEPTED: Final = "zstd, gzip"
 _COMPRESS_FROM_BYTES: Final = 200  # below, a compressed body is hardly smaller
 
 
 class OfflineError(Exception):
     """No answer, or the answer broke off. Ordinary life: everything stays here and is sent again."""
+
+
+class StrangeAnswerError(OfflineError):
+    """Somebody answered who is not the server: a portal's page, another encoding, JSON of another kind. As good as no answer."""
 
 
 class RefusedError(Exception):
@@ -39,6 +49,11 @@ class RefusedError(Exception):
         self.message = message
         self.retry_after_s = retry_after_s
         self.wipe = wipe
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the server itself says so. A proxy's page, a portal or the photo store's own refusal ends nothing."""
+        return self.code in _OURS
 
 
 class Decompressor(Protocol):
@@ -111,7 +126,7 @@ async def open_lines(client: httpx.AsyncClient, path: str, token: str | None, bo
             if answer.status_code != httpx.codes.OK:
                 raise await refusal(answer)
             yield _lines(answer)
-    except (httpx.TransportError, zlib.error, zstd.ZstdError) as error:
+    except (httpx.TransportError, *_BROKEN) as error:
         raise OfflineError(str(error)) from error
 
 
@@ -130,8 +145,10 @@ async def call(client: httpx.AsyncClient, method: str, path: str, token: str | N
             if not answer.is_success:
                 raise await refusal(answer)
             return msgspec.json.decode(await _whole(answer), type=expect)
-    except (httpx.TransportError, zlib.error, zstd.ZstdError) as error:
+    except (httpx.TransportError, *_BROKEN) as error:
         raise OfflineError(str(error)) from error
+    except _UNREADABLE as error:
+        raise StrangeAnswerError(str(error)) from error
 
 
 class _ProblemBody(msgspec.Struct):
@@ -150,10 +167,10 @@ async def refusal(answer: httpx.Response) -> RefusedError:
         code = body.code or body.type.rstrip("/").rpartition("/")[2].rpartition(":")[2] or code
         message = body.title or body.detail
         wipe = body.details.get("wipe") is True
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (*_UNREADABLE, *_BROKEN):
         pass
     after = answer.headers.get("Retry-After", "")
-    return RefusedError(answer.status_code, code, message, float(after) if after.isdigit() else None, wipe=wipe)
+    return RefusedError(answer.status_code, code, message, float(after) if after.isascii() and after.isdecimal() else None, wipe=wipe)
 
 
 async def _whole(answer: httpx.Response) -> bytes:

@@ -256,7 +256,7 @@ class PretendServer:
         wanted = sorted(
             str(m.body_value["sha256"])
             for m in map(_with_body, self.world.applied)
-            if m.kind == "photo" and m.body_value["sha256"] not in self.world.photos
+            if m.kind == "photo" and m.body_value and m.body_value["sha256"] not in self.world.photos
         )
         return [*frames, *pages, *self._digests(request), End(more=more, photos_wanted=wanted)]
 
@@ -400,7 +400,9 @@ class PretendServer:
 
     def _photo(self, path: str, wanted: PhotoRequest) -> httpx.Response:
         sha = wanted.sha256
-        announced = {m.body_value["sha256"]: m.body_value for m in map(_with_body, self.world.applied) if m.kind == "photo"}
+        announced = {
+            m.body_value["sha256"]: m.body_value for m in map(_with_body, self.world.applied) if m.kind == "photo" and m.body_value
+        }
         if sha not in announced:
             return problem(409, "photo_not_announced")
         if sha in self.world.photos:
