@@ -2,7 +2,7 @@
 
 public=True      no token needed (log-in, health, documentation)
 push_only=True   also for a wiped device, which may only hand in
-limited=True     counted against the device's rate
+limited=True     counted against the person's rate
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Authenticate(AbstractAuthenticationMiddleware):
         if (found.wiped or found.cloned) and not opt.get("push_only"):
             raise refusal(Refused(ProblemCode.DEVICE_REVOKED, wipe=found.wiped))
         if opt.get("limited"):
-            await resources.device_limit.check(resources.pool, found.device, now)
+            await resources.person_limit.check(resources.pool, found.person, now)
         return AuthenticationResult(user=found, auth=token)
 
 

@@ -21,6 +21,7 @@ from api.dependencies import provide_resources
 from api.frames import FrameResponse, encoding_for
 from api.reading import decode_request
 from api.resources import Resources
+from api.turns import OWN_TURN
 from contracts.caller import Caller
 from contracts.exchange import (
     BUCKETS,
@@ -32,6 +33,7 @@ from contracts.exchange import (
     End,
     ExchangeRequest,
     Hello,
+    NotTaken,
     Outcomes,
     Scope,
 )
@@ -43,12 +45,19 @@ from contracts.receipt import Receipt, outcomes_digest
 from storage.contact import fetch_contact, fetch_wanted_of_device, needs_push
 from storage.pool import Connection, infrastructure_problem, retrying
 from storage.pull import PAGE_BYTES_MAX, PageRows, fetch_buckets, fetch_heads, fetch_pages, fetch_repair
-from storage.push import Pushed, PushRequest, push, to_ms
+from storage.push import DeskFull, Pushed, PushRequest, push, to_ms
 from storage.reference import Reference
 from sync.cursor import Start, start_of
 from sync.decision import Sender
-from sync.scope import streams_of
+from sync.scope import has_worked_in, streams_of
 
+DESK_FULL_RETRY_S: Final = 3600
+NOT_TAKEN_ZH: Final = {
+    "over_quota": "今天上传的内容已达上限，其余内容保留在手机上，稍后会继续上传",
+    "desk_full": "您待核定的内容过多，请先请上级处理；其余内容保留在手机上，稍后会继续上传",
+    "no_duty_here": "您在该县区没有也不曾有过职责，内容保留在手机上，请联系管理员",
+    "unknown_county": "服务器上没有该县区，内容保留在手机上，请联系管理员",
+}
 STREAMS_AT_ONCE: Final = 16  # streams read by one statement
 _frame: Final = msgspec.json.Encoder()
 
@@ -66,6 +75,7 @@ class Exchange:
         self.id = uuid7().hex
         self.barred = barred_reason(caller, request.contract)
         self.cloned = False
+        self.not_taken: list[NotTaken] = []
         self.moved: set[tuple[County, StreamName]] = set()
         self.frames: list[bytes] = []
 
@@ -73,7 +83,8 @@ class Exchange:
         """All frames. Infrastructure faults raise before anything is answered."""
         self._check_sizes()  # before the first county is written: a refusal says that nothing was taken
         reference = await self.resources.units.reference()
-        outcomes = [await self._county(reference, county, part) for county, part in sorted(self.request.counties.items())]
+        parts = await self._within_quota(sorted(self.request.counties.items()))
+        outcomes = [await self._county(reference, county, part) for county, part in parts]
         hello = self._hello()
         started = time.perf_counter()
         end = await retrying(lambda: self._read(reference))
@@ -90,10 +101,30 @@ class Exchange:
             if part.mutations and not 1 <= part.first_n <= NUMBER_MAX - len(part.mutations):
                 raise Problem(ProblemCode.MALFORMED_REQUEST, "操作编号（first_n）超出允许的范围，请更新应用")
 
+    async def _within_quota(self, parts: list[tuple[County, CountyPart]]) -> list[tuple[County, CountyPart]]:
+        """The parts that may be handed in today. A lost phone is bounded otherwise (`charge_wiped`), and its work cannot wait."""
+        cost = sum(len(bytes(raw)) for _, part in parts for raw in part.mutations)
+        if not cost or self.caller.wiped or self.caller.cloned:
+            return parts
+        wait_s = await self.resources.sync.bytes_of_a_day.wait_s(self.resources.pool, self.caller.person, self.now, cost)
+        if wait_s is None:
+            return parts
+        for county, part in parts:
+            if part.mutations:
+                self._leave(county, "over_quota", wait_s)
+        return [(county, part) for county, part in parts if not part.mutations]
+
+    def _leave(self, county: County, reason: str, retry_after_s: int | None = None) -> None:
+        """The mutations of this county stay on the phone, and it is told why."""
+        self.not_taken.append(NotTaken(county=county, reason=reason, message=NOT_TAKEN_ZH[reason], retry_after_s=retry_after_s))
+
     async def _county(self, reference: Reference, county: County, part: CountyPart) -> Outcomes | None:
+        """None: nothing of it was taken in, and nothing is acknowledged."""
         pool, device = self.resources.pool, self.caller.device
         if county not in reference.places.counties:
-            return None  # nothing here could keep it: it is not acknowledged, and stays on the phone
+            return self._leave(county, "unknown_county")  # nothing here could keep it: it is not acknowledged
+        if part.mutations and not has_worked_in(self.caller.duties, reference.places, county):
+            return self._leave(county, "no_duty_here")
         proven = self._proven(county, part.receipt)
         if not part.mutations:
             contact = await retrying(lambda: fetch_contact(pool, county, device))
@@ -111,7 +142,10 @@ class Exchange:
                     )
                 )
         started = time.perf_counter()
-        pushed = await self._pushed(reference, county, part, proven)
+        try:
+            pushed = await self._pushed(reference, county, part, proven)
+        except DeskFull:
+            return self._leave(county, "desk_full", DESK_FULL_RETRY_S)
         self.resources.metrics.exchange_seconds.labels("push").observe(time.perf_counter() - started)
         for outcome, times in Counter(outcome.outcome for outcome in pushed.outcomes).items():
             self.resources.metrics.mutations.labels(outcome.value).inc(times)
@@ -129,6 +163,7 @@ class Exchange:
             received_at=self.now,
             proven=proven,
             mutation_bytes_max=self.resources.sync.mutation_bytes_max,
+            held_max=None if self.caller.wiped or self.caller.cloned else self.resources.sync.held_of_person_max,
         )
         return await retrying(lambda: push(self.resources.pool, reference, request))
 
@@ -162,13 +197,15 @@ class Exchange:
 
     def _hello(self) -> Hello:
         reason = Reason.DEVICE_CLONED if self.cloned else self.barred
+        first = self.not_taken[0] if self.not_taken else None
         return Hello(
             exchange=self.id,
             server_ms=to_ms(self.now),
             contract_min=CONTRACT_MIN,
             contract_max=CONTRACT_MAX,
-            problem=reason.value if reason else None,
-            message=TEXT_ZH[reason] if reason else None,
+            problem=reason.value if reason else first.reason if first else None,
+            message=TEXT_ZH[reason] if reason else first.message if first else None,
+            not_taken=self.not_taken,
             wipe=self.barred is Reason.DEVICE_WIPED,
         )
 
@@ -297,9 +334,16 @@ def _line(frame: msgspec.Struct) -> bytes:
     return _frame.encode(frame) + b"\n"
 
 
+async def request_of(body: bytes, caller: Caller) -> ExchangeRequest:
+    wanted = await decode_request(body)
+    if wanted.device != caller.device:
+        raise Problem(ProblemCode.DEVICE_MISMATCH)
+    return wanted
+
+
 @post(
     EXCHANGE_PATH,
-    opt=PUSH_ONLY,
+    opt=PUSH_ONLY | {OWN_TURN: True},
     request_max_body_size=EXCHANGE_BYTES_MAX,
     status_code=200,
     tags=["sync"],
@@ -311,15 +355,14 @@ async def exchange(request: Request[Caller, Any, Any]) -> FrameResponse:
     caller, resources = request.user, provide_resources(request.app.state)  # injection costs a task group per request
     body = await request.body()
     await charge_wiped(resources, caller, len(body))
-    wanted = await decode_request(body)
-    if wanted.device != caller.device:
-        raise Problem(ProblemCode.DEVICE_MISMATCH)
     started = time.perf_counter()
     try:
-        async with resources.exchanges.slot():
-            work = Exchange(resources, caller, wanted, resources.now())
-            structlog.contextvars.bind_contextvars(exchange_id=work.id)
-            frames = await work.run()
+        async with resources.turns.at_work(caller.person):
+            wanted = await request_of(body, caller)
+            async with resources.exchanges.slot():
+                work = Exchange(resources, caller, wanted, resources.now())
+                structlog.contextvars.bind_contextvars(exchange_id=work.id)
+                frames = await work.run()
     except Exception as error:
         problem = error if isinstance(error, Problem) else infrastructure_problem(error)
         if problem is not None and problem.retry_after_s is not None:

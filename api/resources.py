@@ -8,12 +8,13 @@ from datetime import UTC, datetime, timedelta
 
 from api.admission import Admission
 from api.import_queue import ImportQueue
-from api.limits import DeviceLimit
+from api.limits import PersonLimit
 from api.listeners import Live
 from api.metrics import Metrics
 from api.passwords import Passwords
 from api.photo_urls import PhotoUrls
 from api.signing import Signer
+from api.turns import Turns
 from storage.draws import Seal
 from storage.objects import Objects
 from storage.photos import PhotoRules
@@ -46,6 +47,8 @@ class SyncRules:
     mutation_bytes_max: int
     page_records_max: int
     exchange_bytes_max: int
+    bytes_of_a_day: PersonLimit  # of mutations handed in
+    held_of_person_max: int
     backup_configured: bool = False  # then phones hold what no verified backup has (design.md 3.3)
 
 
@@ -66,7 +69,8 @@ class Resources:
     imports: ImportQueue
     access: AccessRules
     exchanges: Admission
-    device_limit: DeviceLimit
+    person_limit: PersonLimit
+    turns: Turns
     sync: SyncRules
     live: Live
     migration: str  # the newest migration this program knows

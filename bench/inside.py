@@ -164,7 +164,7 @@ def settings_for(installation: Installation) -> Settings:
         data_dir=installation.folder / "inside",
         pg=PgSettings(dsn=SecretStr(installation.dsn)),
         s3=S3Settings(endpoint="http://127.0.0.1:9"),
-        limits=LimitSettings(device_requests_per_minute=0),
+        limits=LimitSettings(person_requests_per_minute=0, person_bytes_per_day=0),
     )
 
 

@@ -97,13 +97,27 @@ class StreamHead(msgspec.Struct, frozen=True, kw_only=True):
     floor: Seq  # markers at or below it are purged: a cursor below it must start anew (replacement)
 
 
+class NotTaken(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Mutations of this county were not taken in: they stay on the phone, which offers them again after `retry_after_s`.
+
+    reason   over_quota | desk_full | no_duty_here | unknown_county
+    message  the same for people, Chinese
+    """
+
+    county: County
+    reason: str
+    message: str
+    retry_after_s: int | None = None  # None: nothing is known to change by itself; offer them with the next sync
+
+
 class Hello(msgspec.Struct, frozen=True, kw_only=True, tag_field="frame", tag="hello"):
     exchange: str  # id of this exchange, also in the server's log
     server_ms: int
     contract_min: int
     contract_max: int
-    problem: str | None = None  # contract_too_old | contract_too_new | device_wiped | device_cloned
+    problem: str | None = None  # contract_too_old | contract_too_new | device_wiped | device_cloned, or the first reason of `not_taken`
     message: str | None = None  # the same for people, Chinese
+    not_taken: list[NotTaken] = []
     wipe: bool = False  # a lost phone: delete everything once this answer's receipts are stored
 
 

@@ -18,6 +18,7 @@ from api.middleware import RequestContext, RequestDecompression, ResponseCompres
 from api.problems import EXCEPTION_HANDLERS
 from api.proxies import TrustedProxies
 from api.routes import ROUTES
+from api.turns import TakeTurns
 from server.resources import open_resources
 from server.settings import Settings
 from server.tracing import traced
@@ -40,7 +41,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
         ROUTES,
         lifespan=[resources],
         dependencies=DEPENDENCIES,
-        middleware=[DefineMiddleware(Authenticate, exclude_from_auth_key="public")],
+        middleware=[DefineMiddleware(Authenticate, exclude_from_auth_key="public"), TakeTurns()],
         exception_handlers=EXCEPTION_HANDLERS,
         request_max_body_size=BODY_BYTES_MAX,
         openapi_config=openapi_config(settings.public_url),

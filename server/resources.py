@@ -8,12 +8,13 @@ from datetime import datetime, timedelta
 
 from api.admission import Admission
 from api.import_queue import ImportQueue
-from api.limits import DeviceLimit
+from api.limits import bytes_limit, requests_limit
 from api.listeners import Live
 from api.metrics import Metrics
 from api.passwords import Passwords
 from api.photo_urls import PhotoUrls
 from api.resources import AccessRules, Resources, SyncRules, utc_now
+from api.turns import Turns
 from server.keys import load_secret, load_signer
 from server.migrate import migration_files
 from server.settings import AuthSettings, LimitSettings, S3Settings, Settings
@@ -69,12 +70,15 @@ async def open_resources(settings: Settings, metrics: Metrics, now: Callable[[],
                     waiting_max=limits.exchanges_waiting_max,
                     watch=metrics.show_exchanges,
                 ),
-                device_limit=DeviceLimit(limits.device_requests_per_minute),
+                person_limit=requests_limit(limits.person_requests_per_minute),
+                turns=Turns(settings.pg.pool_size_max),
                 sync=SyncRules(
                     mutations_max=limits.mutations_per_exchange_max,
                     mutation_bytes_max=limits.mutation_bytes_max,
                     page_records_max=limits.page_records_max,
                     exchange_bytes_max=limits.exchange_bytes_max,
+                    bytes_of_a_day=bytes_limit(limits.person_bytes_per_day),
+                    held_of_person_max=limits.held_of_person_max,
                     backup_configured=settings.backup.configured,
                 ),
                 live=Live(),

@@ -80,7 +80,13 @@ class LimitSettings(Group):
     exchanges_at_once_max: int = Field(default=32, ge=1, description="exchanges a server process works on; more wait")
     exchanges_waiting_max: int = Field(default=256, ge=0, description="exchanges that wait; more are told 503 and when to come back")
     export_rows_max: int = Field(default=100_000, ge=1000, description="rows of one ledger or list export")
-    device_requests_per_minute: int = Field(default=240, ge=0, description="of one device on the sync and photo routes; 0: no limit")
+    person_requests_per_minute: int = Field(default=240, ge=0, description="of one person, with all their devices; 0: no limit")
+    person_bytes_per_day: int = Field(
+        default=64 * MIB, ge=0, description="mutations that one person hands in, unpacked; more wait on the phone; 0: no limit"
+    )
+    held_of_person_max: int = Field(
+        default=1_000, ge=1, description="mutations of one person that wait on a county's desks; more wait on the phone"
+    )
 
 
 class PhotoSettings(Group):

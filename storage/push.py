@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from typing import Final, TypeAlias
+from typing import Final, LiteralString, TypeAlias
 
 import asyncpg
 import msgspec
@@ -51,6 +51,7 @@ class PushRequest(msgspec.Struct, frozen=True, kw_only=True):
     received_at: datetime
     proven: tuple[int, int] | None = None
     mutation_bytes_max: int = MUTATION_BYTES_MAX
+    held_max: int | None = None  # of one person on the desks of a county; None: no limit
 
 
 class Pushed(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +79,10 @@ class Rewound(Exception):
         self.incarnation = incarnation
 
 
+class DeskFull(Exception):
+    """So much of this person waits for a decision that no more is taken to wait. Nothing was written."""
+
+
 async def push(pool: Pool, reference: Reference, request: PushRequest) -> Pushed:
     """Commit one part and return its outcomes. Infrastructure faults raise; any other fault is isolated as deferred."""
     try:
@@ -93,7 +98,7 @@ async def push(pool: Pool, reference: Reference, request: PushRequest) -> Pushed
 
 def is_no_fault_of_the_work(error: Exception) -> bool:
     """PostgreSQL, the way to it or the queue before it failed: the phone comes again, nothing is deferred."""
-    return isinstance(error, Problem) or infrastructure_problem(error) is not None
+    return isinstance(error, Problem | DeskFull) or infrastructure_problem(error) is not None
 
 
 async def _push_one_by_one(pool: Pool, reference: Reference, request: PushRequest) -> Pushed:
@@ -183,6 +188,8 @@ async def _attempt(
     plan = plan_push(batch, sender, view)
     if isinstance(plan, Lack):
         return plan
+    if plan.held and request.held_max is not None:
+        await _check_desk(conn, county, sender, len(plan.held), request.held_max)
     holes = [*device.holes, gap] if isinstance(gap, tuple) else device.holes
     n_high = max([device.n_high, *(i.n for i in batch), *(b for _, b in holes)])
     after = replace(device, n_high=n_high, n_made=part.n_made, clock=clock, holes=holes)
@@ -197,6 +204,18 @@ async def _attempt(
         streams=frozenset(head.stream for head in plan.heads),
         cloned=bool(plan.clones),
     )
+
+
+SQL_COUNT_HELD: Final[LiteralString] = """
+    SELECT count(*) FROM (SELECT FROM held WHERE county = $1 AND person = $2 AND settled_at IS NULL LIMIT $3) h
+"""
+
+
+async def _check_desk(conn: Connection, county: County, sender: Sender, more: int, held_max: int) -> None:
+    """DeskFull when there would be more than that. The first always finds room."""
+    waiting = await conn.fetchval(SQL_COUNT_HELD, county, sender.person, held_max)
+    if waiting and waiting + more > held_max:
+        raise DeskFull
 
 
 def to_ms(moment: datetime) -> int:

@@ -265,6 +265,7 @@ CREATE TABLE held (
 );
 CREATE INDEX held_oldest ON held (county, opened_at, device, n) WHERE settled_at IS NULL; -- the desk's order
 CREATE INDEX held_open ON held (county, outcome, opened_at) WHERE settled_at IS NULL;
+CREATE INDEX held_of_person ON held (county, person) WHERE settled_at IS NULL; -- how much of one person waits
 
 -- ---------------------------------------------------------------------------------------------- transfers
 

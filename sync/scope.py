@@ -38,6 +38,15 @@ def open_duties(duties: Iterable[Duty], now: datetime) -> list[Duty]:
     return [d for d in duties if d.ends is None or now < d.ends]
 
 
+def has_worked_in(duties: Iterable[Duty], places: Places, county: County) -> bool:
+    """Whether any duty, also one that has ended, is of this county or of the city above it."""
+    theirs = {places.county_of(duty.unit) for duty in duties} - {None}
+    if county in theirs:
+        return True
+    whole = places.whole(county)
+    return any(places.covers(places.whole(one), whole) for one in theirs if one is not None)
+
+
 def units_with(roles: frozenset[Role], duties: Iterable[Duty], places: Places, now: datetime) -> set[UnitCode]:
     """All units at or below a duty in force with one of the roles."""
     return {code for d in held_duties(duties, now) if d.role in roles for code in places.below(d.unit)}

@@ -111,7 +111,7 @@ def fuzzed(module_database: str, s3: S3, tmp_path_factory: pytest.TempPathFactor
         pg=PgSettings(dsn=SecretStr(module_database), pool_size_min=0),
         s3=S3Settings(endpoint=s3.endpoint, bucket=s3.bucket, access_key=SecretStr(s3.access_key), secret_key=SecretStr(s3.secret_key)),
         auth=AuthSettings(argon2_memory_kib=8, argon2_rounds=1),
-        limits=LimitSettings(device_requests_per_minute=0),
+        limits=LimitSettings(person_requests_per_minute=0, person_bytes_per_day=0),
     )
     with (
         anyio.from_thread.start_blocking_portal("asyncio") as portal,

@@ -229,7 +229,7 @@ def test_packing_is_the_same_bytes_each_time() -> None:
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    return settings.model_copy(update={"limits": LimitSettings(device_requests_per_minute=20)})
+    return settings.model_copy(update={"limits": LimitSettings(person_requests_per_minute=20)})
 
 
 async def test_a_runaway_phone_is_told_to_wait_and_others_are_not(world: World) -> None:
@@ -244,7 +244,7 @@ async def test_a_runaway_phone_is_told_to_wait_and_others_are_not(world: World) 
     assert (await exchange(world, runaway)).status_code == 200
 
 
-async def test_the_limit_of_a_device_holds_across_processes(world: World, settings: Settings, clock: Clock) -> None:
+async def test_the_limit_of_a_person_holds_across_processes(world: World, settings: Settings, clock: Clock) -> None:
     """Each process lets a little pass on its own word; what is beyond that is counted together."""
     someone = await world.person((Role.GRID_MEMBER, VILLAGE))
     passed = 0
@@ -260,7 +260,7 @@ async def test_the_limit_of_a_device_holds_across_processes(world: World, settin
 async def test_a_phone_that_behaves_costs_no_statement(world: World) -> None:
     someone = await world.person((Role.GRID_MEMBER, VILLAGE))
     assert (await exchange(world, someone)).status_code == 200
-    assert await world.pool.fetchval("SELECT count(*) FROM rate_bucket WHERE key LIKE 'device:%'") == 0
+    assert await world.pool.fetchval("SELECT count(*) FROM rate_bucket WHERE key LIKE 'person:%'") == 0
 
 
 # ------------------------------------------------------------------------------------------------ admission

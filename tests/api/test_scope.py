@@ -276,7 +276,7 @@ async def fill_shared(secrets: Secrets) -> None:
 
 @pytest.fixture
 async def world(settings: Settings, tmp_path: Path) -> AsyncIterator[World]:
-    unlimited = settings.model_copy(update={"limits": settings.limits.model_copy(update={"device_requests_per_minute": 0})})
+    unlimited = settings.model_copy(update={"limits": settings.limits.model_copy(update={"person_requests_per_minute": 0})})
     async with open_world(unlimited, tmp_path) as world:
         async with world.pool.acquire() as conn:
             await upsert_units(conn, MORE_UNITS)

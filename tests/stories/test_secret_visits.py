@@ -182,7 +182,7 @@ async def test_a_live_line_says_nothing(day: Day, sent_by: Any) -> None:
     async def listen(phone: Phone, mine: dict[str, asyncio.Event]) -> None:
         resources = day.world.app.state.resources
         caller = await _caller(day, phone)
-        async for event in live_events(resources, caller, await resources.units.places()):
+        async for event in live_events(resources, caller, token_of(phone)):
             heard.append(str(event))
             for word, said in mine.items():
                 if word in heard[-1]:
