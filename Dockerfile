@@ -1,13 +1,15 @@
-# The app and the worker: one image, two commands.
-FROM python:3.13-slim AS packages
+# The app and the worker: one image, two commands. deploy/pin-images names the base image by its digest.
+ARG PYTHON_IMAGE=python:3.13.9-slim-trixie
+FROM ${PYTHON_IMAGE} AS packages
 COPY requirements.txt /
 RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r /requirements.txt
 
-FROM python:3.13-slim
+FROM ${PYTHON_IMAGE}
 RUN apt-get update \
     && apt-get install -y --no-install-recommends fonts-noto-cjk \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10086 --home-dir /var/lib/xunling --create-home xunling
+    && useradd --system --uid 10086 --home-dir /var/lib/xunling --create-home xunling \
+    && install -d -o xunling -g xunling -m 700 /var/lib/xunling/tmp /backup
 COPY --from=packages /venv /venv
 COPY contracts /app/contracts
 COPY sync /app/sync

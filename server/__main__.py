@@ -66,7 +66,7 @@ def migrate() -> None:
 
     settings = prepared()
     require(settings, "pg")
-    applied = migrate(settings.pg.full_dsn())
+    applied = migrate(settings.pg.full_owner_dsn())
     seed(settings)
     click.echo("\n".join(applied) if applied else "nothing to do")
 
@@ -85,6 +85,16 @@ def create_admin(phone: str, name: str, unit: str) -> None:
     click.echo(
         f"密码 password: {password}" if password else "该手机号已有账号，已授予职责。 The number had an account; the duty was granted."
     )
+
+
+@cli.command("secrets")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+def make_secrets(folder: Path) -> None:
+    """Make the random secrets of a production installation in FOLDER, each once; what exists stays."""
+    from server.deployment import make_secrets
+
+    made = make_secrets(folder)
+    click.echo("\n".join(map(str, made)) if made else "nothing to do")
 
 
 @cli.command()
@@ -151,6 +161,20 @@ def parts() -> None:
     from server.running import run_parts
 
     run_parts(prepared())
+
+
+@cli.group()
+def keys() -> None:
+    """The installation's keys (docs/how-to/deploy.md says how each is rotated)."""
+
+
+@keys.command("rotate")
+def rotate_keys() -> None:
+    """A new signing key; older receipts stay valid by the old public key. Restart servers and workers afterwards."""
+    from server.keys import rotate_signing_key
+
+    click.echo(f"旧公钥 old public key: {rotate_signing_key(prepared().keys_folder)}")
+    click.echo("请重启服务与后台任务。 Restart servers and workers.")
 
 
 @cli.group()

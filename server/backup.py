@@ -98,7 +98,7 @@ def create(
 
 def _fill(settings: Settings, path: Path, encryption: Encryption, *, with_objects: bool, moment: datetime, at: FaultPoint) -> Manifest:
     archive = path / (DUMP + encryption.suffix)
-    dumps.dump(settings.pg.full_dsn(), archive, encryption)
+    dumps.dump(settings.pg.full_owner_dsn(), archive, encryption)
     at("dumped")
     bucket = Bucket(settings.s3)
     objects = bucket.originals()
@@ -232,7 +232,7 @@ def restore(
     manifest = read_manifest(backup)
     encryption = load_encryption(settings, identity)
     path = check_dump(backup, manifest)
-    dsn = settings.pg.full_dsn()
+    dsn = settings.pg.full_owner_dsn()
     asyncio.run(require_empty(dsn))
     ensure_bucket(settings.s3)
     photos = put_back(settings, backup, manifest, encryption, at) if manifest.has_objects else 0

@@ -1,7 +1,7 @@
 """The key that signs receipts, as files: made once, readable by the server alone.
 
 folder/signing.pem          the private key in use (PKCS 8)
-folder/retired/*.pem        public keys that signed before; put one there when the key is changed
+folder/retired/*.pem        public keys that signed before (`xunling keys rotate` puts them there)
 folder/*.key                secrets of 32 random bytes, such as the one that seals relayed upload addresses
 """
 
@@ -17,11 +17,12 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
+    PublicFormat,
     load_pem_private_key,
     load_pem_public_key,
 )
 
-from api.signing import Signer
+from api.signing import Signer, key_id
 from server.trouble import StartError
 
 SECRET_BYTES: Final = 32
@@ -49,6 +50,25 @@ def load_secret(folder: Path, name: str) -> bytes:
     if len(secret) < SECRET_BYTES:
         raise unusable(path)
     return secret
+
+
+def rotate_signing_key(folder: Path) -> Path:
+    """Replace the signing key; returns the file that keeps the old public key, by which phones go on believing older receipts.
+
+    The old public key is kept before the new private key appears: a rotation that dies in between is repeated. Servers and workers use
+    the new key from their next start on.
+    """
+    path, retired = folder / "signing.pem", folder / "retired"
+    public = read_private(path).public_key()
+    retired.mkdir(exist_ok=True, mode=0o700)
+    kept = retired / f"{key_id(public)}.pem"
+    if not kept.exists():
+        write_once(kept, public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    draft = folder / "signing.pem.new"
+    draft.unlink(missing_ok=True)
+    make_key(draft)
+    draft.rename(path)
+    return kept
 
 
 def make_key(path: Path) -> None:

@@ -38,6 +38,10 @@ class Group(BaseModel):
 class PgSettings(Group):
     dsn: SecretStr = Field(default=SecretStr(""), description="PostgreSQL 15 or newer; empty starts the embedded one")
     password: SecretStr = Field(default=SecretStr(""), description="put into the DSN, when that has none")
+    owner_dsn: SecretStr = Field(
+        default=SecretStr(""), description="of the role that owns the tables, for migrate, backup and restore alone; empty: the same"
+    )
+    owner_password: SecretStr = Field(default=SecretStr(""), description="put into the owner's DSN, when that has none")
     pool_size_min: int = Field(default=1, ge=0, description="connections a server process keeps open")
     pool_size_max: int = Field(default=10, ge=1, description="connections a server process opens at most")
     waiting_max: int = Field(default=256, ge=0, description="requests that wait for a connection; more are told 503")
@@ -45,13 +49,21 @@ class PgSettings(Group):
     statement_seconds_max: float = Field(default=30, gt=0, description="a statement that takes longer is cancelled")
 
     def full_dsn(self) -> str:
-        """The DSN with the password in it."""
-        dsn, password = self.dsn.get_secret_value(), self.password.get_secret_value()
-        parts = urlsplit(dsn)
-        if not password or parts.password is not None:
-            return dsn
-        user, at, place = parts.netloc.rpartition("@")
-        return urlunsplit(parts._replace(netloc=f"{user}:{quote(password, safe='')}{at}{place}"))
+        """The DSN with the password in it: what the server and the worker use."""
+        return with_password(self.dsn.get_secret_value(), self.password.get_secret_value())
+
+    def full_owner_dsn(self) -> str:
+        """The owner's DSN with the password in it; the ordinary one where there is no owner of its own."""
+        owner = self.owner_dsn.get_secret_value()
+        return with_password(owner, self.owner_password.get_secret_value()) if owner else self.full_dsn()
+
+
+def with_password(dsn: str, password: str) -> str:
+    parts = urlsplit(dsn)
+    if not password or parts.password is not None:
+        return dsn
+    user, at, place = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{user}:{quote(password, safe='')}{at}{place}"))
 
 
 class S3Settings(Group):
@@ -129,6 +141,7 @@ class LogSettings(Group):
 
 class ObserveSettings(Group):
     metrics_token: SecretStr = Field(default=SecretStr(""), description="bearer token for /metrics; empty: from loopback only")
+    disk_free_share_min: float = Field(default=0.1, ge=0, lt=1, description="`xunling check` fails when a disk has less of itself free")
     otlp_endpoint: str = Field(
         default="", description="OpenTelemetry traces go to this OTLP/HTTP address (needs the extra `otel`); empty: none"
     )

@@ -13,7 +13,7 @@ from tests.house.tree import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PINS = ["requirements.txt", "requirements-dev.txt"]
-SHELL_SCRIPTS = ["bin/venv", "deploy/make-secrets"]
+SHELL_SCRIPTS = ["bin/venv", "deploy/install.sh", "deploy/pin-images"]
 
 
 def pinned(name: str) -> dict[str, set[str]]:

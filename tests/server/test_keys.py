@@ -7,10 +7,9 @@ from uuid import UUID
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from contracts.receipt import PhotoReceipt, Receipt
-from server.keys import load_signer
+from server.keys import load_signer, rotate_signing_key
 from server.trouble import StartError
 
 PHOTO = PhotoReceipt(county=610902, sha256="ab" * 32, bytes=3_000_000, at_ms=1_790_000_000_000, key="")
@@ -42,17 +41,26 @@ def test_a_changed_receipt_is_not_ours(tmp_path: Path, change: dict[str, object]
     assert not signer.has_signed(msgspec.structs.replace(signer.sign_photo(PHOTO), **change))
 
 
-def test_a_retired_key_still_checks_but_no_longer_signs(tmp_path: Path) -> None:
+def test_a_rotated_key_still_checks_but_no_longer_signs(tmp_path: Path) -> None:
     old = load_signer(tmp_path)
     receipt = old.sign_receipt(RECEIPT)
-    public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(old.public_keys[0].public))
-    (tmp_path / "retired").mkdir()
-    (tmp_path / "retired" / "2026.pem").write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
-    (tmp_path / "signing.pem").unlink()
+    kept = rotate_signing_key(tmp_path)
     new = load_signer(tmp_path)
     assert new.key != old.key
     assert new.has_signed(receipt)
     assert new.sign_receipt(RECEIPT).key == new.key
+    assert kept.name == f"{old.key}.pem"
+    assert stat.S_IMODE((tmp_path / "signing.pem").stat().st_mode) == 0o600
+
+
+def test_a_rotation_that_died_in_the_middle_is_repeated(tmp_path: Path) -> None:
+    old = load_signer(tmp_path)
+    rotate_signing_key(tmp_path)
+    (tmp_path / "signing.pem.new").write_text("half a")
+    second = load_signer(tmp_path)
+    rotate_signing_key(tmp_path)
+    new = load_signer(tmp_path)
+    assert {each.key for each in new.public_keys} == {old.key, second.key, new.key}
 
 
 def test_a_damaged_key_file_stops_the_start(tmp_path: Path) -> None:
