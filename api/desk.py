@@ -30,23 +30,26 @@ from contracts.desk import (
     OfficeMutations,
     Settle,
 )
-from contracts.ids import County, DeviceId, RecordId, StreamName, UnitCode, asked_id
+from contracts.ids import County, DeviceId, RecordId, StreamName, UnitCode, asked_id, is_worded
 from contracts.mutation import Mutation
 from contracts.outcomes import TEXT_ZH, MutationOutcome, Outcome, Reason
 from contracts.people import Audience
 from contracts.problems import Problem, ProblemCode
 from storage import conflicts, desk
 from storage.audit_log import Note, Origin, insert_note
-from storage.office_push import NotUnderstood, draft, is_not_understood, office_device, office_push
+from storage.devices import office_device
+from storage.office_push import NotUnderstood, draft, is_not_understood, office_push
 from storage.pool import Connection
 from storage.push import Also
 from sync.decision import Sender
 from sync.permission import OFFICE
 from sync.places import NARROW, Places, stream_name
 from sync.scope import AUDIENCES, held_duties, units_with
+from sync.words import worded_fault
 
 PAGE_ROWS: Final = 100
 OFFICE_BYTES_MAX: Final = 2 * 1024 * 1024  # a request
+NOT_A_NEW_ID: Final = "编号须由本端新生成（UUIDv7），该编号由服务器保留"
 FAULTS_SAID: Final = 5  # that the text names; all are in the faults
 
 
@@ -215,6 +218,8 @@ async def settle_conflict(
     if data.choice == "other":
         args["value"] = data.value
     tap = data.id or asked_id("settle", conflict, caller.person, data.choice, msgspec.json.encode(data.value).decode())
+    if data.id is not None and is_worded(data.id):
+        raise Problem(ProblemCode.INVALID_VALUE, NOT_A_NEW_ID, field="id")
     mutation = draft(kind="conflict", record=conflict, op="conflict.settle", now=now, mutation=tap, base=found[0], args=args)
     check_sizes([mutation], resources.sync.mutation_bytes_max)
     note = Note(
@@ -250,6 +255,7 @@ async def push_office_mutations(
     if places.county_of(str(data.county)) is None and not any(u.county == data.county for u in places.units.values()):
         raise Problem(ProblemCode.NOT_FOUND)
     drafts = [office_draft(m, now) for m in data.mutations]
+    check_ids(drafts)
     check_sizes(drafts, resources.sync.mutation_bytes_max)
     reference = await resources.units.reference()
     try:
@@ -260,6 +266,15 @@ async def push_office_mutations(
         raise not_understood(refused.outcomes) from None
     resources.live.moved((data.county, stream) for stream in pushed.streams)
     return Decided(outcomes=pushed.outcomes)
+
+
+def check_ids(drafts: Sequence[Mutation]) -> None:
+    """The caller's ids are none that the server works out for what others will ask of it. Problem: invalid_value; `index` counts from 0."""
+    wrong = [(k, one, fault) for k, one in enumerate(drafts) if (fault := worded_fault(one)) is not None]
+    if wrong:
+        reason = Reason.MALFORMED.value
+        faults = [{"index": k, "id": str(one.id), "reason": reason, "text": NOT_A_NEW_ID, "detail": {"error": e}} for k, one, e in wrong]
+        raise Problem(ProblemCode.INVALID_VALUE, f"{NOT_A_NEW_ID}。未写入任何内容", faults=faults)
 
 
 def check_sizes(drafts: Sequence[Mutation], bytes_max: int) -> None:

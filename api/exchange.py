@@ -67,10 +67,14 @@ log = structlog.get_logger("xunling.exchange")
 class Exchange:
     """One exchange under way: what it knows and the frames it has made so far (bytes, one JSON line each)."""
 
-    def __init__(self, resources: Resources, caller: Caller, request: ExchangeRequest, now: datetime) -> None:
+    def __init__(
+        self, resources: Resources, caller: Caller, request: ExchangeRequest, began_at: datetime, read_at: datetime, now: datetime
+    ) -> None:
         self.resources = resources
         self.caller = caller
         self.request = request
+        self.began_at = began_at  # when its first byte came: when the phone read its clock lies between this and
+        self.read_at = read_at  # when its last one had come; what waits for a place is late for no reason of the phone's
         self.now = now
         self.id = uuid7().hex
         self.barred = barred_reason(caller, request.contract)
@@ -160,7 +164,9 @@ class Exchange:
             sender=Sender(device=self.caller.device, person=self.caller.person, duties=self.caller.duties, barred=self.barred),
             part=part,
             clock=self.request.clock,
-            received_at=self.now,
+            received_at=self.read_at,
+            began_at=self.began_at,
+            enrolled_at=self.caller.enrolled_at,
             proven=proven,
             mutation_bytes_max=self.resources.sync.mutation_bytes_max,
             held_max=None if self.caller.wiped or self.caller.cloned else self.resources.sync.held_of_person_max,
@@ -353,14 +359,16 @@ async def request_of(body: bytes, caller: Caller) -> ExchangeRequest:
 async def exchange(request: Request[Caller, Any, Any]) -> FrameResponse:
     """Hand in what was made offline and get what is new, in one round trip."""
     caller, resources = request.user, provide_resources(request.app.state)  # injection costs a task group per request
+    began_at = resources.now()
     body = await request.body()
+    read_at = resources.now()
     await charge_wiped(resources, caller, len(body))
     started = time.perf_counter()
     try:
         async with resources.turns.at_work(caller.person):
             wanted = await request_of(body, caller)
             async with resources.exchanges.slot():
-                work = Exchange(resources, caller, wanted, resources.now())
+                work = Exchange(resources, caller, wanted, began_at, read_at, resources.now())
                 structlog.contextvars.bind_contextvars(exchange_id=work.id)
                 frames = await work.run()
     except Exception as error:

@@ -26,8 +26,8 @@ from contracts.photos import CompleteAnswer, PhotoRequest, PhotoState, UploadAns
 from contracts.problems import Problem, ProblemCode
 from contracts.receipt import PhotoReceipt
 from storage.blobs import fetch_announced_by, fetch_wanted
+from storage.devices import office_device
 from storage.objects import Objects, photo_key, rendering_key
-from storage.office_push import office_device
 from storage.photo_views import RENDERING_MEDIA_TYPE, Rendering, fetch_view
 from storage.photos import UploadPlan, complete_upload, plan_upload
 from sync.permission import OFFICE

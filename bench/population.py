@@ -11,6 +11,8 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
+from uuid_utils.compat import uuid7
+
 from contracts.people import Audience, Level, Role, Unit
 from storage.tokens import hash_token
 from storage.units import upsert_counties, upsert_units
@@ -73,7 +75,7 @@ INSERT_TOKENS: Final = """
 
 async def insert_phones(conn: Any, county: int, count: int, townships: int) -> list[Phone]:
     """Phones of grid members, spread over the townships; phone k belongs to township k modulo `townships`."""
-    phones = [Phone(uuid.uuid4(), secrets.token_urlsafe(32), county, township(county, k % townships)) for k in range(count)]
+    phones = [Phone(uuid7(), secrets.token_urlsafe(32), county, township(county, k % townships)) for k in range(count)]
     people = [uuid.uuid4() for _ in phones]
     numbers = [str(person.int)[:15] for person in people]
     async with conn.transaction():

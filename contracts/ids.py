@@ -50,6 +50,16 @@ def is_derived(one: uuid.UUID) -> bool:
     return one.version == 5
 
 
+def is_worded(one: uuid.UUID) -> bool:
+    """Whether only the server makes such an id, of a write that a person asks it for (`asked_id`). It, too, can be worked out by anybody."""
+    return one.version == 8
+
+
+def is_of_store(device: DeviceId) -> bool:
+    """Whether a store made this device id, as enrolling asks of it; every other identity is the server's, which numbers under it."""
+    return device.version == 7
+
+
 def asked_id(*parts: object) -> uuid.UUID:
     """The id of a person's write that the server puts into words: over an office route, or after a record that moved. Once, however often."""
     value = int.from_bytes(hashlib.sha256("/".join(["asked", *map(str, parts)]).encode()).digest()[:16])

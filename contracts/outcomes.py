@@ -34,6 +34,7 @@ class Reason(str, Enum):
     LATE = "late"  # accepted although the state had moved on unseen (late_from)
     NOT_ALLOWED_NOW = "not_allowed_now"  # the state machine; detail: allowed, by
     NOT_YOUR_ROLE = "not_your_role"
+    NOT_YOURS = "not_yours"  # evidence is changed by its author's side or the office; detail: by, and fields or op
     READ_ONLY_FIELD = "read_only_field"
     INCOMPLETE = "incomplete"  # something the command needs is missing; detail: needs
     UNTITLED = "untitled"  # what is official is called something; detail: field
@@ -53,6 +54,7 @@ class Reason(str, Enum):
     UNIT_ELSEWHERE = "unit_elsewhere"  # a unit of another county or of the city cannot be given this record's work; detail: units
     PARENT_MISSING = "parent_missing"
     NO_DUTY = "no_duty"  # no duty of the person covers the moment of capture
+    DUTY_UNCERTAIN = "duty_uncertain"  # a duty that has ended may cover it or not, and it changes the work of others; detail: unit
     NOT_DISCLOSED = "not_disclosed"  # it names an unannounced visit where others would read it; once disclosed, try again
     CONTRACT_TOO_OLD = "contract_too_old"
     CONTRACT_TOO_NEW = "contract_too_new"
@@ -74,6 +76,7 @@ TEXT_ZH: dict[Reason, str] = {
     Reason.LATE: "状态已变化，因您当时不知情，仍予接收",
     Reason.NOT_ALLOWED_NOW: "当前状态不能这样办理",
     Reason.NOT_YOUR_ROLE: "您的职责不能办理此项",
+    Reason.NOT_YOURS: "该内容只能由作者一方、同级以上人员或办公室更正；您填写的内容已保留在历史记录中，可另附留言或照片",
     Reason.READ_ONLY_FIELD: "该项不能直接修改",
     Reason.INCOMPLETE: "缺少办理所需内容",
     Reason.UNTITLED: "标题（名称）不能为空，请填写后再提交",
@@ -93,6 +96,7 @@ TEXT_ZH: dict[Reason, str] = {
     Reason.UNIT_ELSEWHERE: "该单位不属于本县区：请交本县区对应单位办理，或将问题划转",
     Reason.PARENT_MISSING: "所属记录不存在，已原样保存",
     Reason.NO_DUTY: "采集时不在职责范围内，待上级核定",
+    Reason.DUTY_UNCERTAIN: "无法确定采集时职责是否已结束，涉及他人的记录，待上级核定",
     Reason.NOT_DISCLOSED: "涉及尚未告知的暗访，已原样保存，告知后可再办理",
     Reason.CONTRACT_TOO_OLD: "应用版本过旧，数据已保存，请升级",
     Reason.CONTRACT_TOO_NEW: "应用版本新于服务器，数据已保存",

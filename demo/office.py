@@ -9,10 +9,11 @@ from typing import Any, Final
 
 import httpx
 from argon2 import PasswordHasher
+from uuid_utils.compat import uuid7
 
 from contracts.people import Duty, Role
 from demo.people import ADMIN_NAME, ADMIN_NUMBER, COUNTY, Member
-from storage.office_push import office_device
+from storage.devices import office_device
 from storage.people import insert_duty, insert_person
 from storage.pool import open_pool, transaction
 
@@ -38,7 +39,7 @@ class Office:
         self._client = httpx.AsyncClient(base_url=url, timeout=30)
         self._number = number
         self._password = ""
-        self._device = uuid.uuid4()
+        self._device = uuid7()
 
     @property
     def writes_as(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from contracts.mutation import Capture
 
@@ -20,16 +20,49 @@ class Clock(Protocol):
     def read(self) -> Capture: ...
 
 
-class SystemClock:
-    """This machine's clock. The session is this process: after a restart continuity is unproven."""
+APART_MS: Final = 60_000  # how far wall and monotonic clock may drift apart between two readings of a session
 
-    def __init__(self) -> None:
+
+class SystemClock:
+    """This machine's clock. The session is this process: after a restart continuity is unproven.
+
+    The monotonic clock counts sleep where the system has one that does (Linux, Android). Elsewhere it stands still, and only the
+    wall clock tells: whoever finds more of that gone by begins a session, for the two may have been set or have slept.
+
+    elapsed_ns   the monotonic clock
+    wall_ns      Unix time
+    counts_sleep the first goes on while the machine is suspended
+    """
+
+    def __init__(
+        self,
+        elapsed_ns: Callable[[], int] | None = None,
+        wall_ns: Callable[[], int] = time.time_ns,
+        *,
+        counts_sleep: bool = hasattr(time, "CLOCK_BOOTTIME"),
+    ) -> None:
+        self._elapsed_ns = elapsed_ns or (_boot_ns if counts_sleep else time.monotonic_ns)
+        self._wall_ns = wall_ns
+        self._counts_sleep = counts_sleep
+        self._begin(self._elapsed_ns())
+
+    def _begin(self, elapsed_ns: int) -> None:
         self._session = uuid.uuid4().hex
-        self._began = time.monotonic_ns()
+        self.began_ns = elapsed_ns
+        self._apart_ms: int | None = None
 
     def read(self) -> Capture:
-        mono_ms = (time.monotonic_ns() - self._began) // 1_000_000
-        return Capture(wall_ms=time.time_ns() // 1_000_000, mono_ms=mono_ms, session=self._session)
+        elapsed_ns, wall_ms = self._elapsed_ns(), self._wall_ns() // 1_000_000
+        apart_ms = wall_ms - elapsed_ns // 1_000_000
+        if not self._counts_sleep and self._apart_ms is not None and apart_ms - self._apart_ms > APART_MS:
+            self._begin(elapsed_ns)
+        self._apart_ms = apart_ms
+        return Capture(wall_ms=wall_ms, mono_ms=(elapsed_ns - self.began_ns) // 1_000_000, session=self._session)
+
+
+def _boot_ns() -> int:
+    """Nanoseconds since boot, sleep included."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
 class SimulatedClock:
@@ -50,6 +83,11 @@ class SimulatedClock:
         """The monotonic clock starts again at zero, under a new session."""
         self._session = uuid.uuid4().hex
         self._session_began_ms = self._true_ms()
+        self._slept_ms = 0
+
+    def sleep(self, for_ms: int) -> None:
+        """The monotonic clock stood still for so long, in the same session, as on phones that do not count suspend."""
+        self._slept_ms += for_ms
 
     def jump(self, by_ms: int) -> None:
         """Somebody sets the wall clock, or the network does; the monotonic clock goes on."""
@@ -58,6 +96,6 @@ class SimulatedClock:
     def read(self) -> Capture:
         now = self._true_ms()
         drifted_ms = (now - self._made_ms) * self._drift_ppm // 1_000_000
-        mono_ms = now - self._session_began_ms
+        mono_ms = now - self._session_began_ms - self._slept_ms
         mono_ms += mono_ms * self._drift_ppm // 1_000_000
         return Capture(wall_ms=now + self._offset_ms + drifted_ms, mono_ms=max(0, mono_ms), session=self._session)

@@ -18,7 +18,8 @@ from storage.tokens import Refused, standing_refusal
 DEFAULT_WIPED_FOR: Final = timedelta(days=30)
 
 SQL_FETCH_CALLER: Final[LiteralString] = """
-    SELECT t.expires_at, d.id AS device, d.kind, d.wiped_at, d.revoked_at, d.revoked_why, p.id AS person, p.name, p.disabled_at,
+    SELECT t.expires_at, d.id AS device, d.kind, d.first_enrolled_at, d.wiped_at, d.revoked_at, d.revoked_why,
+           p.id AS person, p.name, p.disabled_at,
            (SELECT json_agg(json_build_array(y.role, y.unit, y.starts, y.ends) ORDER BY y.starts)
             FROM duty y WHERE y.person = p.id) AS duties
     FROM token t JOIN device d ON d.id = t.device JOIN person p ON p.id = d.person
@@ -41,6 +42,7 @@ async def fetch_caller(executor: Executor, token_hash: bytes, now: datetime, wip
         device=row["device"],
         device_kind=DeviceKind(row["kind"]),
         duties=duties_from(row["person"], row["duties"]),
+        enrolled_at=row["first_enrolled_at"],
         wiped=row["wiped_at"] is not None,
         cloned=row["revoked_at"] is not None,
     )

@@ -210,7 +210,7 @@ async def fetch_states(conn: Executor, county: County, sha256s: Sequence[str]) -
     return {row["sha256"]: (BlobState(row["state"]), row["kept"]) for row in rows}
 
 
-OFFICE_NAME: Final = "办公端"  # what is written over the office routes has a name of its own (office_push.office_device)
+OFFICE_NAME: Final = "办公端"  # what is written over the office routes has a name of its own (storage/devices.py)
 SQL_FETCH_WANTED: Final[LiteralString] = """
     SELECT b.county, b.sha256, b.bytes, a.photo, r.parent AS record, p.body->>'unit' AS unit, a.device,
            coalesce(d.name, $6) AS device_name, o.id AS person, o.name AS person_name, a.announced_at AS since

@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import datetime
 from typing import Final, LiteralString
 
 from contracts.access import DeviceIn, DeviceOut
 from contracts.caller import DeviceKind
-from contracts.ids import DeviceId, PersonId
-from contracts.problems import ProblemCode
+from contracts.ids import DeviceId, PersonId, is_of_store
+from contracts.problems import Problem, ProblemCode
+from storage.blobs import OFFICE_NAME
 from storage.pool import Connection, Executor
 from storage.tokens import Lifetimes, Pair, begin_session, end_device_tokens, insert_pair, random_tokens
 
 CLONED: Final = "cloned"
+NOT_MADE_HERE: Final = "设备编号须由本机新生成（UUIDv7），请更新应用后重新登记"
+
+OFFICE: Final = "office"  # the kind of an identity under which the server numbers; no store is of it, and none enrols under its id
 
 SQL_LOCK_DEVICE: Final[LiteralString] = """
     SELECT person, kind, wiped_at, revoked_at, revoked_why FROM device WHERE id = $1 FOR UPDATE
 """
 SQL_UPSERT_DEVICE: Final[LiteralString] = """
-    INSERT INTO device (id, person, kind, name, enrolled_at) VALUES ($1, $2, $3, $4, $5)
+    INSERT INTO device (id, person, kind, name, enrolled_at, first_enrolled_at) VALUES ($1, $2, $3, $4, $5, $5)
     ON CONFLICT (id) DO UPDATE SET name = EXCLUDED.name, enrolled_at = EXCLUDED.enrolled_at,
                                    revoked_at = NULL, revoked_why = NULL
     WHERE device.person = EXCLUDED.person
 """
+SQL_INSERT_OFFICE: Final[LiteralString] = """
+    INSERT INTO device (id, person, kind, name, acts_for, enrolled_at, first_enrolled_at) VALUES ($1, $2, 'office', $3, $4, $5, $5)
+    ON CONFLICT (id) DO NOTHING
+"""
+
+
+def office_device(device: DeviceId) -> DeviceId:
+    """Under which identity the server numbers what is written over the office routes from a device.
+
+    A phone numbers its own mutations. Were office writes counted in the same sequence, its next push would look like a clone.
+    """
+    return uuid.uuid5(device, OFFICE)
 
 
 async def enrol(conn: Connection, person: PersonId, device: DeviceIn, now: datetime, lifetimes: Lifetimes) -> Pair | ProblemCode:
@@ -30,7 +47,10 @@ async def enrol(conn: Connection, person: PersonId, device: DeviceIn, now: datet
 
     An id that was wiped or cloned never comes back, and one of another person is not taken over: a store belongs to one
     person, so that nobody's unsent work is handed in under another name. The phone then makes a new id.
+    Problem: an id that no store makes (docs/access.md); other forms are the server's, and stories show them to everybody.
     """
+    if not is_of_store(device.id):
+        raise Problem(ProblemCode.INVALID_VALUE, NOT_MADE_HERE, field="device.id", new_device_id_needed=True)
     row = await conn.fetchrow(SQL_LOCK_DEVICE, device.id)
     if row is not None:
         if row["person"] != person or row["kind"] != device.kind.value:
@@ -40,6 +60,7 @@ async def enrol(conn: Connection, person: PersonId, device: DeviceIn, now: datet
     status = await conn.execute(SQL_UPSERT_DEVICE, device.id, person, device.kind.value, device.name, now)
     if status.endswith(" 0"):  # another person enrolled the same id in this very moment
         return ProblemCode.DEVICE_MISMATCH
+    await conn.execute(SQL_INSERT_OFFICE, office_device(device.id), person, OFFICE_NAME, device.id, now)
     await end_device_tokens(conn, device.id)
     session = begin_session(device.id, person, device.kind.value, now, lifetimes)
     return await insert_pair(conn, session, random_tokens(), now, lifetimes)
@@ -47,7 +68,7 @@ async def enrol(conn: Connection, person: PersonId, device: DeviceIn, now: datet
 
 SQL_FETCH_DEVICES: Final[LiteralString] = """
     SELECT id, name, kind, enrolled_at, wiped_at, revoked_at, revoked_why
-    FROM device WHERE person = $1 AND kind <> 'system' ORDER BY enrolled_at DESC LIMIT 200
+    FROM device WHERE person = $1 AND kind <> 'office' ORDER BY enrolled_at DESC LIMIT 200
 """
 SQL_FETCH_SEEN: Final[LiteralString] = "SELECT device, seen_at FROM device_county WHERE county = $1 AND device = ANY ($2::uuid[])"
 
@@ -64,7 +85,7 @@ async def fetch_devices(executor: Executor, person: PersonId, counties: list[int
     ]
 
 
-SQL_FETCH_OWNER: Final[LiteralString] = "SELECT person FROM device WHERE id = $1 AND kind <> 'system'"
+SQL_FETCH_OWNER: Final[LiteralString] = "SELECT person FROM device WHERE id = $1 AND kind <> 'office'"
 
 
 async def fetch_owner(executor: Executor, device: DeviceId) -> PersonId | None:

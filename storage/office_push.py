@@ -44,14 +44,6 @@ def system_sender(county: County) -> Sender:
     return Sender(device=device, person=SYSTEM_PERSON, duties=(duty,))
 
 
-def office_device(device: DeviceId) -> DeviceId:
-    """Under which identity the server numbers what is written over the office routes from a device.
-
-    A phone numbers its own mutations. Were office writes counted in the same sequence, its next push would look like a clone.
-    """
-    return uuid.uuid5(device, "office")
-
-
 def draft(
     *,
     kind: str,

@@ -29,7 +29,10 @@ SHORT_HEX_DIGITS: Final = 12
 
 
 class PhotoContext(msgspec.Struct, frozen=True, kw_only=True):
-    """One photo record with what surrounds it. Times in Unix milliseconds; `*_wall_ms` by the phone's clock."""
+    """One photo record with what surrounds it. Times in Unix milliseconds; `*_wall_ms` by the phone's clock.
+
+    recorded, visit_recorded  the phone's clock when the photo, and what it belongs to, were entered
+    """
 
     county: County
     sha256: str
@@ -43,6 +46,7 @@ class PhotoContext(msgspec.Struct, frozen=True, kw_only=True):
     unit: UnitCode | None
     site: RecordId | None
     visit_wall_ms: int | None
+    visit_recorded: Capture | None
     recorded: Capture | None
     captured: tuple[datetime, datetime] | None
     person: str | None
@@ -68,12 +72,16 @@ class _Recorded(msgspec.Struct, frozen=True):
 SQL_FETCH_UNNOTED: Final[LiteralString] = """
     SELECT a.county, a.sha256, a.photo, a.device, a.n, r.deleted, r.moved_to IS NOT NULL AS moved, r.incarnation, r.version,
            r.body, p.id AS parent, p.kind AS parent_kind, p.body AS parent_body, j.raw, j.captured_from, j.captured_to,
-           o.name AS person
+           o.name AS person, v.raw AS parent_raw
     FROM blob_announcement a
     JOIN record r ON r.county = a.county AND r.id = a.photo AND r.kind = 'photo'
     LEFT JOIN record p ON p.county = r.county AND p.id = r.parent
     LEFT JOIN journal j ON j.county = a.county AND j.device = a.device AND j.n = a.n AND j.entry = 0
     LEFT JOIN person o ON o.id = j.person
+    LEFT JOIN LATERAL (
+        SELECT raw FROM journal
+        WHERE county = r.county AND record = r.parent AND op = 'create' AND what = 'mutation' AND raw IS NOT NULL
+        ORDER BY incarnation, version LIMIT 1) v ON true
     WHERE a.county = $1 AND a.sha256 = $2 AND a.noted_at IS NULL
     ORDER BY a.announced_at, a.photo
 """
@@ -107,6 +115,7 @@ def context_from_row(row: asyncpg.Record) -> PhotoContext:
         unit=around.unit,
         site=row["parent"] if row["parent_kind"] == "site" else around.site,
         visit_wall_ms=_ms(visit) if visit else recorded and recorded.wall_ms,
+        visit_recorded=_recorded(row["parent_raw"]),
         recorded=recorded,
         captured=(row["captured_from"], row["captured_to"]) if row["captured_from"] and row["captured_to"] else None,
         person=row["person"],
@@ -139,8 +148,9 @@ async def flags_of(conn: Executor, context: PhotoContext, look: Look, rules: Evi
     shown = Shown(
         position=context.body.position,
         place=context.place,
-        taken_ms=context.body.taken and context.body.taken.wall_ms,
+        taken=context.body.taken,
         visit_ms=context.visit_wall_ms,
+        visit_recorded=context.visit_recorded,
         exif=look.exif,
         is_repeated=context.sha256 in earlier,
         is_near_repeated=bool(earlier - {context.sha256}),

@@ -25,7 +25,7 @@ from storage.incarnation import bump_incarnation
 from storage.pool import Connection, Pool, infrastructure_problem, transaction
 from storage.push_state import TRIES_WITH_MORE, Reach, fetch_view, lock_state, reach_of, write_plan
 from storage.reference import Reference
-from sync.clock import remember
+from sync.clock import begun, remember
 from sync.decision import Incoming, Lack, Sender
 from sync.gaps import Gap, gap_before
 from sync.intake import dated, take_in
@@ -41,7 +41,9 @@ ROLLED_BACK: Final = "40"  # deadlock, serialization: PostgreSQL chose us as the
 class PushRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One county's part of an exchange, with what the server knows of its sender.
 
-    proven   (incarnation, n) of a receipt of ours that the phone showed; None: it showed none
+    received_at  when the last byte of the request had been read; `began_at` when its first one came, if that is known
+    enrolled_at  when the device was enrolled first: it captured nothing before
+    proven       (incarnation, n) of a receipt of ours that the phone showed; None: it showed none
     """
 
     county: County
@@ -49,6 +51,8 @@ class PushRequest(msgspec.Struct, frozen=True, kw_only=True):
     part: CountyPart
     clock: Capture
     received_at: datetime
+    began_at: datetime | None = None
+    enrolled_at: datetime | None = None
     proven: tuple[int, int] | None = None
     mutation_bytes_max: int = MUTATION_BYTES_MAX
     held_max: int | None = None  # of one person on the desks of a county; None: no limit
@@ -182,8 +186,8 @@ async def _attempt(
     if gap is Gap.WAIT:
         return answer
     server_ms = to_ms(request.received_at)
-    clock = remember(device.clock, request.clock, part.n_made, server_ms)
-    batch = dated(arrived, clock, server_ms, fault)
+    clock = remember(device.clock, request.clock, part.n_made, to_ms(request.began_at or request.received_at), server_ms)
+    batch = dated(arrived, begun(clock, to_ms(request.enrolled_at)) if request.enrolled_at else clock, server_ms, fault)
     view = await fetch_view(conn, reference, county, request.received_at, locked, reach, batch)
     plan = plan_push(batch, sender, view)
     if isinstance(plan, Lack):

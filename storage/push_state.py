@@ -19,7 +19,7 @@ from storage.reference import Reference
 from storage.rows import clock_from_row, head_from_row, held_from_json, known_from_json, record_from_row
 from storage.transfers import write_transfers
 from sync.clock import DeviceClock
-from sync.decision import Home, Incoming, Lack, Seen, Sender, View
+from sync.decision import Foregoing, Home, Incoming, Lack, Seen, Sender, View
 from sync.duplicates import NEAR_DEGREES, Alike, alike_wanted
 from sync.intake import photos_changed, wanted_of
 from sync.places import unit_of
@@ -36,6 +36,7 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
     streams: frozenset[StreamName]
     families: frozenset[RecordId] = frozenset()
     homes: frozenset[RecordId] = frozenset()
+    floors: frozenset[Foregoing] = frozenset()
     everything: bool = False
 
     def with_lack(self, lack: Lack, tries: int) -> Reach:
@@ -44,6 +45,7 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
             streams=self.streams | lack.streams,
             families=self.families | lack.families,
             homes=self.homes | lack.homes,
+            floors=self.floors | lack.floors,
             everything=tries >= TRIES_WITH_MORE,
         )
 
@@ -168,6 +170,7 @@ async def fetch_view(
         families=reach.families,
         asked=reach.records,
         homes=await _fetch_homes(conn, county, reach.homes) if reach.homes else {},
+        floors=await _fetch_floors(conn, county, reach.floors) if reach.floors else {},
     )
 
 
@@ -184,6 +187,26 @@ async def _fetch_homes(conn: Connection, county: County, records: Collection[Rec
     for row in await conn.fetch(SQL_FETCH_HOMES, county, list(records)):
         homes[row["record"]] += (Home(row["stream"], (row["incarnation"], row["version"])),)
     return homes
+
+
+# Nobody saw a version before it was captured at the latest; their own work they saw when it was captured.
+SQL_FETCH_FLOORS: Final[LiteralString] = """
+    SELECT u.mutation, greatest(
+        (SELECT j.captured_to FROM journal j WHERE j.county = $1 AND j.record = u.record AND j.incarnation = u.incarnation
+         AND j.version = u.version LIMIT 1),
+        (SELECT j.captured_to FROM journal j WHERE j.county = $1 AND j.record = u.record AND j.version IS NOT NULL
+         AND u.base IS NULL ORDER BY j.incarnation, j.version LIMIT 1),
+        (SELECT j.captured_from FROM journal j WHERE j.county = $1 AND j.record = u.record AND j.mutation = u.base
+         AND j.entry = 0 LIMIT 1)) AS since
+    FROM unnest($2::uuid[], $3::uuid[], $4::int[], $5::bigint[], $6::uuid[]) u (mutation, record, incarnation, version, base)
+"""
+
+
+async def _fetch_floors(conn: Connection, county: County, wanted: Collection[Foregoing]) -> dict[MutationId, int]:
+    """Unix ms before which each of these mutations was not captured; 0 where the journal says nothing."""
+    rows = [(one.mutation, one.record, *one.root, one.base) for one in wanted]
+    found = await conn.fetch(SQL_FETCH_FLOORS, county, *map(list, zip(*rows, strict=True)))
+    return {row["mutation"]: int(row["since"].timestamp() * 1000) if row["since"] else 0 for row in found}
 
 
 ALIKE_MAX: Final = 50  # problems of one subject around one place

@@ -53,13 +53,19 @@ CREATE INDEX duty_person ON duty (person);
 CREATE TABLE device (
     id uuid PRIMARY KEY,
     person uuid NOT NULL REFERENCES person (id),
-    kind text NOT NULL CHECK (kind IN ('phone', 'console', 'system')),
+    kind text NOT NULL,
     name text NOT NULL DEFAULT '',
-    enrolled_at timestamptz NOT NULL DEFAULT now(),
+    enrolled_at timestamptz NOT NULL DEFAULT now(),       -- its last log-in with a password
+    first_enrolled_at timestamptz NOT NULL DEFAULT now(), -- nothing was captured on it before
+    acts_for uuid, -- of an office identity: the device whose writes over the office routes the server numbers under it
     wiped_at timestamptz,   -- reported lost: push-only into quarantine, then a wipe order
     revoked_at timestamptz, -- cloned or retired: it must enrol again
     revoked_why text
 );
+-- Stores that log in have ids of version 7. What the server derives lives apart: nothing enrols it. (Older rows are let be.)
+ALTER TABLE device ADD CONSTRAINT device_kind_check CHECK (kind IN ('phone', 'console', 'office')) NOT VALID;
+ALTER TABLE device ADD CONSTRAINT device_acts_for_check CHECK ((kind = 'office') = (acts_for IS NOT NULL)) NOT VALID;
+ALTER TABLE device ADD CONSTRAINT device_id_check CHECK (kind = 'office' OR substr(id::text, 15, 1) = '7') NOT VALID;
 CREATE INDEX device_person ON device (person);
 
 CREATE INDEX duty_unit ON duty (unit);
@@ -228,7 +234,7 @@ CREATE TABLE journal (
 CREATE INDEX journal_record ON journal (county, record, incarnation, version);
 
 -- One device in one county: how far its numbers are known, and what is known of its clock.
---   clocks: [[session, mono_ms, server_ms, wall_ms], ...]   marks: [[n_made, server_ms], ...]   newest last, bounded
+--   clocks: [[session, mono_ms, server_ms, wall_ms, late_ms], ...]   marks: [[n_made, server_ms], ...]   newest last, bounded
 CREATE TABLE device_county (
     county integer NOT NULL,
     device uuid NOT NULL,

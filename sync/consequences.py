@@ -23,6 +23,7 @@ from contracts.visits import SOURCE_OF_MODE
 from sync.answers import bare
 from sync.decision import Change, Sender
 from sync.duplicates import is_suspect
+from sync.keeping import made_as
 from sync.places import is_secret, unit_of
 from sync.secrecy import noted_on_task, share_sight
 from sync.state import DELETION, RecordState, Writer
@@ -146,6 +147,7 @@ def _problem(
         position=inspection.position or _position_of_site(inspection, after, tally),
         found_at=inspection.started_at or tally.view.now,
         reported_by=sender.person,
+        reported_as=made_as(sender, unit_of(after.stream), tally.captured, tally),
         departments=list(_departments(checklist, finding, tally)),
         secret=secret,
         state="reported",

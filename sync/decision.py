@@ -77,6 +77,15 @@ class Home(msgspec.Struct, frozen=True):
     last: Version
 
 
+class Foregoing(msgspec.Struct, frozen=True):
+    """What the author of a mutation must have seen before: the record, its version at the root of the chain, own work before it."""
+
+    mutation: MutationId
+    record: RecordId
+    root: Version
+    base: MutationId | None
+
+
 class View(msgspec.Struct, frozen=True, kw_only=True):
     """Everything planning may know, read under the lock of `heads`.
 
@@ -87,6 +96,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     families       records whose children are all in `records`
     asked          ids that were looked for: not in `records` means missing
     homes          every stream each of these records has lived in; read only when a duty may hang on it
+    floors         mutation -> Unix ms before which it was not captured; read only when it hangs on a duty that has ended
     """
 
     county: County
@@ -104,6 +114,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     families: frozenset[RecordId] = frozenset()
     asked: frozenset[RecordId] = frozenset()
     homes: Mapping[RecordId, tuple[Home, ...]] = {}
+    floors: Mapping[MutationId, int] = {}
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,6 +168,7 @@ class Lack(msgspec.Struct, frozen=True, kw_only=True):
     families: frozenset[RecordId] = frozenset()
     streams: frozenset[StreamName] = frozenset()
     homes: frozenset[RecordId] = frozenset()
+    floors: frozenset[Foregoing] = frozenset()
 
 
 Decision = Repeat | Clone | Hold | Refuse | Accept

@@ -28,8 +28,9 @@ from sync.machines import BACK, DELETED_FROM, MACHINES, Transition, allowed_from
 from sync.merge import Lost, Merge, Sight, has_seen, merge_fields, policy_of, spread, written
 from sync.places import is_secret
 from sync.retention import come_home, plan_archive
-from sync.signing import signed_body, signed_edits, with_signatures
+from sync.signing import signed_body, signed_edits, with_author, with_signatures
 from sync.situation import Situation
+from sync.standing import root_of
 from sync.state import DELETION, EVERY_OTHER, RecordState, Writer
 from sync.tally import Tally
 from sync.terms import passed_term
@@ -55,15 +56,6 @@ def plan_write(mutation: Mutation, sender: Sender, tally: Tally) -> Decision:
     if mutation.op == ARCHIVE:
         return plan_archive(mutation, state, sender, tally)
     return _change(mutation, state, sender, tally)
-
-
-def root_of(mutation: Mutation, tally: Tally) -> Version:
-    """The record version at the root of the offline chain: what its author had seen of other people's work."""
-    base = mutation.base
-    if isinstance(base, tuple):
-        return base
-    known = tally.seen.get(base) if base is not None else None
-    return known.root if known is not None else (tally.view.incarnation, 0)
 
 
 def _writer(mutation: Mutation, sender: Sender, tally: Tally, before: RecordState | None) -> Writer:
@@ -208,6 +200,8 @@ def _change(mutation: Mutation, state: RecordState, sender: Sender, tally: Tally
         return _with_allowed(effect, state)
     if state.kind == "inspection" and any(name.startswith("answers.") for name in merge.changed):
         _set_odd(merge, tally)
+    if state.kind == "inspection" and "inspectors" in merge.changed:
+        merge.set({"inspectors": with_author(merge.values["inspectors"], merge.values.get("recorded_by"))})
     return _accepted(mutation, state, sender, tally, merge, step[1], effect, sight)
 
 

@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from contracts.kind import Position
+from contracts.mutation import Capture
 
 EARTH_RADIUS_M: Final = 6_371_000
 NEAR_BITS_MAX: Final = 31  # of 256: the hash's authors call pictures the same up to here; the index relies on it
@@ -68,15 +69,23 @@ class EvidenceRules(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
-    """One photo record with what is known around it. `taken_ms`, `visit_ms`: by the phone's own clock, Unix time."""
+    """One photo record with what is known around it. `taken`, `visit_ms`: by the phone's own clock, Unix time in milliseconds.
+
+    visit_recorded  that clock when the visit was entered
+    """
 
     position: Position | None
     place: Position | None  # of the site
-    taken_ms: int | None
+    taken: Capture | None
     visit_ms: int | None
+    visit_recorded: Capture | None = None
     exif: Exif
     is_repeated: bool  # the same bytes were announced before for another record
     is_near_repeated: bool  # a near-same picture was received before
+
+    @property
+    def taken_ms(self) -> int | None:
+        return self.taken.wall_ms if self.taken is not None else None
 
 
 def evidence_flags(shown: Shown, rules: EvidenceRules) -> list[Flag]:
@@ -86,7 +95,7 @@ def evidence_flags(shown: Shown, rules: EvidenceRules) -> list[Flag]:
         Flag.SAME_PICTURE_BEFORE: shown.is_repeated,
         Flag.NEAR_SAME_PICTURE_BEFORE: shown.is_near_repeated and not shown.is_repeated,
         Flag.TAKEN_FAR_FROM_PLACE: is_far(shown.position, shown.place, rules.far_m),
-        Flag.TAKEN_LONG_BEFORE_VISIT: is_long_before(shown.visit_ms, [shown.taken_ms, exif_ms], rules.long_before),
+        Flag.TAKEN_LONG_BEFORE_VISIT: was_long_before(shown, exif_ms, rules.long_before),
         Flag.POSITION_MISSING: shown.position is None,
         Flag.POSITION_MOCKED: shown.position is not None and shown.position.mocked is True,
         Flag.EXIF_DIFFERS: exif_differs(shown, exif_ms, rules),
@@ -99,6 +108,16 @@ def is_far(position: Position | None, place: Position | None, far_m: float) -> b
     if position is None or place is None:
         return False
     return distance_m(position, place) > far_m + (position.accuracy_m or 0) + (place.accuracy_m or 0)
+
+
+def was_long_before(shown: Shown, exif_ms: int | None, long_before: timedelta) -> bool:
+    """Both moments on the clock by which the visit was entered: in one session the monotonic clock tells how far it was set since."""
+    visit_ms, set_by_ms, entered = shown.visit_ms, 0, shown.visit_recorded
+    if entered is not None and shown.taken is not None and entered.session == shown.taken.session:
+        set_by_ms = shown.taken.wall_ms - entered.wall_ms - (shown.taken.mono_ms - entered.mono_ms)
+        visit_ms = min(visit_ms, entered.wall_ms) if visit_ms is not None else None  # it had begun when it was entered
+    taken = [None if moment is None else moment - set_by_ms for moment in (shown.taken_ms, exif_ms)]
+    return is_long_before(visit_ms, taken, long_before)
 
 
 def is_long_before(visit_ms: int | None, taken: Sequence[int | None], long_before: timedelta) -> bool:

@@ -404,7 +404,11 @@ MACHINES: dict[str, dict[str, Transition]] = {
 
 
 # A record that has a story is not taken off the ledger by deleting it: what was entered by mistake is ended with a reason.
-DELETED_FROM: dict[str, frozenset[str]] = {"problem": frozenset({"draft"})}
+DELETED_FROM: dict[str, frozenset[str]] = {
+    "problem": frozenset({"draft"}),
+    "inspection": frozenset({"draft"}),
+    "task": frozenset({"open", "accepted", "started", "cancelled"}),
+}
 
 # A projection has the commands of what it shows; they are planned on the source.
 PROJECTED: dict[str, str] = {"assignment": "problem", "handover": "transfer"}

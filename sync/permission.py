@@ -6,7 +6,7 @@ Roles and levels come from domain.md 1.1 and 2.1; where the sources are silent t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from enum import Enum
 
 from contracts.ids import UnitCode
@@ -166,7 +166,7 @@ class Verdict(Enum):
     """Whether a person may, on the evidence of duties and capture interval."""
 
     YES = "yes"
-    FLAGGED = "flagged"  # a duty covers only part of the interval in which it may have been captured
+    FLAGGED = "flagged"  # a duty covers only part of the interval in which it may have been captured (decision 0022: sync/standing.py)
     WRONG_ROLE = "wrong_role"
     NO_DUTY = "no_duty"
 
@@ -182,7 +182,11 @@ def who_may(kind: str, op: str) -> list[str]:
 
 def may(duties: Iterable[Duty], places: Places, kind: str, op: str, unit: UnitCode, when: Interval) -> Verdict:
     """Judge one operation on a record of `unit`, captured within `when`."""
-    roles = PERMITTED.get((kind, op), SERVER_ONLY)
+    return judge(duties, places, PERMITTED.get((kind, op), SERVER_ONLY), unit, when)
+
+
+def judge(duties: Iterable[Duty], places: Places, roles: Collection[Role], unit: UnitCode, when: Interval) -> Verdict:
+    """Judge by duties what only these roles may do on a record of `unit`, captured within `when`."""
     verdict = Verdict.NO_DUTY
     for duty in duties:
         if duty.role is Role.SYSTEM:
@@ -197,6 +201,15 @@ def may(duties: Iterable[Duty], places: Places, kind: str, op: str, unit: UnitCo
         elif part:
             verdict = Verdict.FLAGGED
     return verdict
+
+
+def movers(kind: str, op: str) -> frozenset[Role]:
+    """Who may move a record to where they have no duty: what leaves its author's hands is office work."""
+    return PERMITTED.get((kind, LEAVE)) or PERMITTED.get((kind, op), SERVER_ONLY) & OFFICE
+
+
+def has_ended(duty: Duty, now_ms: int) -> bool:
+    return duty.ends is not None and duty.ends.timestamp() * 1000 <= now_ms
 
 
 def holds_within(duty: Duty, when: Interval) -> bool:

@@ -6,7 +6,7 @@ Every mutation is in one of a few situations, asked in this order:
     it cannot be judged          -> held for a human: not decodable, barred device, foreign contract, unknown words
     it waits for a held one      -> deferred with it, and only it (promise 3)
     it would tell of a secret    -> held as if there were none, or refused (sync/secrecy.py)
-    nobody had the duty          -> held for a human; a duty of another role is a refusal
+    nobody had the duty          -> held for a human, as is others' record where it is not sure; a duty of another role is a refusal
     its record lives elsewhere   -> forwarded to the county it moved to
     otherwise                    -> sync/edit.py: create, edit, delete or command
 
@@ -20,38 +20,41 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from contracts.ids import UnitCode
+from contracts.ids import UnitCode, is_of_store
 from contracts.kinds import KINDS
 from contracts.mutation import CONTRACT_MAX, CONTRACT_MIN, CREATE, Mutation
 from contracts.outcomes import Outcome, Reason
 from sync.clues import goes_nowhere, not_for_departments
 from sync.decision import Accept, Clone, Decision, Hold, Incoming, Lack, Refuse, Repeat, Sender, View
-from sync.edit import plan_write, root_of
+from sync.edit import plan_write
 from sync.entering import enter
 from sync.homes import unit_wanted
+from sync.keeping import not_theirs_to_change
 from sync.letters import wrong_side
 from sync.machines import PROJECTED
 from sync.naming import names_unseen
 from sync.notices import not_the_sender
-from sync.permission import LEAVE, Verdict, may, who_may
+from sync.permission import LEAVE, PERMITTED, SERVER_ONLY, Verdict, judge, may, movers, who_may
 from sync.places import unit_of
 from sync.planned import Plan
 from sync.projections import on_source, projected
 from sync.secrecy import kept_secret
 from sync.situation import given_on
+from sync.standing import is_taken_all_the_same, judged_at, since_seen
 from sync.state import RecordState
 from sync.tally import Tally
-from sync.words import id_fault, shape_fault, word_fault
+from sync.words import id_fault, shape_fault, word_fault, worded_fault
 
 
 def plan_push(batch: Sequence[Incoming], sender: Sender, view: View, said: dict[str, Any] | None = None) -> Plan | Lack:
     """Decide every mutation of one device in one county, in the order of their numbers. `said` goes into each detail."""
     tally = Tally(sender, view)
-    for incoming in batch:
+    for arrived in batch:
+        incoming = since_seen(arrived, sender, tally)
         tally.flag(said or {})
         if incoming.left_out:
             tally.flag({"left_out": incoming.left_out})
-        tally.captured = incoming.captured
+        tally.begins(incoming)
         enter(tally, incoming, plan_mutation(incoming, sender, tally))
     return tally.closed()
 
@@ -77,6 +80,7 @@ def plan_mutation(incoming: Incoming, sender: Sender, tally: Tally) -> Decision:
         return Hold(outcome=Outcome.DEFERRED, reason=Reason.WAITS_FOR, detail={"n": waits_for}, waits_for=waits_for)
     refused = kept_secret(mutation, sender, tally) or strange or _forbidden(incoming, mutation, sender, tally)
     refused = refused or not_for_departments(incoming, mutation, sender, tally) or goes_nowhere(mutation, sender, tally)
+    refused = refused or not_theirs_to_change(incoming, mutation, sender, tally) or _forbidden_move(incoming, mutation, sender, tally)
     refused = refused or wrong_side(incoming, mutation, sender, tally)
     refused = refused or not_the_sender(incoming, mutation, sender, tally) or names_unseen(incoming, mutation, sender, tally)
     if refused is not None:
@@ -84,6 +88,9 @@ def plan_mutation(incoming: Incoming, sender: Sender, tally: Tally) -> Decision:
     meant = on_source(mutation, tally)
     if isinstance(meant, Hold):
         return meant
+    refused = not_theirs_to_change(incoming, meant, sender, tally) if meant is not mutation else None
+    if refused is not None:
+        return refused
     return projected(plan_write(meant, sender, tally), mutation, sender, tally)
 
 
@@ -115,6 +122,8 @@ def _barred(mutation: Mutation, sender: Sender) -> Reason | None:
 
 def _not_theirs(mutation: Mutation, sender: Sender) -> Hold | None:
     fault = None if sender.is_system else id_fault(mutation)
+    if fault is None and is_of_store(sender.device):  # under its other identities the server pushes what it worded itself
+        fault = worded_fault(mutation)
     return Hold(outcome=Outcome.QUARANTINED, reason=Reason.MALFORMED, detail={"error": fault}) if fault else None
 
 
@@ -157,16 +166,18 @@ def _forbidden(incoming: Incoming, mutation: Mutation, sender: Sender, tally: Ta
         return _unanswered(incoming, mutation, sender, tally, judged)
     if judged is None:
         return Hold(outcome=Outcome.QUARANTINED, reason=Reason.UNKNOWN_UNIT)
-    match _judge(incoming, mutation, sender, tally, judged):
+    match judged_at(mutation, sender, tally, judged, incoming.captured):
         case Verdict.NO_DUTY:
             return Hold(outcome=Outcome.QUARANTINED, reason=Reason.NO_DUTY, detail={"unit": judged})
         case Verdict.WRONG_ROLE:
             return Refuse(reason=Reason.NOT_YOUR_ROLE, detail=_who_else(mutation, tally))
+        case Verdict.FLAGGED if not is_taken_all_the_same(mutation, sender, tally, judged):
+            return Hold(outcome=Outcome.QUARANTINED, reason=Reason.DUTY_UNCERTAIN, detail={"unit": judged})
         case Verdict.FLAGGED:
             tally.flag({"duty": "partial"})
         case Verdict.YES:
             pass
-    return _forbidden_leave(incoming, mutation, sender, tally, judged, wanted)
+    return None
 
 
 def _is_new_there(mutation: Mutation, state: RecordState | None, unit: UnitCode) -> bool:
@@ -201,30 +212,21 @@ def _unanswered(incoming: Incoming, mutation: Mutation, sender: Sender, tally: T
     return Hold(outcome=Outcome.QUARANTINED, reason=Reason.NOT_YOUR_ROLE, detail={"op": mutation.op, "by": roles})
 
 
-def _forbidden_leave(
-    incoming: Incoming, mutation: Mutation, sender: Sender, tally: Tally, judged: UnitCode, wanted: UnitCode | None
-) -> Hold | None:
-    """Giving a record to another county is for the office; somebody else's edit that would do it waits on its desk."""
-    state, places = tally.records.get(mutation.record), tally.view.places
-    if state is None or state.parent is not None or wanted is None:
+def _forbidden_move(incoming: Incoming, mutation: Mutation, sender: Sender, tally: Tally) -> Hold | None:
+    """Giving a record to another county, or to a unit where its mover has no duty, is for the office; somebody else's edit that would
+    do it waits on its desk.
+    """
+    state, places, when = tally.records.get(mutation.record), tally.view.places, incoming.captured
+    if state is None or state.parent is not None or sender.is_system or incoming.released:
         return None
-    if places.county_of(wanted) == (state.moved_to or tally.view.county):
+    unit, wanted = unit_of(state.stream), unit_wanted(mutation, tally)
+    if wanted is None or isinstance(wanted, Hold) or wanted == unit:
         return None
-    if may(sender.duties, places, mutation.kind, LEAVE, judged, incoming.captured).is_yes:
+    stays = places.county_of(wanted) == (state.moved_to or tally.view.county)
+    if stays and may(sender.duties, places, mutation.kind, mutation.op, wanted, when).is_yes:
         return None
-    by = who_may(mutation.kind, LEAVE)
+    roles = movers(mutation.kind, mutation.op) if stays else PERMITTED.get((mutation.kind, LEAVE), SERVER_ONLY)
+    if judge(sender.duties, places, roles, unit, when).is_yes:
+        return None
+    by = sorted(role.value for role in roles)
     return Hold(outcome=Outcome.QUARANTINED, reason=Reason.NOT_YOUR_ROLE, detail={"unit": wanted, "by": by})
-
-
-def _judge(incoming: Incoming, mutation: Mutation, sender: Sender, tally: Tally, unit: UnitCode) -> Verdict:
-    """By the duties for the record's unit, or for the one where its author last saw it: it may have been moved meanwhile."""
-    places, when = tally.view.places, incoming.captured
-    verdict = may(sender.duties, places, mutation.kind, mutation.op, unit, when)
-    if verdict is not Verdict.NO_DUTY:
-        return verdict
-    root = root_of(mutation, tally)
-    for home in tally.earlier_homes(mutation):
-        if root <= home.last and may(sender.duties, places, mutation.kind, mutation.op, unit_of(home.stream), when).is_yes:
-            tally.flag({"moved_to": unit})
-            return Verdict.YES
-    return verdict

@@ -12,12 +12,15 @@ from contracts.mutation import DELETE, Mutation
 from contracts.outcomes import Reason
 from sync.assigning import CALLING, uncalled
 from sync.carrying_out import GUARDS, is_empty, is_one_of
+from sync.clock import Interval
 from sync.consequences import bury, consequences_of
 from sync.decision import Change, Refuse, Sender
 from sync.homes import moved
+from sync.keeping import changers
 from sync.machines import MACHINES
 from sync.merge import Lost, Merge, get_field, set_field, written
 from sync.situation import STORIED, Situation, given_on, has_story, step_of
+from sync.standing import now_ms
 from sync.state import DELETION, RecordState, Writer
 from sync.tally import Tally
 from sync.transfers import settling
@@ -56,7 +59,7 @@ def settle(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
         return ()
     field = str(merge.values["field"])
     value = merge.values.get("lost") if choice == "lost" else mutation.args.get("value")
-    amiss = None if field == DELETION else _amiss(s, record, field, value)
+    amiss = _not_theirs(s, record, field) or (None if field == DELETION else _amiss(s, record, field, value))
     if amiss is not None:
         return amiss
     if record.moved_to is not None:
@@ -68,6 +71,14 @@ def settle(s: Situation, merge: Merge) -> tuple[Change, ...] | Refuse:
 
 
 # ------------------------------------------------------------------------------------------------ what a command would have asked
+
+
+def _not_theirs(s: Situation, record: RecordState, field: str) -> Refuse | None:
+    """A desk below the author's level does not decide what the author's evidence says."""
+    tally = s.tally
+    when = tally.captured or Interval(0, now_ms(tally))
+    by = None if s.sender.is_system else changers(record, [field], s.sender, when, tally)
+    return Refuse(reason=Reason.NOT_YOURS, detail={"op": s.mutation.op, "fields": [field], "by": by}) if by is not None else None
 
 
 def _amiss(s: Situation, record: RecordState, field: str, value: Any) -> Refuse | None:

@@ -17,6 +17,7 @@ from contracts.kinds import KINDS
 from contracts.meta import Policy, field_rules
 from contracts.mutation import Mutation
 from sync.decision import Sender
+from sync.keeping import MADE_AS, made_as
 from sync.merge import get_field
 from sync.tally import Tally
 
@@ -39,6 +40,10 @@ def signed_body(mutation: Mutation, sender: Sender, tally: Tally) -> dict[str, A
         return {}
     kind, body, person = mutation.kind, tally.bodies[mutation.id], str(sender.person)
     signed: dict[str, Any] = {MADE_BY[kind]: person} if kind in MADE_BY else {}
+    if kind in MADE_AS:
+        signed[MADE_AS[kind]] = made_as(sender, body.unit, tally.captured, tally)
+    if kind == "inspection" and sender.person not in body.inspectors:
+        signed["inspectors"] = with_author([str(one) for one in body.inspectors], person)
     if kind == "photo" and getattr(body, TAKEN_BY) not in (None, sender.person):
         signed[TAKEN_BY] = person
     spoken = [name for name in comment_fields(kind) if getattr(body, name)]
@@ -46,6 +51,11 @@ def signed_body(mutation: Mutation, sender: Sender, tally: Tally) -> dict[str, A
         values: dict[str, Any] = msgspec.json.decode(mutation.body)  # type: ignore[arg-type]
         signed |= {name: _signed(values[name], [], sender, tally) for name in spoken}
     return signed
+
+
+def with_author(inspectors: Any, author: str | None) -> Any:
+    """Who took part in an inspection: its author first, if nobody named them, and whoever they named."""
+    return [author, *inspectors] if isinstance(inspectors, list) and author is not None and author not in inspectors else inspectors
 
 
 def signed_edits(

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from contracts.ids import MutationId, RecordId, StreamName, UnitCode, conflict_id
+from contracts.ids import MutationId, RecordId, StreamName, UnitCode, Version, conflict_id
 from contracts.kinds.conflict import Conflict
 from contracts.mutation import CREATE, Mutation
 from contracts.outcomes import MutationOutcome, Reason
@@ -17,6 +17,7 @@ from contracts.people import Audience
 from sync.clock import Interval
 from sync.decision import (
     Change,
+    Foregoing,
     HeldMutation,
     Home,
     Incoming,
@@ -48,6 +49,7 @@ class Tally:
         self.held: list[HeldMutation] = list(view.held)
         self.bodies: dict[MutationId, Any] = {}
         self.captured: Interval | None = None  # of the mutation being decided
+        self.began: dict[MutationId, int] = {}  # when each of the batch was captured at the earliest
         self.acts_for: UnitCode | None = None  # the unit on whose assignment the mutation being decided was given
         self.flags: dict[str, Any] = {}
         self._changed: dict[RecordId, None] = {}
@@ -55,6 +57,7 @@ class Tally:
         self._lacking_records: set[RecordId] = set()
         self._lacking_families: set[RecordId] = set()
         self._lacking_homes: set[RecordId] = set()
+        self._lacking_floors: set[Foregoing] = set()
         self.outcomes: list[MutationOutcome] = []
         self.journal = Journal()
         self.held_rows: list[HeldRow] = []
@@ -112,6 +115,13 @@ class Tally:
         if record not in self.view.homes:
             self._lacking_homes.add(record)
         return self.view.homes.get(record, ())
+
+    def floor_of(self, mutation: Mutation, root: Version) -> int:
+        """Unix ms before which it was not captured, by what its author had seen. Noted as lacking if nobody looked."""
+        if mutation.id not in self.view.floors:
+            base = mutation.base if mutation.base is not None and not isinstance(mutation.base, tuple) else None
+            self._lacking_floors.add(Foregoing(mutation.id, mutation.record, root, base))
+        return self.view.floors.get(mutation.id, 0)
 
     def flag(self, detail: dict[str, Any]) -> None:
         """Said of the mutation being decided, whatever becomes of it."""
@@ -184,6 +194,12 @@ class Tally:
 
     # -------------------------------------------------------------------------------------------- grown by decisions
 
+    def begins(self, incoming: Incoming) -> None:
+        """The next mutation is about to be decided."""
+        self.captured = incoming.captured
+        if incoming.mutation is not None:
+            self.began[incoming.mutation.id] = incoming.captured.start_ms
+
     def begin(self, n: int) -> dict[str, Any] | None:
         """The next decision is entered; what was flagged of its mutation."""
         flags, self.flags, self._n = self.flags or None, {}, n
@@ -203,12 +219,13 @@ class Tally:
         changed = [(self.view.records.get(record), self.records[record]) for record in self._changed]
         streams = {state.stream for pair in changed for state in pair if state is not None}
         missing = streams - self.view.heads.keys()
-        if missing or self._lacking_records or self._lacking_families or self._lacking_homes:
+        if missing or self._lacking_records or self._lacking_families or self._lacking_homes or self._lacking_floors:
             return Lack(
                 records=frozenset(self._lacking_records),
                 families=frozenset(self._lacking_families),
                 streams=frozenset(missing),
                 homes=frozenset(self._lacking_homes),
+                floors=frozenset(self._lacking_floors),
             )
         placed = place(changed, self.view.heads)
         return Plan(

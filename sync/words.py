@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from contracts.ids import is_derived, problem_id
+from contracts.ids import is_derived, is_worded, problem_id
 from contracts.kinds import KINDS
 from contracts.meta import Policy, field_rules
 from contracts.mutation import ARCHIVE, CREATE, DELETE, EDIT, Mutation
@@ -97,6 +97,13 @@ def id_fault(mutation: Mutation) -> str | None:
     if mutation.op == CREATE and is_derived(mutation.record) and not _is_of_a_no(mutation):
         return "record: version 5 is the server's"
     return None
+
+
+def worded_fault(mutation: Mutation) -> str | None:
+    """An id of what the server puts into words for a person, in what a person sends under an id of their own."""
+    if is_worded(mutation.id):
+        return "id: version 8 is the server's"
+    return "record: version 8 is the server's" if mutation.op == CREATE and is_worded(mutation.record) else None
 
 
 def _is_of_a_no(mutation: Mutation) -> bool:

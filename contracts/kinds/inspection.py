@@ -15,7 +15,8 @@ from contracts.meta import Policy, field
 class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     """`answers`: item key -> {"value": ..., "note": ..., ...}; every item is a field of its own when merging.
 
-    inspectors     who took part, as its author says; `recorded_by` whose device made it, `submitted_by` whose submitted it: these sign
+    inspectors     who took part, as its author says, who is one of them; `recorded_by` whose device made it, `submitted_by` whose
+                   submitted it: these sign. `recorded_as` in which role: nobody below it rewrites what was found
     odd_answers    items that the checklist version does not have, or whose value is none of their answers: kept, opening nothing
     submitted_at   when it was captured, at the latest, as the server knows it: what coverage is told by
     secret         of an unannounced visit (that of a secret task always is); disclosed with the task
@@ -34,6 +35,7 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     state: Annotated[Literal["draft", "submitted", "amended"], field("状态", Policy.COMMAND)] = "draft"
     secret: Annotated[bool, field("不告知被检查方", Policy.IMMUTABLE)] = False
     recorded_by: Annotated[PersonId | None, field("记录人", Policy.SERVER)] = None
+    recorded_as: Annotated[Code | None, field("记录人职责", Policy.SERVER)] = None
     submitted_by: Annotated[PersonId | None, field("提交人", Policy.SERVER)] = None
     odd_answers: Annotated[list[str], field("与清单不符的检查项", Policy.SERVER)] = []
     submitted_at: Annotated[datetime | None, field("提交时间", Policy.SERVER)] = None

@@ -16,6 +16,7 @@ from contracts.visits import ProblemSource
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
     """`state` is a word of the problem's machine (sync/machines.py); `steps` is its story, one entry per command.
 
+    reported_by, reported_as  who found it, and in which role: until it is verified nobody below that role rewrites it
     lead, supporting     units that must fix it (domain.md 2.5: two leads are two units in `leads`)
     returns, rebounds    how often a submission was returned as bad rectification, and how often it came back after close-out
     handed_in            leads that have handed in their part since it was last sent back; accepted when all have
@@ -54,6 +55,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     ledgers: Annotated[list[Code], field("所属台账", Policy.UNION, max_length=20)] = []
     measures: Annotated[Text, field("整改措施", Policy.LATEST)] = ""
     reported_by: Annotated[PersonId | None, field("上报人", Policy.SERVER)] = None
+    reported_as: Annotated[Code | None, field("上报人职责", Policy.SERVER)] = None
     departments: Annotated[list[Code], field("责任部门建议", Policy.SERVER)] = []
     leads: Annotated[list[UnitCode], field("牵头单位", Policy.COMMAND, max_length=2)] = []
     supporting: Annotated[list[UnitCode], field("配合单位", Policy.COMMAND, max_length=20)] = []

@@ -2,7 +2,6 @@
 
 import io
 import time
-import uuid
 import zipfile
 from datetime import UTC, datetime
 from typing import Any
@@ -91,7 +90,7 @@ async def test_staff_is_tried_and_then_imported_whole(office: Office, admin: Pho
     log_in = {
         "phone": "13900000001",
         "password": accounts["张三"]["password"],
-        "device": {"id": str(uuid.uuid4()), "name": "", "kind": "phone"},
+        "device": {"id": str(uuid7()), "name": "", "kind": "phone"},
     }
     assert (await office.world.client.post("/auth/v1/enrol", json=log_in)).status_code == 200
     people = await read(office.world, admin, "/people/v1/persons", text="李四")

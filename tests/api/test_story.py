@@ -5,7 +5,7 @@ from typing import Any
 
 from contracts.ids import problem_id, projection_id
 from contracts.people import Role
-from storage.office_push import office_device
+from storage.devices import office_device
 from tests.api.casework import HERE, Office, call, command, create, read
 from tests.world import COUNTY, DEPARTMENT, TOWNSHIP, VILLAGE_A, VILLAGE_B
 

@@ -1,5 +1,7 @@
 """The phone's clock as the server will see it: only differences inside a session mean anything (promise 8)."""
 
+import time
+
 from phone.clock import SimulatedClock, SystemClock
 
 
@@ -47,3 +49,45 @@ def test_the_system_clock_counts_forward_within_its_session():
     assert first.session == second.session
     assert 0 <= first.mono_ms <= second.mono_ms
     assert SystemClock().read().session != first.session
+
+
+class Machine:
+    """Both clocks of a machine, in seconds."""
+
+    def __init__(self) -> None:
+        self.elapsed_s, self.wall_s = 100, 1_790_000_000
+
+    def pass_by(self, elapsed_s: int, wall_s: int) -> None:
+        self.elapsed_s, self.wall_s = self.elapsed_s + elapsed_s, self.wall_s + wall_s
+
+    def clock(self, *, counts_sleep: bool) -> SystemClock:
+        return SystemClock(lambda: self.elapsed_s * 10**9, lambda: self.wall_s * 10**9, counts_sleep=counts_sleep)
+
+
+def test_a_clock_that_does_not_count_sleep_begins_a_session_when_the_wall_clock_has_gained_on_it():
+    machine = Machine()
+    clock = machine.clock(counts_sleep=False)
+    first = clock.read()
+    machine.pass_by(600, 630)  # the network has set it by half a minute
+    second = clock.read()
+    machine.pass_by(600, 9 * 3600)  # the machine slept
+    third = clock.read()
+    machine.pass_by(60, 60)
+    fourth = clock.read()
+    assert first.session == second.session != third.session == fourth.session
+    assert (second.mono_ms, third.mono_ms, fourth.mono_ms) == (600_000, 0, 60_000)
+
+
+def test_a_clock_that_counts_sleep_keeps_its_session_whatever_the_wall_clock_says():
+    machine = Machine()
+    clock = machine.clock(counts_sleep=True)
+    first = clock.read()
+    machine.pass_by(9 * 3600, 9 * 3600 + 7200)
+    second = clock.read()
+    assert (second.session, second.mono_ms) == (first.session, 9 * 3_600_000)
+
+
+def test_the_systems_clock_counts_sleep_where_the_system_has_one_that_does():
+    before = time.clock_gettime_ns(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic_ns()
+    clock = SystemClock()
+    assert 0 <= clock.began_ns - before < 60 * 10**9

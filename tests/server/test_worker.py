@@ -16,6 +16,7 @@ import msgspec
 import pytest
 from pgqueuer.qm import QueueManager
 from pydantic import SecretStr
+from uuid_utils.compat import uuid7
 
 import server.work
 import server.worker
@@ -294,7 +295,7 @@ async def objects(settings: Settings) -> Objects:
 
 async def upload(pool: asyncpg.Pool, objects: Objects, photo: bytes, sha256: str) -> uuid.UUID:
     """As if a phone had announced the photo, put its chunks and said `complete`."""
-    person, device, record = uuid.uuid4(), uuid.uuid4(), uuid.uuid4()
+    person, device, record = uuid.uuid4(), uuid7(), uuid.uuid4()
     for index, offset in enumerate(range(0, len(photo), CHUNK)):
         await objects.put(chunk_key(COUNTY, sha256, device, index), photo[offset : offset + CHUNK])
     raw = {"body": {"bytes": len(photo), "media_type": "image/jpeg"}}

@@ -7,6 +7,10 @@ from tests.simulator.testimony import ACCEPTED, HELD, Circumstances, Entry, Jour
 
 # What may become of an edit that nobody spoilt, by its reason.
 REFUSALS = frozenset({"not_allowed_now", "not_your_role", "record_missing", "discarded", "parts_missing"})
+# Who made a record, by its kind: their own work is not refused as another's, but for what the office has taken over since.
+MADE_BY = {"inspection": "recorded_by", "problem": "reported_by"}
+TAKEN_OVER = frozenset({"task", "whistle", "transfer", "photo", "conflict"})
+BEFORE_THE_OFFICE = frozenset({"draft", "reported"})
 
 
 # A command -> the only things that may be missing of it, as they depend on what else happened.
@@ -65,7 +69,10 @@ def judge_keeping(
 ) -> Iterator[Violation]:
     deleted: set[tuple[str, str]] = set()  # (store, record): who deletes a record and writes on knows that it is away
     uncreated: set[tuple[int, str]] = set()  # records whose creation was lost, held or discarded
+    made: set[tuple[str, str]] = set()  # (store, record)
     for entry in entries:
+        if entry.op == "create":
+            made.add((entry.store, entry.record))
         if entry.op == "create" and not fates.accepted(entry):
             uncreated.add((entry.county, entry.record))
         row = fates.of(entry)
@@ -80,12 +87,24 @@ def judge_keeping(
             yield Violation(3, f"{_named(entry)}: the journal's raw mutation lacks {missing}", entry.record)
         knew = row.reason == "record_deleted" and ((entry.store, entry.record) in deleted or circumstances.restored)
         guarded = row.reason == "incomplete" and entry.op in GUARDED
-        if row.outcome == "rejected" and row.reason not in REFUSALS and not knew and not guarded and not entry.spoilt:
+        others = row.reason == "not_yours" and _is_others(entry, server)
+        if row.outcome == "rejected" and row.reason not in REFUSALS and not (knew or guarded or others or entry.spoilt):
             yield Violation(3, f"{_named(entry)} was refused: {row.reason}", entry.record)
         if row.outcome in HELD:
             missing_base = bool({(entry.county, entry.record), (entry.county, str(entry.args.get("parent")))} & uncreated)
-            yield from _held(entry, row, server, phones.get(entry.store), circumstances, missing_base)
+            is_own = (entry.store, entry.record) in made
+            yield from _held(entry, row, server, phones.get(entry.store), circumstances, missing_base, is_own)
     yield from _incarnations(server, circumstances)
+
+
+def _is_others(entry: Entry, server: ServerView) -> bool:
+    """Evidence that somebody else's side made, or that the office has taken over."""
+    record = server.records.get((entry.county, entry.record))
+    if record is None or record.kind in TAKEN_OVER:
+        return record is not None
+    field = MADE_BY.get(record.kind)
+    taken_over = record.kind == "problem" and record.body.get("state") not in BEFORE_THE_OFFICE
+    return field is not None and (taken_over or record.body.get(field) != entry.person)
 
 
 def _named(entry: Entry) -> str:
@@ -128,7 +147,7 @@ def _absent(entry: Entry, server: ServerView, phone: PhoneView | None, circumsta
 
 
 def _held(
-    entry: Entry, row: JournalRow, server: ServerView, phone: PhoneView | None, circumstances: Circumstances, uncreated: bool
+    entry: Entry, row: JournalRow, server: ServerView, phone: PhoneView | None, circumstances: Circumstances, uncreated: bool, is_own: bool
 ) -> Iterator[Violation]:
     settled = server.held.get((row.county, row.device, row.n))
     if settled is None:
@@ -144,6 +163,8 @@ def _held(
         return  # handed in again by that app
     if row.reason in ("record_missing", "parent_missing") and (uncreated or circumstances.restored):
         return
+    if row.reason == "duty_uncertain" and not is_own:
+        return  # somebody else's record, after a reassignment
     if row.reason == "no_duty" and (not entry.entitled or circumstances.restored or _has_moved(entry, server)):
         return
     yield Violation(3, f"{_named(entry)} was held without a reason: {row.outcome} ({row.reason})", entry.record)

@@ -76,7 +76,9 @@ async def test_who_asks_is_found_by_index_among_many_tokens(pool: asyncpg.Pool) 
     await pool.execute(
         "INSERT INTO person (id, name, phone, password_hash) SELECT gen_random_uuid(), 'x', n::text, 'x' FROM generate_series(1, 10000) n"
     )
-    await pool.execute("INSERT INTO device (id, person, kind) SELECT gen_random_uuid(), id, 'phone' FROM person")
+    await pool.execute(
+        "INSERT INTO device (id, person, kind) SELECT overlay(gen_random_uuid()::text placing '7' from 15)::uuid, id, 'phone' FROM person"
+    )
     await pool.execute(
         "INSERT INTO duty (id, person, role, unit, starts) SELECT gen_random_uuid(), id, 'grid_member', '610902101001', now() FROM person"
     )

@@ -91,6 +91,65 @@ async def test_work_after_a_reboot_without_any_contact_is_accepted_and_flagged(d
     assert detail == '{"duty":"partial"}'
 
 
+async def test_after_a_reboot_around_the_end_own_work_is_taken_and_what_others_made_waits(day: Day) -> None:
+    """Promises 3 and 8. Nobody knows whether it was before noon: own inspections and photos do not wait, others' records do."""
+    person, a = await _someone(day)
+    lead = await day.lead()
+    theirs = shared_site(lead, name="别人的")
+    await sync(lead, a)
+    a.clock.reboot()  # type: ignore[attr-defined]
+    day.at(20)
+    mine = shared_site(a)
+    a.edit(mine, {"note": "东侧"})
+    photo = a.add_photo(theirs, b"\xff\xd8 a picture")
+    edit = a.edit(theirs, {"note": "改别人的"})
+    a.clock.reboot()  # type: ignore[attr-defined]
+    await _end_duty(day, person, 30)
+    day.at(60)
+    await sync(a, lead)
+    assert body(lead, mine)["note"] == "东侧"
+    assert body(lead, photo)["parent"] == str(theirs)
+    assert result(a, edit) == (Outcome.QUARANTINED, Reason.DUTY_UNCERTAIN.value)
+    assert body(lead, theirs).get("note") != "改别人的"
+    await _decide(day, lead, "release")
+    await sync(lead)
+    assert body(lead, theirs)["note"] == "改别人的"
+
+
+async def test_a_phone_that_was_enrolled_after_the_duty_ended_has_nothing_of_its_time(day: Day) -> None:
+    """A new store and an unknown session: capture is not before the enrolment, however early the phone says it was."""
+    person, a = await _someone(day)
+    lead = await day.lead()
+    theirs = shared_site(lead, name="别人的")
+    await sync(lead, a)
+    await _end_duty(day, person, 30)
+    day.at(60)
+    late = await day.world.phone(person)
+    mine = shared_site(late, name="新机上写的")
+    late.clock.reboot()  # type: ignore[attr-defined]
+    day.at(90)
+    await sync(late)
+    assert [(one.outcome, one.reason) for one in late.waiting()] == [(Outcome.QUARANTINED, Reason.NO_DUTY.value)]
+    await sync(lead)
+    assert lead.view(mine) is None
+    assert body(lead, theirs)["name"] == "别人的"
+
+
+async def test_logging_in_again_leaves_what_was_captured_before_on_the_same_store(day: Day) -> None:
+    """Promise 3. What counts is when the store was enrolled first, not its last log-in."""
+    person, a = await _someone(day)
+    lead = await day.lead()
+    await sync(a)
+    day.at(20)
+    site = shared_site(a)
+    await _end_duty(day, person, 30)
+    day.at(60)
+    await a.account.enrol(person.number, "correct horse", person.name)
+    await sync(a, lead)
+    row = await day.world.pool.fetchrow("SELECT detail, captured_from, captured_to FROM journal WHERE record = $1", site)
+    assert tuple(row) == (None, MORNING + timedelta(minutes=20), MORNING + timedelta(minutes=20))
+
+
 async def test_a_reassignment_at_noon_delivers_the_mornings_work_before_the_village_is_left(day: Day) -> None:
     """Promise 6. The old village goes with a barrier: own work first, then its records; the new village comes."""
     person, a = await _someone(day)

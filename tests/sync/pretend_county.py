@@ -15,7 +15,7 @@ from contracts.ids import MutationId, RecordId, StreamName
 from contracts.mutation import CREATE, Mutation
 from contracts.outcomes import MutationOutcome
 from contracts.responsibility import load_responsibility
-from sync.decision import HeldMutation, Home, Incoming, Lack, Seen, Sender, View
+from sync.decision import Foregoing, HeldMutation, Home, Incoming, Lack, Seen, Sender, View
 from sync.intake import photos_changed, wanted_of
 from sync.places import Places
 from sync.plan import plan_push
@@ -64,8 +64,9 @@ class PretendCounty:
         records, streams = set(wanted.records), set(wanted.streams)
         families: frozenset[RecordId] = frozenset()
         homes: frozenset[RecordId] = frozenset()
+        floors: frozenset[Foregoing] = frozenset()
         for _ in range(TRIES_MAX):
-            planned = plan_push(batch, sender, self._view(sender, batch, records, streams, families, homes))
+            planned = plan_push(batch, sender, self._view(sender, batch, records, streams, families, homes, floors))
             if isinstance(planned, Plan):
                 return planned
             assert planned != Lack(), "a lack must say of what"
@@ -73,6 +74,7 @@ class PretendCounty:
             streams |= planned.streams
             families |= planned.families
             homes |= planned.homes
+            floors |= planned.floors
         raise AssertionError(f"planning still lacks {planned}")
 
     def _view(
@@ -83,6 +85,7 @@ class PretendCounty:
         streams: set[StreamName],
         families: frozenset[RecordId],
         homes: frozenset[RecordId],
+        floors: frozenset[Foregoing],
     ) -> View:
         given = {i: self.records[i] for i in records if i in self.records}
         for child in self.records.values():
@@ -110,7 +113,17 @@ class PretendCounty:
             families=families,
             asked=frozenset(records),
             homes={i: self._homes(i) for i in homes},
+            floors={one.mutation: self._floor(one) for one in floors},
         )
+
+    def _floor(self, one: Foregoing) -> int:
+        """As the journal tells it: from when on its author can have seen what it is about."""
+        of_record = [e for _, e in self.journal if e.captured is not None and e.record == one.record]
+        written = [e for e in of_record if e.after is not None and e.after.id == one.record]
+        seen = [e.captured.end_ms for e in written if e.after.version == one.root] + [
+            e.captured.end_ms for e in written[:1] if one.base is None
+        ]
+        return max([0, *seen, *(e.captured.start_ms for e in of_record if e.mutation == one.base)])
 
     def _homes(self, record: RecordId) -> tuple[Home, ...]:
         last = {e.after.stream: e.after.version for _, e in self.journal if e.after is not None and e.after.id == record}

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from contracts.mutation import Capture
 from contracts.people import Role
 from phone.clock import SimulatedClock
-from sync.clock import CLOCKS_MAX, MARKS_MAX, DeviceClock, Interval, captured, remember
+from sync.clock import CLOCKS_MAX, DOUBT_MS, DOUBT_PER_MS, MARKS_MAX, DeviceClock, Interval, begun, captured, remember
 from sync.permission import Verdict, may
 from tests.builders import PLACES, a_duty, utc
 from tests.county import TOWNSHIP, VILLAGE_A, VILLAGE_B
@@ -57,6 +57,9 @@ def lived(offset_ms: int, actions: list[tuple[str, int]], *, jumps: bool) -> Pho
                 phone.clock.reboot()
             case "jump" if jumps:
                 phone.clock.jump(ms)
+            case "sleep":
+                phone.wait(ms)
+                phone.clock.sleep(ms)
     phone.exchange()
     return phone
 
@@ -73,11 +76,92 @@ def test_the_true_hour_lies_in_the_interval(offset_ms: int, actions: list[tuple[
 
 @settings(max_examples=300, deadline=None)
 @given(st.integers(-48 * HOUR, 48 * HOUR), ACTIONS)
-def test_a_session_that_the_server_has_met_is_exact_even_while_the_wall_clock_jumps(offset_ms: int, actions: list[tuple[str, int]]) -> None:
-    """Promise 8."""
+def test_a_session_that_the_server_has_met_is_true_even_while_the_wall_clock_jumps(offset_ms: int, actions: list[tuple[str, int]]) -> None:
+    """Promise 8. Exact to the end, and as wide as the clock was set forward: that looks as a phone does that has slept."""
     phone = lived(offset_ms, [a for a in actions if a[0] != "reboot"], jumps=True)
+    forward_ms = sum(max(0, ms) for action, ms in actions if action == "jump")
+    for n, (true_ms, at) in enumerate(phone.made, start=1):
+        when = captured(at, n, phone.known, phone.true_ms)
+        assert when.start_ms <= true_ms == when.end_ms
+        assert when.end_ms - when.start_ms <= forward_ms
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(-48 * HOUR, 48 * HOUR), ACTIONS)
+def test_a_session_that_the_server_has_met_is_exact_while_nobody_sets_the_clock_forward(
+    offset_ms: int, actions: list[tuple[str, int]]
+) -> None:
+    """Promise 8."""
+    back = [(a, -abs(ms) if a == "jump" else ms) for a, ms in actions if a != "reboot"]
+    phone = lived(offset_ms, back, jumps=True)
     for n, (true_ms, at) in enumerate(phone.made, start=1):
         assert captured(at, n, phone.known, phone.true_ms) == Interval(true_ms, true_ms)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(-48 * HOUR, 48 * HOUR), ACTIONS.map(lambda actions: [("sleep" if a == "jump" else a, abs(ms)) for a, ms in actions]))
+def test_the_true_hour_lies_in_the_interval_of_a_phone_whose_clock_sleeps_with_it(offset_ms: int, actions: list[tuple[str, int]]) -> None:
+    """A monotonic clock that stood still is contradicted by the wall clock; what is certain of the rest is kept."""
+    phone = lived(offset_ms, actions, jumps=False)
+    for n, (true_ms, at) in enumerate(phone.made, start=1):
+        when = captured(at, n, phone.known, phone.true_ms)
+        doubt_ms = DOUBT_MS + (phone.true_ms - T0) // DOUBT_PER_MS
+        assert when.start_ms - doubt_ms <= true_ms <= when.end_ms + doubt_ms
+
+
+def test_nine_hours_of_sleep_do_not_make_the_morning_an_evening() -> None:
+    """The wall clock says nine hours, the monotonic one ten minutes: both bounds are kept, and neither is believed."""
+    phone = Phone(offset_ms=0)
+    phone.exchange()
+    phone.wait(HOUR)
+    phone.make()
+    made_ms = phone.true_ms
+    phone.wait(9 * HOUR)
+    phone.clock.sleep(9 * HOUR - 600_000)
+    phone.exchange()
+    ((_, at),) = phone.made
+    when = captured(at, 1, phone.known, phone.true_ms)
+    assert (when.start_ms, when.end_ms) == (made_ms, phone.true_ms - 600_000)
+
+
+def test_a_body_that_is_long_on_its_way_is_dated_from_when_its_first_byte_came() -> None:
+    """Twenty minutes of upload: the phone read its clock before, the server read the last byte after."""
+    phone = Phone(offset_ms=0)
+    phone.wait(HOUR)
+    phone.make()
+    ((made_ms, at),) = phone.made
+    phone.wait(60_000)
+    sent, read_ms = phone.clock.read(), phone.true_ms + 20 * 60_000
+    known = remember(phone.known, sent, 1, phone.true_ms, read_ms)
+    assert captured(at, 1, known, read_ms) == Interval(made_ms, made_ms + 20 * 60_000)
+
+
+def test_an_earlier_quick_exchange_of_the_session_dates_a_slow_one_exactly() -> None:
+    phone = Phone(offset_ms=0)
+    phone.exchange()
+    phone.wait(HOUR)
+    phone.make()
+    ((made_ms, at),) = phone.made
+    known = remember(phone.known, phone.clock.read(), 1, phone.true_ms, phone.true_ms + 20 * 60_000)
+    assert captured(at, 1, known, phone.true_ms + 20 * 60_000) == Interval(made_ms, made_ms)
+
+
+def test_nothing_is_captured_before_the_device_was_enrolled() -> None:
+    """Neither of an unknown session, nor by a monotonic clock that says so."""
+    now = T0 + 10 * HOUR
+    enrolled = begun(remember(DeviceClock(), Capture(wall_ms=now, mono_ms=9 * HOUR, session="s"), 1, now), T0 + 8 * HOUR)
+    unknown = Capture(wall_ms=T0, mono_ms=0, session="another")
+    assert captured(unknown, 1, enrolled, now).start_ms == T0 + 8 * HOUR
+    assert captured(Capture(wall_ms=now, mono_ms=0, session="s"), 1, enrolled, now) == Interval(T0 + 8 * HOUR, now)
+    assert captured(Capture(wall_ms=now, mono_ms=8 * HOUR, session="s"), 1, enrolled, now) == Interval(T0 + 9 * HOUR, T0 + 9 * HOUR)
+
+
+def test_what_contradicts_an_earlier_exchange_is_only_as_certain_as_that() -> None:
+    """The phone said at ten that it had made nothing yet; a clock that says eight of its first mutation is not believed."""
+    known = remember(DeviceClock(), Capture(wall_ms=T0 + 10 * HOUR, mono_ms=10 * HOUR, session="s"), 0, T0 + 10 * HOUR)
+    known = remember(known, Capture(wall_ms=T0 + 11 * HOUR, mono_ms=11 * HOUR, session="s"), 1, T0 + 11 * HOUR)
+    at = Capture(wall_ms=T0 + 8 * HOUR, mono_ms=8 * HOUR, session="s")
+    assert captured(at, 1, known, T0 + 11 * HOUR) == Interval(T0 + 10 * HOUR, T0 + 11 * HOUR)
 
 
 @settings(max_examples=300, deadline=None)

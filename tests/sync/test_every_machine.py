@@ -184,6 +184,9 @@ def refusal_names_a_way(mutation: Mutation, outcome: MutationOutcome, state: str
     if outcome.reason is Reason.NOT_YOUR_ROLE:
         assert detail["by"] == (who_may(mutation.kind, mutation.op) or who_may(kind, mutation.op))
         return
+    if outcome.reason is Reason.NOT_YOURS:
+        assert (detail["op"], bool(detail["by"])) == (mutation.op, True)
+        return
     allowed = detail["allowed"]
     assert all(by for by in allowed.values()), allowed
     if "unit" not in detail:  # of one department's summons: told of the summons

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.kind import Position
+from contracts.mutation import Capture
 from sync.evidence import (
     FLAG_TEXT_ZH,
     NEAR_BITS_MAX,
@@ -30,7 +31,7 @@ FAR = Position(lat=32.65, lng=108.90, accuracy_m=10)  # 5.6 km
 SOUND = Shown(
     position=NEAR_BY,
     place=HERE,
-    taken_ms=NINE,
+    taken=Capture(wall_ms=NINE, mono_ms=0, session="s"),
     visit_ms=NINE,
     exif=Exif(taken_at="2026-11-21T17:00:30", lat=32.601, lng=108.90),  # the camera tells Beijing time
     is_repeated=False,
@@ -64,7 +65,7 @@ SOUND = Shown(
         pytest.param({"exif": Exif(lat=33.0, lng=108.9)}, [Flag.EXIF_DIFFERS], id="other place"),
         pytest.param({"exif": Exif(lat=33.0, lng=108.9), "position": None}, [Flag.POSITION_MISSING], id="nothing to compare with"),
         pytest.param({"exif": Exif()}, [], id="no EXIF at all"),
-        pytest.param({"taken_ms": None, "visit_ms": None, "exif": Exif()}, [], id="no times at all"),
+        pytest.param({"taken": None, "visit_ms": None, "exif": Exif()}, [], id="no times at all"),
     ],
 )
 def test_flags(changes: dict[str, object], raised: list[Flag]) -> None:
@@ -78,11 +79,38 @@ def test_a_wrong_phone_clock_raises_nothing(wrong: timedelta) -> None:
     told = datetime.fromisoformat(SOUND.exif.taken_at or "") + wrong
     shown = msgspec.structs.replace(
         SOUND,
-        taken_ms=NINE + off_ms,
+        taken=Capture(wall_ms=NINE + off_ms, mono_ms=0, session="s"),
         visit_ms=NINE + off_ms,
         exif=msgspec.structs.replace(SOUND.exif, taken_at=told.isoformat()),
     )
     assert evidence_flags(shown, EvidenceRules()) == []
+
+
+DAYS_AHEAD_MS = 48 * HOUR_MS
+FIVE_MINUTES_MS = 300_000
+
+
+@pytest.mark.parametrize(("session", "raised"), [("s", []), ("t", [Flag.TAKEN_LONG_BEFORE_VISIT])])
+def test_a_clock_that_is_put_right_in_the_middle_of_a_visit_raises_nothing_in_one_session(session: str, raised: list[Flag]) -> None:
+    """The visit was entered by a clock two days ahead; five minutes later, by the monotonic clock, the network had corrected it."""
+    later = datetime.fromtimestamp((NINE + FIVE_MINUTES_MS) / 1000, UTC)
+    shown = msgspec.structs.replace(
+        SOUND,
+        visit_ms=NINE + DAYS_AHEAD_MS - 1,
+        visit_recorded=Capture(wall_ms=NINE + DAYS_AHEAD_MS, mono_ms=1_000, session="s"),
+        taken=Capture(wall_ms=NINE + FIVE_MINUTES_MS, mono_ms=1_000 + FIVE_MINUTES_MS, session=session),
+        exif=msgspec.structs.replace(SOUND.exif, taken_at=later.isoformat()),
+    )
+    assert evidence_flags(shown, EvidenceRules()) == raised
+
+
+def test_an_old_picture_is_told_from_a_clock_that_was_set() -> None:
+    """The monotonic clock mends the phone's wall clock; a picture that the camera dates months back is old all the same."""
+    entered = Capture(wall_ms=NINE + DAYS_AHEAD_MS, mono_ms=0, session="s")
+    taken = Capture(wall_ms=NINE, mono_ms=60_000, session="s")
+    old = Exif(taken_at="2026-03-01T10:00:00")
+    shown = msgspec.structs.replace(SOUND, visit_ms=NINE + DAYS_AHEAD_MS, visit_recorded=entered, taken=taken, exif=old)
+    assert evidence_flags(shown, EvidenceRules()) == [Flag.TAKEN_LONG_BEFORE_VISIT, Flag.EXIF_DIFFERS]
 
 
 def test_every_flag_has_chinese_text() -> None:

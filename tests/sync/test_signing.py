@@ -74,13 +74,16 @@ def test_a_photo_is_of_whoever_sends_it() -> None:
     assert [county.records[an_id(k)].values.get("taken_by") for k in (5, 6)] == [str(LI), None]
 
 
-def test_inspectors_are_as_told_and_the_signature_is_the_servers() -> None:
+def test_inspectors_are_its_author_and_whom_they_name_and_the_signature_is_the_servers() -> None:
     county = PretendCounty()
     inspection = an_id(7)
     made_by_li = a_creation(1, inspection, "inspection", inspectors=[str(WANG)])
     county.push(li(), [arrived(made_by_li), arrived(a_mutation(2, inspection, "inspection", "inspection.submit", base=made_by_li.id))])  # type: ignore[arg-type]
     values = county.records[inspection].values
-    assert (values["inspectors"], values["recorded_by"], values["submitted_by"]) == ([str(WANG)], str(LI), str(LI))
+    assert (values["inspectors"], values["recorded_by"], values["submitted_by"]) == ([str(LI), str(WANG)], str(LI), str(LI))
+    without_li = an_edit(3, inspection, (1, 2), "inspection", inspectors=(values["inspectors"], [str(WANG)]))
+    county.push(li(), [arrived(without_li)])  # type: ignore[arg-type]
+    assert county.records[inspection].values["inspectors"] == [str(LI), str(WANG)], "nobody takes the author out"
 
 
 def test_what_the_server_pushes_keeps_its_signatures() -> None:
