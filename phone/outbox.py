@@ -200,18 +200,24 @@ def release_by_version(db: sqlite3.Connection) -> None:
 
 
 SQL_RELEASE_CAUGHT_UP: Final[LiteralString] = """
+    WITH read (until) AS (SELECT coalesce((SELECT min(reached) FROM stream WHERE county = ?1 AND state = 'have'), ?2))
     UPDATE mutation SET released = 1
-    WHERE county = ?1 AND released = 0
-        AND settled <= coalesce((SELECT min(reached) FROM stream WHERE county = ?1 AND state = 'have'), ?2)
+    WHERE county = ?1 AND released = 0 AND settled <= (SELECT until FROM read)
         AND NOT EXISTS (SELECT 1 FROM confirmed c JOIN stream s ON s.name = c.stream
             WHERE c.county = mutation.county AND c.record = mutation.record AND s.state = 'leaving')
+        AND (EXISTS (SELECT 1 FROM confirmed c
+                WHERE c.county = mutation.county AND c.record = mutation.record AND c.stream IS NOT NULL)
+            OR NOT EXISTS (SELECT 1 FROM mutation m
+                WHERE m.county = mutation.county AND m.record = mutation.record AND m.released = 0
+                    AND (m.outcome IS NULL OR m.settled > (SELECT until FROM read))))
 """
 
 
 def release_caught_up(db: sqlite3.Connection, county: County, exchange: int) -> None:
     """All streams were read to their heads after the outcome: what they do not show is not in this person's scope.
 
-    A stream behind the drop barrier is read no more: what is shown of it stays overlaid until it goes.
+    A stream behind the drop barrier is read no more: what is shown of it stays overlaid until it goes. So does all own work on a
+    record that has left, as long as some of it is still to be answered: until then the old copy is shown, which has none of it.
     """
     db.execute(SQL_RELEASE_CAUGHT_UP, (county, exchange))
 
