@@ -20,6 +20,9 @@ TOWNSHIPS = ["610902001", "610902002"]
 VILLAGES = [f"{township}00{i}" for township in TOWNSHIPS for i in (1, 2, 3)]
 OTHER_TOWNSHIP = "610921100"
 OTHER_VILLAGES = [f"{OTHER_TOWNSHIP}00{i}" for i in (1, 2)]
+# Where only the stranger serves (stranger.py): honest people leave alone what they see of it.
+STRANGERS_TOWNSHIP = "610902003"
+STRANGERS_VILLAGE = f"{STRANGERS_TOWNSHIP}001"
 HOUSING, WATER = "610902-housing", "610902-water"
 OTHER_HOUSING, OTHER_WATER = "610921-housing", "610921-water"  # nobody with a phone serves there
 
@@ -48,6 +51,8 @@ def units() -> list[Unit]:
         unit(OTHER_COUNTY, CITY, Level.COUNTY),
         *(unit(township, COUNTY, Level.TOWNSHIP) for township in TOWNSHIPS),
         *(unit(village, village[:9], Level.VILLAGE) for village in VILLAGES),
+        unit(STRANGERS_TOWNSHIP, COUNTY, Level.TOWNSHIP),
+        unit(STRANGERS_VILLAGE, STRANGERS_TOWNSHIP, Level.VILLAGE),
         unit(HOUSING, COUNTY, Level.DEPARTMENT),
         unit(WATER, COUNTY, Level.DEPARTMENT),
         unit(OTHER_HOUSING, OTHER_COUNTY, Level.DEPARTMENT),
@@ -161,6 +166,11 @@ def administrator(random: Random) -> Person:
     """Gives and ends duties over HTTP; owns no record."""
     duties = [Served(Role.ADMIN, COUNTY, LONG_AGO_MS), Served(Role.ADMIN, OTHER_COUNTY, LONG_AGO_MS)]
     return Person("admin", f"13{random.randrange(10**9):09d}", duties)
+
+
+def stranger(random: Random) -> Person:
+    """An ordinary account in hostile hands."""
+    return Person("stranger", f"13{random.randrange(10**9):09d}", [Served(Role.GRID_MEMBER, STRANGERS_VILLAGE, LONG_AGO_MS)])
 
 
 async def settle_in(conn: asyncpg.Connection, cast: list[Person]) -> None:

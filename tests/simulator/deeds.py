@@ -12,7 +12,7 @@ from contracts.people import Role
 from phone.faults import Killed
 from phone.phone import RecordView
 from tests.photo_builder import jpeg, picture
-from tests.simulator.cast import OTHER_VILLAGES, VILLAGES, county_of
+from tests.simulator.cast import OTHER_VILLAGES, STRANGERS_TOWNSHIP, VILLAGES, county_of
 from tests.simulator.handset import Handset
 from tests.simulator.oracle import Oracle
 from tests.simulator.poison import POISON
@@ -24,6 +24,11 @@ Choice = tuple[int, Callable[[Handset], str]]
 # Fields in which nobody types a word.
 CHOSEN = frozenset("- unit leads supporting called optional due_on suspended_until lifted_because".split())
 OFFICE = {Role.TOWNSHIP_LEAD, Role.COUNTY_SUPERVISOR}
+
+
+def is_strangers(view: RecordView) -> bool:
+    """What a stranger made is on the screens of those above, who leave it alone: the judge knows only what honest people typed."""
+    return str(view.body.get("record_unit") or view.body.get("unit", "")).startswith(STRANGERS_TOWNSHIP)
 
 
 class Deeds:
@@ -83,7 +88,7 @@ class Deeds:
         return "form opened"
 
     def _any(self, handset: Handset, kind: str, *, where: Callable[[RecordView], bool] = lambda _: True) -> RecordView | None:
-        views = [view for view in handset.phone.records(kind) if where(view)]
+        views = [view for view in handset.phone.records(kind) if where(view) and not is_strangers(view)]
         if not views:
             return None
         views.sort(key=familiar)  # not by id: those are made anew in every run of a seed

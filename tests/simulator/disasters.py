@@ -164,9 +164,10 @@ class Disasters:
         county = int(handset.person.duties[0].unit[:6])
         try:
             page = await handset.ask("GET", f"/office/v1/held?county={county}", None, dict[str, Any])
-            if not page["items"]:
+            items = [item for item in page["items"] if item["device"] not in s.oracle.circumstances.strangers]
+            if not items:
                 return ""
-            item = self.random.choice(page["items"])
+            item = self.random.choice(items)
             action = self.random.choice(["retry", "release", "discard"])
             path = f"/office/v1/held/{county}/{item['device']}/{item['n']}/{action}"
             await handset.ask("POST", path, {"note": "看过了"}, dict[str, Any])

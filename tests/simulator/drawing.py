@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from contracts.people import Role
 from phone.wire import OfflineError, RefusedError
-from tests.simulator.cast import COUNTY, HOUSING, WATER, Person, drawers
+from tests.simulator.cast import COUNTY, HOUSING, STRANGERS_TOWNSHIP, WATER, Person, drawers
 from tests.simulator.handset import Handset
 from tests.simulator.testimony import Answer, DrawTold, canonical
 
@@ -179,8 +179,8 @@ class Drawing:
 
     async def _conceived(self) -> DrawTold | None:
         """Sites of the county as its supervisor might pick them, and rules that may turn out to be impossible."""
-        sql = "SELECT id::text FROM record WHERE county = $1 AND kind = 'site' AND NOT deleted ORDER BY body ->> 'name'"
-        known = [row[0] for row in await self.simulation.installation.sql(sql, int(COUNTY))]
+        sql = "SELECT id::text FROM record WHERE county = $1 AND kind = 'site' AND NOT deleted AND stream NOT LIKE $2 ORDER BY body ->> 'name'"
+        known = [row[0] for row in await self.simulation.installation.sql(sql, int(COUNTY), f"{STRANGERS_TOWNSHIP}%")]
         if len(known) < 2:
             return None
         word, chance = self.simulation.deeds.word, self.random

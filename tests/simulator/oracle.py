@@ -15,6 +15,7 @@ from tests.simulator.judge_evidence import judge_evidence
 from tests.simulator.judge_fields import APPENDED, REPEATED, SETS, judge_fields, value_in
 from tests.simulator.judge_keeping import Fates, judge_keeping, judge_order, judge_words
 from tests.simulator.judge_responses import judge_responses
+from tests.simulator.judge_strangers import judge_strangers
 from tests.simulator.judge_timers import judge_timers
 from tests.simulator.testimony import Circumstances, DrawTold, Entry, Json, PhoneView, ServerView, Violation, canonical
 
@@ -63,6 +64,7 @@ class Oracle:
             *judge_responses(server),
             *judge_campaigns(server),
             *judge_draws(self.draws, server, phones),
+            *judge_strangers(server, self.circumstances),
             *judge_heads(server),
         ]
         for phone in phones:

@@ -18,6 +18,7 @@ import msgspec
 
 import api.draws
 import api.exchange
+import api.signing
 import phone.copies
 import phone.outbox
 import phone.photos
@@ -38,6 +39,7 @@ import sync.rules
 import sync.tally
 from contracts.digest import MODULUS, record_crc
 from sync.clock import Interval
+from sync.permission import Verdict
 
 Now = Callable[[], datetime]
 
@@ -473,6 +475,30 @@ def _counted_by_bureau(garden: Garden, _now: Now) -> None:
     garden.replace(sync.campaigns, "joined", lambda _joined: each)
 
 
+def _receipt_believed(garden: Garden, _now: Now) -> None:
+    """A receipt is taken at its word: anybody can make the server believe that it was restored."""
+    garden.replace(api.signing.Signer, "has_signed", lambda _has_signed: lambda *_args: True)
+
+
+def _anybody_may(garden: Garden, _now: Now) -> None:
+    garden.replace(sync.plan, "may", lambda _may: lambda *_args: Verdict.YES)
+
+
+def _number_unthought_of(garden: Garden, _now: Now) -> None:
+    """A body that surprises is a failure of the server, with no code."""
+
+    def surprised(decode: Any) -> Any:
+        async def decoded(body: bytes) -> Any:
+            wanted = await decode(body)
+            if wanted.counties and any(part.n_made > 2**38 for part in wanted.counties.values()):
+                raise RuntimeError("a number as large as that was never thought of")
+            return wanted
+
+        return decoded
+
+    garden.replace(api.exchange, "decode_request", surprised)
+
+
 # ------------------------------------------------------------------------------------------ phones
 
 
@@ -557,6 +583,9 @@ PLANTS: dict[str, Plant] = {
     "never_called_off": Plant("checks go on when a response is lifted", (12,), "weather", _never_called_off),
     "checks_of_today_only": Plant("a response's days without a worker have no checks", (12,), "weather", _checks_of_today_only),
     "counted_by_bureau": Plant("a joint road check counts once for each bureau", (14,), "weather", _counted_by_bureau),
+    "receipt_believed": Plant("a receipt's signature is not asked for", (1, 4), "strangers", _receipt_believed),
+    "anybody_may": Plant("what needs a duty is done without one", (15,), "strangers", _anybody_may),
+    "number_unthought_of": Plant("a number that no phone gives makes the server fail", (15,), "strangers", _number_unthought_of),
     "restore_unnoticed": Plant("the server does not notice that it was restored", (1, 3, 4, 9), "restores", _restore_unnoticed),
     "nothing_handed_back": Plant("phones do not hand back what a restore lost", (1, 3, 9), "restores", phones=_nothing_handed_back),
     "markers_ignored": Plant("phones keep what left a stream", (3, 4, 5, 6), "moves", phones=_markers_ignored),

@@ -5,7 +5,7 @@ from dataclasses import replace
 from tests.simulator.cast import DAY_MS, HOUR_MS
 from tests.simulator.simulation import Plan
 
-_SHORT = Plan(phones=7, hours=4.0, rough=False, quiet_every_ms=2 * HOUR_MS, casework=False)
+_SHORT = Plan(phones=7, hours=4.0, rough=False, quiet_every_ms=2 * HOUR_MS, casework=False, hostile=False)
 
 SCENARIOS: dict[str, Plan] = {
     "day": replace(_SHORT, emphasis={"many_at_once": 2}),
@@ -55,6 +55,9 @@ SCENARIOS: dict[str, Plan] = {
         casework=True,
         quiet_every_ms=HOUR_MS,
         emphasis={"_weather_goes_on": 25, "_case_goes_on": 0.2, "_deed": 0.3, "workers_run": 3, "days_pass": 4, "many_at_once": 0},
+    ),
+    "strangers": replace(
+        _SHORT, seed=14, hours=3.0, hostile=True, quiet_every_ms=HOUR_MS, emphasis={"attacks": 25, "_deed": 0.6, "many_at_once": 2}
     ),
     "months": replace(  # tokens end, phones forget what was received long ago, deadlines are long past
         _SHORT,

@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 
 from phone.exchange import Ended
-from tests.simulator.cast import HOUR_MS, MORNING_MS, Person, Served, administrator, bureau, people, settle_in
+from tests.simulator.cast import HOUR_MS, MORNING_MS, Person, Served, administrator, bureau, people, settle_in, stranger
 from tests.simulator.clockwork import Clockwork
 from tests.simulator.deeds import Choice, Deeds
 from tests.simulator.disasters import Disasters
@@ -21,6 +21,7 @@ from tests.simulator.installation import Installation
 from tests.simulator.oracle import Oracle
 from tests.simulator.plants import planted_in_phones
 from tests.simulator.rest import come_to_rest, photos_left, read_phone, read_public, read_server
+from tests.simulator.stranger import Stranger
 from tests.simulator.testimony import HELD, Violation
 from tests.simulator.weather_deeds import WeatherDeeds
 
@@ -34,6 +35,7 @@ class Plan:
 
     rough      also what stops the whole server (kills, backups, restores)
     emphasis   events that come so many times as often, by the name of the method that makes them
+    hostile    an account is in hostile hands (stranger.py)
     casework   departments have phones, problems, whistles, letters, plans, visits, responses and draws go their way, and workers run
     plant      a planted bug (tests/simulator/plants.py)
     """
@@ -45,6 +47,7 @@ class Plan:
     quiet_every_ms: int = QUIET_EVERY_MS
     emphasis: Mapping[str, float] = field(default_factory=dict)
     casework: bool = True
+    hostile: bool = True
     plant: str | None = None
 
 
@@ -80,6 +83,7 @@ class Simulation:
         self.disasters = Disasters(self)
         self.clockwork = Clockwork(self)
         self.drawing = Drawing(self)
+        self.stranger = Stranger(self, stranger(self.random))
         self._progress = progress or (lambda _report, _share: None)
         self._opened: list[Handset] = []
 
@@ -94,8 +98,8 @@ class Simulation:
                 await self._begin()
                 await self._live()
         finally:
-            for handset in self._opened:
-                await handset.close()
+            for opened in (*self._opened, self.stranger):
+                await opened.close()
             await self.installation.close()
             self.report.seconds = time.monotonic() - began
         return self.report
@@ -103,7 +107,7 @@ class Simulation:
     async def _begin(self) -> None:
         conn = await asyncpg.connect(self.installation.cluster.dsn(self.installation.database))
         try:
-            await settle_in(conn, [*self.cast, *self.drawing.people, self.admin])
+            await settle_in(conn, [*self.cast, *self.drawing.people, self.admin, self.stranger.person])
         finally:
             await conn.close()
         await self.installation.start_server()
@@ -184,6 +188,7 @@ class Simulation:
             (3.0, self._weather_goes_on),
             (1.0, self._problem_goes_on),
         ]
+        hostile = [(1.0, self.stranger.attacks)]
         rough = [
             (0.6, d.server_dies),
             (0.5, d.postgres_dies),
@@ -192,8 +197,9 @@ class Simulation:
             (0.3, d.phone_drowns),
             (0.2, d.weeks_pass),
         ]
-        assert self.plan.emphasis.keys() <= {event.__name__ for _, event in [*ordinary, *people_change, *timers, *rough]}
-        every = [*ordinary, *people_change, *(timers if self.plan.casework else []), *(rough if self.plan.rough else [])]
+        assert self.plan.emphasis.keys() <= {event.__name__ for _, event in [*ordinary, *people_change, *timers, *hostile, *rough]}
+        every = [*ordinary, *people_change]
+        every += [*(timers if self.plan.casework else []), *(hostile if self.plan.hostile else []), *(rough if self.plan.rough else [])]
         return [(weight * self.plan.emphasis.get(event.__name__, 1), event) for weight, event in every]
 
     def anyone(self) -> Handset:

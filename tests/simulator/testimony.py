@@ -233,6 +233,8 @@ class Circumstances:
     odd_apps    stores whose app was of another contract for a while
     gone        stores that exist no more (a phone in the river): what only they held is lost with them
     cloned      devices whose store was copied to a second phone
+    strangers   devices of the hostile account
+    failed_answers   what the server failed at when a stranger sent it
     """
 
     scope: dict[str, set[str]] = field(default_factory=dict)
@@ -242,6 +244,8 @@ class Circumstances:
     odd_apps: set[str] = field(default_factory=set)
     gone: set[str] = field(default_factory=set)
     cloned: set[str] = field(default_factory=set)
+    strangers: set[str] = field(default_factory=set)
+    failed_answers: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

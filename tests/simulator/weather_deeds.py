@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from contracts.people import Role
 from tests.simulator.cast import COUNTY
-from tests.simulator.deeds import Choice
+from tests.simulator.deeds import Choice, is_strangers
 from tests.simulator.handset import Handset
 from tests.simulator.steering_deeds import SteeringDeeds
 
@@ -58,7 +58,7 @@ class WeatherDeeds(SteeringDeeds):
 
     def _sites_on_screen(self, handset: Handset) -> list[str]:
         """In an order that is the same in every run of a seed."""
-        views = [v for v in handset.phone.records("site") if str(v.body.get("unit", "")).startswith(COUNTY)]
+        views = [v for v in handset.phone.records("site") if str(v.body.get("unit", "")).startswith(COUNTY) and not is_strangers(v)]
         return [str(v.id) for v in sorted(views, key=lambda v: str(v.body.get("name")))]
 
     # ------------------------------------------------------------------------------------------ road checks
