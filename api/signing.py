@@ -66,14 +66,16 @@ class Signer:
 
     def has_signed(self, receipt: Receipt | PhotoReceipt) -> bool:
         """Whether one of our keys really signed this. False for anything else, never an error."""
-        if self._recent.get(receipt.sig) == receipt.signed_bytes():
-            return True
-        public = self._public.get(receipt.key)
+        return self._recent.get(receipt.sig) == receipt.signed_bytes() or self.is_ours(receipt.key, receipt.sig, receipt.signed_bytes())
+
+    def is_ours(self, key: str, sig: str, message: bytes) -> bool:
+        """Whether the key of this id is one of ours and really signed the message (hex). Never an error."""
+        public = self._public.get(key)
         try:
-            signature = bytes.fromhex(receipt.sig)
+            signature = bytes.fromhex(sig)
         except ValueError:
             return False
-        return public is not None and is_signature(public, signature, receipt.signed_bytes())
+        return public is not None and is_signature(public, signature, message)
 
 
 def is_signature(public: Ed25519PublicKey, signature: bytes, message: bytes) -> bool:

@@ -23,8 +23,8 @@ from server.bucket import ensure_bucket
 from server.embedded import EmbeddedPostgres, EmbeddedS3
 from server.embedded.ports import free_ports
 from server.installation import locked, prepared_folder
-from server.migrate import migrate
-from server.parts import environment_of
+from server.parts import environment_of, named_postgres
+from server.roles import bring_up
 from server.seed import seed
 from server.settings import load_settings
 from server.trouble import StartError
@@ -59,9 +59,8 @@ class Installation:
 
     def start_database(self) -> None:
         self.postgres.start()
-        pg = self.settings.pg.model_copy(update={"dsn": SecretStr(self.postgres.dsn())})
-        self.settings = self.settings.model_copy(update={"pg": pg})
-        migrate(self.dsn)
+        self.settings = named_postgres(self.settings, self.postgres)
+        bring_up(self.settings.pg)
 
     def start_objects(self) -> None:
         self.s3.start()
@@ -137,7 +136,8 @@ class Installation:
 
     @property
     def dsn(self) -> str:
-        return self.settings.pg.full_dsn()
+        """As the owner: a judge may look at everything."""
+        return self.settings.pg.full_owner_dsn()
 
     def _spawn(self, what: str) -> subprocess.Popen[bytes]:
         environment = environment_of(self.settings) | {"XUNLING_PORT": str(self.settings.port), "XUNLING_S3__RELAY": "false"}

@@ -60,13 +60,13 @@ def worker() -> None:
 
 @cli.command()
 def migrate() -> None:
-    """Bring the database to this version's schema, places and checklists."""
-    from server.migrate import migrate
+    """Bring the database to this version's schema, rights, places and checklists; as its owner (XUNLING_PG__OWNER_DSN)."""
+    from server.roles import bring_up
     from server.seed import seed
 
     settings = prepared()
     require(settings, "pg")
-    applied = migrate(settings.pg.full_owner_dsn())
+    applied = bring_up(settings.pg)
     seed(settings)
     click.echo("\n".join(applied) if applied else "nothing to do")
 
@@ -131,13 +131,20 @@ def openapi(root: Path) -> None:
 
 
 @cli.command()
-def audit() -> None:
-    """Recompute heads, digests and records from the journal; status 1 when anything differs."""
+@click.option(
+    "--backup",
+    "backups",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Compare the audit log with the head in this backup, too; repeat it for several.",
+)
+def audit(backups: tuple[Path, ...]) -> None:
+    """Recompute heads, digests, records and the audit log's seals; status 1 when anything differs."""
     from server.audit import run_audit
     from server.parts import present_postgres
 
     with present_postgres(prepared()) as settings:
-        is_sound = run_audit(settings)
+        is_sound = run_audit(settings, backups)
     if not is_sound:
         sys.exit(1)
 

@@ -41,14 +41,17 @@ from server.bucket import ensure_bucket
 from server.embedded import EmbeddedPostgres, EmbeddedS3
 from server.installation import locked, prepared_folder, url
 from server.migrate import migrate, migration_files
-from server.parts import parts
+from server.parts import named_postgres, parts
+from server.roles import bring_up
 from server.settings import Settings
 from server.trouble import StartError
 from storage.audit import audit
+from storage.audit_seal import fetch_head
 from storage.backups import CountyMarks, KeptBlob, fetch_kept, fetch_marks, is_empty, raise_safe
 from storage.incarnation import begin_incarnations
 from storage.objects import photo_key
 from storage.pool import Pool, open_pool
+from sync.sealing import AuditSeal
 
 FaultPoint = Callable[[str], None]  # named places between two steps, where a test raises
 SECONDS_MAX = 3600.0
@@ -64,7 +67,7 @@ def reached(settings: Settings) -> Iterator[Settings]:
     postgres, s3 = EmbeddedPostgres(settings.data_dir / "pg"), EmbeddedS3(settings.data_dir / "s3")
     with ExitStack() as held:
         if not settings.pg.dsn.get_secret_value() and postgres.pid is not None:
-            settings = settings.model_copy(update={"pg": settings.pg.model_copy(update={"dsn": SecretStr(postgres.dsn())})})
+            settings = named_postgres(settings, postgres)
         if not settings.s3.endpoint and s3.pid is not None:
             keys = {"access_key": SecretStr(s3.access_key), "secret_key": SecretStr(s3.secret_key)}
             settings = settings.model_copy(update={"s3": settings.s3.model_copy(update={"endpoint": s3.endpoint, **keys})})
@@ -98,6 +101,7 @@ def create(
 
 def _fill(settings: Settings, path: Path, encryption: Encryption, *, with_objects: bool, moment: datetime, at: FaultPoint) -> Manifest:
     archive = path / (DUMP + encryption.suffix)
+    head = asyncio.run(audit_head(settings))
     dumps.dump(settings.pg.full_owner_dsn(), archive, encryption)
     at("dumped")
     bucket = Bucket(settings.s3)
@@ -117,7 +121,14 @@ def _fill(settings: Settings, path: Path, encryption: Encryption, *, with_object
         objects={key: size for key, size in objects.items() if key not in unusable},
         objects_folder=encryption.objects_folder,
         unusable=unusable,
+        audit_head=head,
     )
+
+
+async def audit_head(settings: Settings) -> AuditSeal | None:
+    """The newest seal: whatever the dump has of the audit log up to there is fixed by it."""
+    async with await open_pool(settings.pg.full_owner_dsn(), size_min=0) as pool:
+        return await fetch_head(pool)
 
 
 # -------------------------------------------------------------------------------------------------------- verify
@@ -239,7 +250,7 @@ def restore(
     at("photos")
     dumps.restore(dsn, path, encryption)
     at("database")
-    migrate(dsn)
+    bring_up(settings.pg)
     return Restored(photos=photos, incarnations=asyncio.run(begin(dsn, now())))
 
 

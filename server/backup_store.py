@@ -26,6 +26,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from server.backup_encryption import PLAIN, PLAIN_OBJECTS, SUFFIX, Encryption
 from server.settings import S3Settings
 from server.trouble import StartError
+from sync.sealing import AuditSeal
 
 MANIFEST: Final = "manifest.json"
 DUMP: Final = "database.dump"
@@ -38,6 +39,7 @@ PHOTOS: Final = "/photos/"
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """`objects`: key -> bytes, as listed after the dump; `has_objects`: they are in the folder `objects_folder`, too.
     `unusable`: keys in S3 that are no photo's, or whose bytes are not those that the key names; they are not in the backup.
+    `audit_head`: the newest seal of the audit log before the dump, by which `xunling audit` knows later whether the log was made anew.
     """
 
     made_at: datetime
@@ -48,6 +50,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     objects: dict[str, int]
     objects_folder: str = PLAIN_OBJECTS
     unusable: list[str] = []
+    audit_head: AuditSeal | None = None
 
     @property
     def is_encrypted(self) -> bool:

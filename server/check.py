@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from server.bucket import ensure_bucket
 from server.migrate import migration_files, pending
+from server.roles import powers
 from server.settings import Settings
 from server.trouble import StartError
 
@@ -17,7 +18,18 @@ def check(settings: Settings) -> list[str]:
             f"The database misses migrations: {', '.join(missing)}. Run: xunling migrate",
         )
     ensure_bucket(settings.s3)
-    return [f"database: schema {max(migration_files())}", f"S3: bucket {settings.s3.bucket}", *check_disks(settings)]
+    role, may_change = powers(settings.pg.full_dsn())
+    rights = (
+        "may change the audit log: give it a role of its own (XUNLING_PG__OWNER_DSN, docs/operations.md)"
+        if may_change
+        else "reads and writes rows only"
+    )
+    return [
+        f"database: schema {max(migration_files())}",
+        f"database role {role}: {rights}",
+        f"S3: bucket {settings.s3.bucket}",
+        *check_disks(settings),
+    ]
 
 
 def check_disks(settings: Settings) -> Iterator[str]:

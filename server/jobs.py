@@ -15,8 +15,10 @@ from typing import Any, Final
 import msgspec
 import structlog
 
+from api.signing import Signer
 from contracts.ids import County
 from storage.alike import suggest_for_changed
+from storage.audit_seal import seal_log
 from storage.campaigns import warn_of_campaigns
 from storage.carrying import carry_family
 from storage.carrying_blobs import carry_blob
@@ -66,6 +68,7 @@ class Work:
     pool: Pool
     photos: PhotoWork
     draw_seal: Seal
+    signer: Signer
     units: UnitsCache
     cleaning: CleaningRules
     retention: RetentionRules
@@ -244,6 +247,12 @@ async def clean_job_log(work: Work) -> None:
         pass
 
 
+async def seal_audit_log(work: Work) -> None:
+    """What was noted since the last seal."""
+    while await seal_log(work.pool, work.signer.key, work.signer.sign, await moment_of(work)):
+        pass
+
+
 async def complete_one_departure(work: Work, ref: DrawRef, _attempt: int) -> None:
     """Tasks of inspectors who departed, if whoever sent them died before the tasks were made."""
     await complete_departure(work.pool, await work.units.reference(), work.draw_seal, ref, work.now())
@@ -263,6 +272,7 @@ TIMERS: Final = (
     Timer(name="casework.due", cron="* * * * *", run=run_casework_timers),
     Timer(name="alike.due", cron="* * * * *", run=suggest_alike),
     Timer(name="plans.due", cron="* * * * *", run=run_patrol_plans),
+    Timer(name="audit.seal", cron="*/5 * * * *", run=seal_audit_log),
     Timer(name="record.archive", cron="37 17 * * *", run=archive_records),
     Timer(name="marker.purge", cron="57 17 * * *", run=purge_markers),
     Timer(name="photo.clean", cron="17 18 * * *", run=clean_objects),

@@ -37,6 +37,11 @@ def load_signer(folder: Path) -> Signer:
     return Signer(read_private(path), [read_public(old) for old in sorted((folder / "retired").glob("*.pem"))])
 
 
+def load_keys_at_hand(folder: Path) -> Signer | None:
+    """The signer of this installation where its keys are; None where they are not, and then none is made."""
+    return load_signer(folder) if (folder / "signing.pem").exists() else None
+
+
 def load_secret(folder: Path, name: str) -> bytes:
     """A secret of this installation; made at the first start."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)

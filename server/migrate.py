@@ -28,6 +28,7 @@ CREATE_CHECKSUM: Final[LiteralString] = """
     CREATE TABLE IF NOT EXISTS migration_checksum (version text PRIMARY KEY, sha256 text NOT NULL)
 """
 FETCH_CHECKSUMS: Final[LiteralString] = "SELECT version, sha256 FROM migration_checksum"
+HAS_CHECKSUMS: Final[LiteralString] = "SELECT to_regclass('migration_checksum') IS NOT NULL"
 HAS_HISTORY: Final[LiteralString] = "SELECT to_regclass('schema_migrations') IS NOT NULL"
 FETCH_APPLIED: Final[LiteralString] = "SELECT version FROM schema_migrations"
 INSERT_CHECKSUMS: Final[LiteralString] = """
@@ -40,6 +41,7 @@ INSERT_CHECKSUMS: Final[LiteralString] = """
 def migrate(dsn: str, folder: Path = MIGRATIONS) -> list[str]:
     """Apply what is missing and return the versions applied now. StartError when history was edited or a file fails."""
     files = migration_files(folder)
+    asyncio.run(_keep_checksums(dsn))
     before = asyncio.run(_check_history(dsn, files))
     try:
         _run_dbmate(dsn, folder)
@@ -59,15 +61,23 @@ def migration_files(folder: Path = MIGRATIONS) -> dict[str, str]:
     return {path.name.split("_", 1)[0]: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("*.sql"))}
 
 
-async def _check_history(dsn: str, files: Mapping[str, str]) -> set[str]:
-    """The versions already applied; StartError when one of them is unknown here or was edited."""
+async def _keep_checksums(dsn: str) -> None:
     conn = await _connect(dsn)
     try:
         await conn.execute("SET client_min_messages = warning")
         async with conn.transaction():
             await conn.execute(LOCK_CHECKSUM)
             await conn.execute(CREATE_CHECKSUM)
-        noted = {row["version"]: row["sha256"] for row in await conn.fetch(FETCH_CHECKSUMS)}
+    finally:
+        await conn.close()
+
+
+async def _check_history(dsn: str, files: Mapping[str, str]) -> set[str]:
+    """The versions already applied; StartError when one of them is unknown here or was edited. Reads only."""
+    conn = await _connect(dsn)
+    try:
+        is_kept = await conn.fetchval(HAS_CHECKSUMS)
+        noted = {row["version"]: row["sha256"] for row in await conn.fetch(FETCH_CHECKSUMS)} if is_kept else {}
     finally:
         await conn.close()
     if unknown := sorted(noted.keys() - files.keys()):

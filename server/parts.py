@@ -10,6 +10,8 @@ from server.embedded import EmbeddedPostgres, EmbeddedS3
 from server.settings import LEVEL, PREFIX, Settings
 from server.trouble import StartError
 
+OWNERS = PREFIX + LEVEL.join(("PG", "OWNER_"))  # no server and no worker is told how to be the database's owner
+
 
 @contextmanager
 def parts(settings: Settings) -> Iterator[Settings]:
@@ -22,6 +24,12 @@ def parts(settings: Settings) -> Iterator[Settings]:
         yield settings
 
 
+def named_postgres(settings: Settings, server: EmbeddedPostgres) -> Settings:
+    """Settings that name an embedded one, by both of its roles."""
+    roles = {"dsn": SecretStr(server.app_dsn()), "owner_dsn": SecretStr(server.dsn())}
+    return settings.model_copy(update={"pg": settings.pg.model_copy(update=roles)})
+
+
 @contextmanager
 def present_postgres(settings: Settings) -> Iterator[Settings]:
     """The database that the settings name, else the embedded one: the running server's, or started for the block."""
@@ -29,7 +37,7 @@ def present_postgres(settings: Settings) -> Iterator[Settings]:
     if settings.pg.dsn.get_secret_value():
         yield settings
     elif server.pid is not None:
-        yield settings.model_copy(update={"pg": settings.pg.model_copy(update={"dsn": SecretStr(server.dsn())})})
+        yield named_postgres(settings, server)
     elif server.cluster.exists():
         with _with_postgres(settings) as started:
             yield started
@@ -45,7 +53,7 @@ def _with_postgres(settings: Settings) -> Iterator[Settings]:
     server = EmbeddedPostgres(settings.data_dir / "pg")
     try:
         server.start()
-        yield settings.model_copy(update={"pg": settings.pg.model_copy(update={"dsn": SecretStr(server.dsn())})})
+        yield named_postgres(settings, server)
     finally:
         server.stop()
 
@@ -73,4 +81,5 @@ def environment_of(settings: Settings) -> dict[str, str]:
         ("log", "format"): settings.log.format,
         ("log", "level"): settings.log.level,
     }
-    return {**os.environ, **{PREFIX + LEVEL.join(place).upper(): value for place, value in named.items()}}
+    environment = {**os.environ, **{PREFIX + LEVEL.join(place).upper(): value for place, value in named.items()}}
+    return {name: value for name, value in environment.items() if not name.upper().startswith(OWNERS)}

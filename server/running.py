@@ -16,8 +16,8 @@ import psutil
 from server.bucket import ensure_bucket
 from server.embedded.process import read_pid_file, stop, write_pid_file
 from server.installation import DISK_ERRORS, disk_trouble, occupied, url
-from server.migrate import migrate
 from server.parts import environment_of, parts
+from server.roles import bring_up
 from server.seed import seed
 from server.serving import serve_on
 from server.settings import Settings
@@ -44,7 +44,7 @@ def run(settings: Settings) -> None:
 
 def serve_all(settings: Settings, listener: socket.socket) -> None:
     """Prepare the parts, then run worker and app until a signal."""
-    migrate(settings.pg.full_dsn())
+    bring_up(settings.pg)
     ensure_bucket(settings.s3)
     seed(settings)
     with worker(settings):
@@ -56,9 +56,10 @@ def run_parts(settings: Settings) -> None:
     """Only PostgreSQL and S3, migrated, until a signal; prints the environment that leads to them."""
     try:
         with interruptible(), occupied(settings), parts(settings) as complete:
-            migrate(complete.pg.full_dsn())
+            bring_up(complete.pg)
             ensure_bucket(complete.s3)
             say(f"export XUNLING_PG__DSN='{complete.pg.full_dsn()}'")
+            say(f"export XUNLING_PG__OWNER_DSN='{complete.pg.full_owner_dsn()}'")
             say(f"export XUNLING_S3__ENDPOINT='{complete.s3.endpoint}'")
             say(f"export XUNLING_S3__ACCESS_KEY='{complete.s3.access_key.get_secret_value()}'")
             say(f"export XUNLING_S3__SECRET_KEY='{complete.s3.secret_key.get_secret_value()}'")

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from api.resources import utc_now
 from contracts.retention import RETENTION_DAYS
 from server.jobs import RetentionRules, Work
-from server.keys import load_secret
+from server.keys import load_secret, load_signer
 from server.resources import photo_rules, s3_access
 from server.settings import PhotoSettings, RetentionSettings, Settings
 from storage.cleaning import CleaningRules
@@ -49,6 +49,7 @@ async def open_work(settings: Settings, now: Callable[[], datetime]) -> AsyncIte
                 pool=pool,
                 photos=photos,
                 draw_seal=Seal(load_secret(settings.keys_folder, "draws.key")),
+                signer=load_signer(settings.keys_folder),
                 units=units,
                 cleaning=cleaning_rules(settings.photos),
                 retention=retention_rules(settings.retention),

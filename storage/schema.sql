@@ -140,6 +140,18 @@ CREATE INDEX audit_log_unit ON audit_log (county, unit, id);
 CREATE INDEX audit_log_action ON audit_log (county, action, id);
 CREATE INDEX audit_log_at ON audit_log (county, at);
 
+-- A seal over some entries (counties and ids, side by side) and over the seal before; signed (decision 0032). Append-only; the entries
+-- know nothing of it, so that nobody who makes one waits for anybody.
+CREATE TABLE audit_seal (
+    number bigint PRIMARY KEY,
+    sealed_at timestamptz NOT NULL,
+    counties integer[] NOT NULL,
+    ids uuid[] NOT NULL,
+    digest bytea NOT NULL,
+    key text NOT NULL,
+    sig text NOT NULL
+);
+
 -- ---------------------------------------------------------------------------------------------- records and streams
 
 -- A stream's head: the one row every write of the stream locks. That lock, not a sequence, makes seq gap-free and

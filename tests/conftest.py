@@ -1,6 +1,7 @@
 """What every test may ask for.
 
-    database          a migrated PostgreSQL database of this test alone (DSN)
+    database          a migrated PostgreSQL database of this test alone (DSN, as its owner)
+    app_database      the same as the lesser role, which the app has in every test
     module_database   the same, shared by the tests of one file
     empty_database    a database without our schema
     pool              asyncpg pool on `database`
@@ -140,10 +141,15 @@ def private_cluster() -> Iterator[EmbeddedPostgres]:
 
 
 @pytest.fixture
-def settings(database: str, s3: S3, tmp_path: Path) -> Settings:
+def app_database(database: str, postgres: EmbeddedPostgres) -> str:
+    return postgres.app_dsn(database.partition("?")[0].rpartition("/")[2])
+
+
+@pytest.fixture
+def settings(database: str, app_database: str, s3: S3, tmp_path: Path) -> Settings:
     return Settings(
         data_dir=tmp_path / "data",
-        pg=PgSettings(dsn=SecretStr(database), pool_size_min=0),
+        pg=PgSettings(dsn=SecretStr(app_database), owner_dsn=SecretStr(database), pool_size_min=0),
         s3=S3Settings(endpoint=s3.endpoint, bucket=s3.bucket, access_key=SecretStr(s3.access_key), secret_key=SecretStr(s3.secret_key)),
         auth=AuthSettings(argon2_memory_kib=8, argon2_rounds=1),
     )

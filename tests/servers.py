@@ -16,10 +16,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+from pydantic import SecretStr
 
 from server.embedded.postgres import BIN, HASTY, EmbeddedPostgres
 from server.embedded.seaweed import EmbeddedS3
-from server.migrate import migrate
+from server.migrate import migrate  # noqa: F401 - of an empty database, for tests
+from server.roles import bring_up
+from server.settings import PgSettings
 
 RUN_VARIABLE = "XUNLING_TEST_RUN"
 PREFIX = "xunling-tests-"
@@ -76,7 +79,7 @@ def shared_postgres() -> EmbeddedPostgres:
 def make_template(server: EmbeddedPostgres) -> None:
     """A migrated database nobody connects to, so that it can be cloned at any time."""
     psql(server, f"CREATE DATABASE {TEMPLATE}")
-    migrate(server.dsn(TEMPLATE))
+    bring_up(PgSettings(dsn=SecretStr(server.app_dsn(TEMPLATE)), owner_dsn=SecretStr(server.dsn(TEMPLATE))))
     psql(server, f"ALTER DATABASE {TEMPLATE} ALLOW_CONNECTIONS false")
 
 

@@ -85,7 +85,7 @@ class World:
 async def open_world(settings: Settings, folder: Path) -> AsyncIterator[World]:
     world: World
     app = create_app(settings, now=lambda: world.time)
-    async with asyncpg.create_pool(settings.pg.full_dsn(), min_size=0, max_size=4) as pool, pool.acquire() as conn:
+    async with asyncpg.create_pool(settings.pg.full_owner_dsn(), min_size=0, max_size=4) as pool, pool.acquire() as conn:
         await upsert_counties(conn, {610900: "安康市", COUNTY: "汉滨区", 610921: "汉阴县"})
         await upsert_units(conn, UNITS)
         transport = httpx.ASGITransport(app)

@@ -39,6 +39,7 @@ def installed_binaries() -> Path:
 
 BIN: Final = installed_binaries()
 SUPERUSER: Final = "xunling"
+APP_ROLE: Final = "xunling_app"  # what server and worker are; server/roles.py makes it
 SOCKET_PATH_BYTES_MAX: Final = 100  # the kernel allows 107 for the whole path
 START_SECONDS_MAX: Final = 60.0  # recovery after a power cut replays the log first
 STOP_SECONDS_MAX: Final = 20.0
@@ -78,6 +79,12 @@ class EmbeddedPostgres:
         if sockets is None:
             return self.tcp_dsn(database)
         return f"postgresql://{SUPERUSER}:{self._password()}@/{database}?host={quote(str(sockets), safe='')}&port={self._port()}"
+
+    def app_dsn(self, database: str = SUPERUSER) -> str:
+        """The same for the lesser role."""
+        return self.dsn(database).replace(
+            f"//{SUPERUSER}:{self._password()}@", f"//{APP_ROLE}:{kept_secret(self.folder / 'app_password')}@", 1
+        )
 
     def tcp_dsn(self, database: str = SUPERUSER) -> str:
         """For tools that know no Unix socket."""

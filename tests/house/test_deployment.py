@@ -84,6 +84,16 @@ def test_what_asks_for_no_password_shares_a_network_with_its_gateway_alone(compo
     assert not reached["proxy"] & reached["postgres"]
 
 
+def test_only_what_migrates_and_backs_up_is_the_owner_of_the_database(compose: dict[str, Any]) -> None:
+    """Server and worker have another role and are not told the owner's password (decision 0031)."""
+    services = compose["services"]
+    owners = {name for name, service in services.items() if "pg_owner_password" in service.get("secrets", [])}
+    assert owners == {"postgres", "migrate", "backup"}
+    for name in ("app", "worker"):
+        assert not any("OWNER" in variable for variable in services[name]["environment"])
+        assert services[name]["environment"]["XUNLING_PG__DSN"] != services["migrate"]["environment"]["XUNLING_PG__OWNER_DSN"]
+
+
 def test_no_password_has_a_default(compose: dict[str, Any]) -> None:
     assert inline_secrets(compose["services"]) == []
     assert secrets_with_defaults(COMPOSE.read_text()) == []
