@@ -12,8 +12,9 @@ from litestar import Router, get, post
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from uuid_utils.compat import uuid7
 
-from api.dependencies import Deed, GivenCaller, GivenDeed, GivenNow, GivenPlaces, GivenResources, PageSize
+from api.dependencies import Deed, GivenCaller, GivenDeed, GivenNow, GivenOrigin, GivenPlaces, GivenResources, PageSize
 from api.passwords import check_new_password, generate_password
+from api.resources import Resources
 from api.units import close, create_unit, list_units, refuse, rename_unit
 from contracts.access import (
     Action,
@@ -86,6 +87,7 @@ async def list_people(
     resources: GivenResources,
     places: GivenPlaces,
     now: GivenNow,
+    origin: GivenOrigin,
     after: FromQuery[UUID | None] = None,
     text: Text = "",
     unit: Annotated[str | None, QueryParameter(max_length=64)] = None,
@@ -101,24 +103,30 @@ async def list_people(
         raise Problem(ProblemCode.NOT_ALLOWED)
     units = units if unit is None else units & set(places.below(unit))
     found = await fetch_people(resources.pool, units, after=after or FIRST, text=text, role=role, limit=limit)
+    if found:
+        resources.readings.note(caller, Action.PEOPLE_LISTED, unit or "*", origin=origin, now=now, detail={"text": text})
     return People(people=found, next=str(found[-1].id) if len(found) == limit else None)
 
 
 @get("/persons/{person_id:uuid}", summary="一个人 · One person")
-async def show_person(
-    person_id: FromPath[UUID], caller: GivenCaller, resources: GivenResources, places: GivenPlaces, now: GivenNow
-) -> PersonOut:
-    return await _visible(person_id, caller, resources.pool, places, now)
+async def show_person(person_id: FromPath[UUID], deed: GivenDeed, resources: GivenResources, places: GivenPlaces) -> PersonOut:
+    """With the duties in the caller's units. Noted in the audit log, as the devices are."""
+    found = await _visible(person_id, deed.caller, resources.pool, places, deed.now)
+    _note_reading(person_id, deed, resources)
+    return found
 
 
 @get("/persons/{person_id:uuid}/devices", summary="某人的设备 · A person's devices")
-async def list_devices_of(
-    person_id: FromPath[UUID], caller: GivenCaller, resources: GivenResources, places: GivenPlaces, now: GivenNow
-) -> list[DeviceOut]:
+async def list_devices_of(person_id: FromPath[UUID], deed: GivenDeed, resources: GivenResources, places: GivenPlaces) -> list[DeviceOut]:
     """For an admin of all the person's duties."""
-    theirs = await _administered(person_id, caller, resources.pool, places, now)
+    theirs = await _administered(person_id, deed.caller, resources.pool, places, deed.now)
+    _note_reading(person_id, deed, resources)
     counties = sorted({c for d in theirs if (c := places.county_of(d.unit)) is not None})
     return await fetch_devices(resources.pool, person_id, counties)
+
+
+def _note_reading(person: PersonId, deed: Deed, resources: Resources) -> None:
+    resources.readings.note(deed.caller, Action.PERSON_READ, str(person), origin=deed.origin, now=deed.now, about=person)
 
 
 async def _visible(person: PersonId, caller: Caller, pool: Pool, places: Places, now: datetime) -> PersonOut:

@@ -13,13 +13,14 @@ from litestar.response import Stream
 from msgspec import Meta
 
 from api.auth import LIMITED, PUBLIC, PUSH_ONLY, charge_wiped
-from api.dependencies import GivenCaller, GivenNow, GivenPlaces, GivenResources
+from api.dependencies import GivenCaller, GivenNow, GivenOrigin, GivenPlaces, GivenResources
 from api.ledgers import visible_streams
 from api.paging import position_of, position_text
 from api.photo_urls import PhotoUrls, check_body
 from api.resources import Resources
 from api.signing import PublicKey, Signer
-from contracts.caller import Caller
+from contracts.access import Action
+from contracts.caller import Caller, DeviceKind
 from contracts.ids import County, DeviceId, UnitCode
 from contracts.people import Audience
 from contracts.photos import CompleteAnswer, PhotoRequest, PhotoState, UploadAnswer, WantedPhoto, WantedPhotos
@@ -156,12 +157,18 @@ async def view_photo(
     resources: GivenResources,
     places: GivenPlaces,
     now: GivenNow,
+    origin: GivenOrigin,
 ) -> Response[Any]:
-    """The original or a rendering, for whoever may see a record that shows it. `not_found` also while it is being made."""
+    """The original or a rendering, for people who may see a record that shows it. `not_found` also while it is being made.
+
+    What a console looks at is noted in the audit log.
+    """
     streams = [s for s, c in streams_of(caller.duties, caller.device, places, now).items() if c == county]
     view = await fetch_view(resources.pool, county, sha256, rendering, streams)
     if view is None:
         raise Problem(ProblemCode.NOT_FOUND)
+    if caller.device_kind is DeviceKind.CONSOLE:
+        resources.readings.note(caller, Action.PHOTO_READ, f"{county}/{sha256}", origin=origin, now=now)
     key = photo_key(county, sha256) if view.name is None else rendering_key(county, sha256, view.name)
     media_type = RENDERING_MEDIA_TYPE if view.name else view.media_type
     return await looked_at(s3_of(resources), resources.photo_urls, key, media_type)

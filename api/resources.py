@@ -13,6 +13,7 @@ from api.listeners import Live
 from api.metrics import Metrics
 from api.passwords import Passwords
 from api.photo_urls import PhotoUrls
+from api.readings import Readings
 from api.signing import Signer
 from api.turns import Turns
 from storage.draws import Seal
@@ -73,6 +74,7 @@ class Resources:
     turns: Turns
     sync: SyncRules
     live: Live
+    readings: Readings
     migration: str  # the newest migration this program knows
 
 

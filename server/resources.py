@@ -13,6 +13,7 @@ from api.listeners import Live
 from api.metrics import Metrics
 from api.passwords import Passwords
 from api.photo_urls import PhotoUrls
+from api.readings import Readings
 from api.resources import AccessRules, Resources, SyncRules, utc_now
 from api.turns import Turns
 from server.keys import load_secret, load_signer
@@ -43,7 +44,8 @@ async def open_resources(settings: Settings, metrics: Metrics, now: Callable[[],
         acquire_seconds_max=settings.pg.acquire_seconds_max,
         statement_seconds_max=settings.pg.statement_seconds_max,
     )
-    async with pool:
+    readings = Readings(pool)
+    async with pool, readings.running():
         objects = Objects(s3_access(settings.s3)) if settings.s3.endpoint else None
         imports = ImportQueue()
         try:
@@ -82,6 +84,7 @@ async def open_resources(settings: Settings, metrics: Metrics, now: Callable[[],
                     backup_configured=settings.backup.configured,
                 ),
                 live=Live(),
+                readings=readings,
                 migration=max(migration_files()),
             )
         finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final, LiteralString
 from uuid import UUID
@@ -62,6 +62,40 @@ async def insert_note(conn: Connection, note: Note, origin: Origin, now: datetim
 async def insert_notes(conn: Connection, notes: Iterable[Note], origin: Origin, now: datetime) -> None:
     for note in notes:
         await insert_note(conn, note, origin, now)
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """A note of what was read, with the id that its hour, reader and target make."""
+
+    id: UUID
+    at: datetime
+    note: Note
+    origin: Origin
+
+
+# As SQL_INSERT_NOTE, for many; what another process has noted in this hour is there already.
+SQL_INSERT_READINGS: Final[LiteralString] = """
+    INSERT INTO audit_log (county, id, at, unit, action, person, device, subject, detail, source, request)
+    SELECT coalesce(u.county, 0), n.id, n.at, w.unit, n.action, n.person, n.device, n.subject, n.detail::json, n.source, n.request
+    FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::uuid[], $6::uuid[], $7::uuid[], $8::text[], $9::text[], $10::text[],
+                $11::text[]) n (id, at, unit, action, person, device, about, subject, detail, source, request)
+    CROSS JOIN LATERAL (SELECT coalesce(n.unit, (
+        SELECT y.unit FROM duty y WHERE y.person = coalesce(n.about, n.person)
+        ORDER BY (y.ends IS NULL OR y.ends > n.at) DESC, y.starts DESC LIMIT 1)) AS unit) w
+    LEFT JOIN unit u ON u.code = w.unit
+    ON CONFLICT DO NOTHING
+"""
+
+
+async def insert_readings(pool: Pool, readings: Sequence[Reading]) -> None:
+    rows = [
+        (
+            r.id, r.at, r.note.unit, r.note.action.value, r.note.person, r.note.device, r.note.about, r.note.subject,
+            msgspec.json.encode(r.note.detail).decode(), r.origin.source[:100], r.origin.request[:100],
+        )
+        for r in readings
+    ]  # fmt: skip
+    await pool.execute(SQL_INSERT_READINGS, *(list(column) for column in zip(*rows, strict=True)))
 
 
 # Each county by itself: a walk down its key, or the index of the filter that leaves least.

@@ -73,7 +73,8 @@ async def send(office: Office, phone: Phone, data: bytes, subject: str = "staff"
 
 async def stored(office: Office) -> list[int]:
     return [
-        await office.world.pool.fetchval(f"SELECT count(*) FROM {table}") for table in ("unit", "person", "duty", "record", "audit_log")
+        await office.world.pool.fetchval(f"SELECT count(*) FROM {table}")
+        for table in ("unit", "person", "duty", "record", "audit_log WHERE action <> 'people_listed'")
     ]
 
 

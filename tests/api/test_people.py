@@ -30,7 +30,7 @@ def new_person(role: str = "grid_member", unit: str = VILLAGE, phone: str = "136
 
 
 async def actions(world: World, subject: object) -> list[str]:
-    rows = await world.pool.fetch("SELECT action FROM audit_log WHERE subject = $1 ORDER BY id", str(subject))
+    rows = await world.pool.fetch("SELECT action FROM audit_log WHERE subject = $1 AND action <> 'person_read' ORDER BY id", str(subject))
     return [row["action"] for row in rows]
 
 

@@ -11,6 +11,7 @@ ONE = re.compile(r"\bcounty = (?:\$\d|p_county)|INSERT INTO \w+ \(county\b[^)]*\
 # What is about the whole installation, and never part of an exchange or an office request.
 WHOLE = {
     "storage.audit_log.SQL_INSERT_NOTE": "one note, in the county of the unit it concerns",
+    "storage.audit_log.SQL_INSERT_READINGS": "as one note, for many that were read",
     "storage.audit_seal.SQL_FETCH_UNSEALED": "the worker's round, each county's day by its index",
     "storage.audit_seal.SQL_FETCH_SEALED": "an audit of everything, by county and id",
     "storage.audit_seal.SQL_COUNT_UNSEALED": "an audit of everything",
