@@ -23,6 +23,7 @@ from storage.rules import fetch_repeated, insert_rule, load_rules
 from sync.permission import OFFICE
 from sync.places import Places
 from sync.rule_faults import first_fault
+from sync.rules import day_of, unpublished_note
 from sync.scope import held_duties
 
 RULE_BYTES_MAX: Final = 256 * 1024  # a request
@@ -97,7 +98,14 @@ async def list_rules(
     book = await load_rules(resources.pool)
     names = [name] if name is not None else list(RuleName)
     current = {one.value: version.version for one in names if (version := book.at(county, one, now)) is not None}
-    return RuleVersions(versions=[version for one in names for version in book.versions(county, one)], in_force=current)
+    this_year, calendar = day_of(now).year, book.calendar(county, now)
+    unpublished = [year for year in (this_year, this_year + 1) if not calendar.is_published(year)]
+    return RuleVersions(
+        versions=[version for one in names for version in book.versions(county, one)],
+        in_force=current,
+        unpublished_years=unpublished,
+        notice=unpublished_note(unpublished),
+    )
 
 
 def check_body(name: RuleName, body: dict[str, Any], level: Level) -> None:

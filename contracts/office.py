@@ -235,10 +235,16 @@ class ImportAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RuleVersions(msgspec.Struct, frozen=True, kw_only=True):
-    """All versions of a county's rules, by name and age. `in_force`: rule -> the version that holds now."""
+    """All versions of a county's rules, by name and age. `in_force`: rule -> the version that holds now.
+
+    unpublished_years   of this year and the next, those whose days off and weekends worked are not known: terms that rest on them are
+                        corrected when the rule `calendar` has them. `notice`: that, for people; empty when there are none
+    """
 
     versions: list[RuleVersion]
     in_force: dict[str, int]
+    unpublished_years: list[int] = []
+    notice: str = ""
 
 
 class WhyLetter(msgspec.Struct, frozen=True, kw_only=True):

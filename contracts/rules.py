@@ -40,7 +40,10 @@ class Duration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CalendarRule(msgspec.Struct, frozen=True, kw_only=True):
-    """What differs from the published holidays: extra days off, and weekends that are worked."""
+    """What differs from the published holidays: extra days off, and weekends that are worked.
+
+    A year counts as published when weekends of it are known to be worked; terms that rested on it before are corrected (decision 0036).
+    """
 
     days_off: list[date] = []
     days_worked: list[date] = []

@@ -16,7 +16,8 @@ from storage.cleaning import fetch_counties
 from storage.pool import Connection, Executor, Pool, transaction
 from sync.rules import RuleBook
 
-HOLIDAY_YEARS: Final = range(2020, 2041)  # years the library has not published yet fall back to Monday to Friday
+HOLIDAY_YEARS: Final = range(2020, 2041)
+GUESSED: Final = "(observed)"
 
 SQL_FETCH_RULES: Final[LiteralString] = """
     SELECT county, name, version, starts, body, made_by, made_at, note FROM rule_version ORDER BY county, name, version
@@ -54,14 +55,16 @@ async def fetch_settled_rules(pool: Pool) -> RuleBook:
 
 @cache
 def public_holidays() -> dict[date, bool]:
-    """Days off and weekends worked, as published by the State Council and kept by the library `holidays`."""
-    differs: dict[date, bool] = {}
+    """Days off and weekends worked, as published by the State Council and kept by the library `holidays`.
+
+    Of a year that is not published yet (it has no weekend that is worked) the days of the law alone: on which weekdays they are made
+    good the library guesses, and a guess is no day off.
+    """
     china = holidays.country_holidays("CN", years=HOLIDAY_YEARS)
-    for day in china:
-        differs[day] = False
-    for day in getattr(china, "weekend_workdays", ()):
-        differs[day] = True
-    return differs
+    worked = set(getattr(china, "weekend_workdays", ()))
+    published = {day.year for day in worked}
+    days_off = (day for day, name in china.items() if day.year in published or GUESSED not in name)
+    return dict.fromkeys(days_off, False) | dict.fromkeys(worked, True)
 
 
 SQL_INSERT_RULE: Final[LiteralString] = """

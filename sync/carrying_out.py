@@ -16,6 +16,7 @@ from contracts.draw import NONCE_PATTERN
 from contracts.outcomes import Reason
 from contracts.visits import ANSWERED_SOURCES
 from sync.assigning import each_unit_once, parts_of
+from sync.corrections import corrected_term, corrected_terms
 from sync.decision import Refuse
 from sync.merge import Merge
 from sync.permission import holds_within, may
@@ -343,4 +344,6 @@ STAMPS: dict[str, Callable[[Situation, dict[str, Any]], dict[str, Any]]] = {
     "acknowledged": _acknowledged,
     "feedback_owed": lambda _s, _v: {"feedback_owed": True},
     "fed_back": lambda _s, _v: {"feedback_owed": False},
+    "corrected_terms": corrected_terms,
+    "corrected_term": corrected_term,
 }

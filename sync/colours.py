@@ -23,7 +23,7 @@ from contracts.rules import ColoursRule, ColourTrigger, Duration, RuleName, Rule
 from sync.due import About, Due, Ended, Letter, Subject, Summoned
 from sync.facts import Owed, Period, clocks_of, missed, unanswered
 from sync.places import Places
-from sync.rules import Calendar, RuleBook
+from sync.rules import Calendar, RuleBook, unpublished_note
 
 ORDER: Final = ("white", "yellow", "red")
 GROUNDLESS: Final = frozenset({"overturned", "mistaken"})
@@ -234,6 +234,7 @@ class Colours:
     def issue(self, called: Called) -> Due:
         """The letter itself."""
         within: Duration | None = called.trigger.answer_within
+        calendar = self._calendar(called.version, called.moment)
         body = Supervision(
             unit=called.unit,
             colour=called.trigger.colour,
@@ -244,7 +245,8 @@ class Colours:
             subject_kind=called.subject_kind,
             previous=called.previous.id if called.previous else None,
             issued_at=called.moment,
-            due_at=self._calendar(called.version, called.moment).add(called.moment, within) if within else None,
+            due_at=calendar.add(called.moment, within) if within else None,
+            term_note=unpublished_note(calendar.unpublished(called.moment, within)) if within else "",
             grounds=called.grounds(),
         )
         return Due(

@@ -33,10 +33,11 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
     moment: datetime
     rule: str
     is_captured: bool = False  # it happened at that moment, not when the timer came to it
+    once: bool = False  # the rule says all of it, and the moment is only when it was found
 
     def mutation_id(self) -> RecordId:
         """From rule version, record and due moment."""
-        return derived_mutation_id("timer", self.rule, self.record, self.op, self.moment.isoformat())
+        return derived_mutation_id("timer", self.rule, self.record, self.op, "" if self.once else self.moment.isoformat())
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):

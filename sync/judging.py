@@ -14,6 +14,7 @@ import msgspec
 
 from contracts.ids import County
 from sync.colours import Called, Colours, grounds_of, key_of, over, overturned
+from sync.corrections import corrections
 from sync.due import Due, Family, Subject, Summoned
 from sync.rules import NEVER, RuleBook
 from sync.timers import look_backs, reminded_at, reminders, resumptions
@@ -44,7 +45,13 @@ def judge(family: Family, book: RuleBook, colours: Colours, county: County, now:
     }
     reminded = reminders(book, county, about, now) if isinstance(about, Subject) else ()
     return Judged(
-        due=[*(one for one in (*wanted, *dated) if one.moment <= now), *reminded, *lost, *(one for one in closed if one is not None)],
+        due=[
+            *corrections(family, book, county, now),
+            *(one for one in (*wanted, *dated) if one.moment <= now),
+            *reminded,
+            *lost,
+            *(one for one in closed if one is not None),
+        ],
         next_at=min((moment for moment in moments if now < moment < NEVER), default=None),
     )
 

@@ -320,6 +320,8 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
             stamps="refused",
             effects="tell_whistle",
         ),
+        # by the server, when the working days of a year were published on which a term rested
+        _t("summons.correct_terms", "called signed reported_in", None, needs="terms", stamps="corrected_terms", effects="tell_whistle"),
         _t("summons.comment", ANY, None),
     ),
     "supervision": (
@@ -337,6 +339,7 @@ _TABLE: dict[str, tuple[Transition, ...]] = {
             choices={"lifted_because": "answered closed mistaken overturned"},
             guards="answered_if_it_says_so not_the_answerer",
         ),
+        _t("supervision.correct_term", "issued acknowledged answered", None, needs="due_at", stamps="corrected_term"),
         _t("supervision.comment", ANY, None),
     ),
     "transfer": (

@@ -100,6 +100,7 @@ PERMITTED: dict[tuple[str, str], frozenset[Role]] = {
     ("summons", "summons.report_in"): DEPARTMENT,
     ("summons", "summons.result"): DEPARTMENT,
     ("summons", "summons.refuse"): frozenset({Role.DEPARTMENT_LEAD}),
+    ("summons", "summons.correct_terms"): frozenset({Role.SYSTEM}),
     ("summons", "summons.comment"): DEPARTMENT,
     ("supervision", "create"): SUPERVISORS,
     ("supervision", "edit"): SUPERVISORS,
@@ -107,6 +108,7 @@ PERMITTED: dict[tuple[str, str], frozenset[Role]] = {
     ("supervision", "supervision.answer"): LEADS,
     ("supervision", "supervision.reject_answer"): SUPERVISORS,
     ("supervision", "supervision.lift"): SUPERVISORS,
+    ("supervision", "supervision.correct_term"): frozenset({Role.SYSTEM}),
     ("supervision", "supervision.comment"): ACTIVE,
     # of departments enforcement information alone (sync/clues.py)
     ("transfer", "create"): SUPERVISORS | DEPARTMENT,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from typing import Final, TypeVar, cast
 
@@ -31,6 +31,8 @@ class RuleBook:
         for version in sorted(versions, key=lambda v: (v.starts, v.version)):
             self._versions.setdefault((version.county, version.name), []).append(version)
         self._holidays = dict(holidays or {})
+        # every year has weekends that are worked, and nobody knows them before the year is published
+        self.published_years: frozenset[int] = frozenset(day.year for day, is_worked in self._holidays.items() if is_worked)
         self._decoded: dict[tuple[County, RuleName, int], msgspec.Struct] = {}
         self._calendars: dict[tuple[County, int], Calendar] = {}
 
@@ -66,21 +68,55 @@ class RuleBook:
         return None if version is None else self.decoded(version, shape)
 
     def calendar(self, county: County, moment: datetime) -> Calendar:
-        """The working days as known at a moment."""
+        """The working days as known at a moment, and of years that were not published by then as they were published later (decision 0036)."""
         version = self.at(county, RuleName.CALENDAR, moment)
         key = (county, version.version if version else 0)
         if key not in self._calendars:
-            rule = self.decoded(version, CalendarRule) if version else CalendarRule()
-            differs = self._holidays | dict.fromkeys(rule.days_off, False) | dict.fromkeys(rule.days_worked, True)
-            self._calendars[key] = Calendar(differs)
+            self._calendars[key] = self._calendar(county, version)
         return self._calendars[key]
+
+    def _calendar(self, county: County, version: RuleVersion | None) -> Calendar:
+        rule = self.decoded(version, CalendarRule) if version else CalendarRule()
+        differs = self._holidays | _days(rule)
+        published = self.published_years | {day.year for day in rule.days_worked}
+        for later in self.versions(county, RuleName.CALENDAR):
+            if version is None or (later.starts, later.version) > (version.starts, version.version):
+                found = self.decoded(later, CalendarRule)
+                years = {day.year for day in found.days_worked} - published
+                differs |= {day: is_worked for day, is_worked in _days(found).items() if day.year in years}
+                published |= years
+        return Calendar(differs, published if self._holidays else None)
+
+
+def _days(rule: CalendarRule) -> dict[date, bool]:
+    return dict.fromkeys(rule.days_off, False) | dict.fromkeys(rule.days_worked, True)
+
+
+def unpublished_note(years: Collection[int]) -> str:
+    """For people, in Chinese; "" when there is nothing to say."""
+    if not years:
+        return ""
+    named = "、".join(str(year) for year in sorted(set(years)))
+    return f"{named}年的节假日和调休安排尚未公布，期限暂按周一至周五和法定节日推算，公布后自动更正"
 
 
 class Calendar:
     """Working days: Monday to Friday, but for the days that differ. Total: before or after all time is at its end."""
 
-    def __init__(self, differs: Mapping[date, bool]) -> None:
+    def __init__(self, differs: Mapping[date, bool], published: Collection[int] | None = None) -> None:
+        """`published`: the years whose days off and weekends worked are known; None: all."""
         self._differs = differs
+        self._published = published
+
+    def is_published(self, year: int) -> bool:
+        return self._published is None or year in self._published
+
+    def unpublished(self, start: datetime, duration: Duration) -> list[int]:
+        """The years on which a term rests although nobody knows yet which of their days are worked."""
+        if self._published is None or duration.working_days is None:
+            return []
+        years = range(day_of(start).year, day_of(self.add(start, duration) - timedelta(seconds=1)).year + 1)
+        return [year for year in years if not self.is_published(year)]
 
     def is_worked(self, day: date) -> bool:
         return self._differs.get(day, day.weekday() < 5)

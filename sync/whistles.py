@@ -25,6 +25,7 @@ from sync.machines import MACHINES, MOVED, allowed_from
 from sync.merge import Merge
 from sync.permission import who_may
 from sync.places import stream_name, unit_of
+from sync.rules import unpublished_note
 from sync.secrecy import share_sight
 from sync.situation import Situation, given_on, step_of
 from sync.state import RecordState
@@ -124,12 +125,22 @@ def _terms(s: Situation, clocks: Sequence[Any], names: Iterable[ClockName], *, a
     given = view.rules.body(view.county, WhistleRule, view.now) or WhistleRule()
     calendar = view.rules.calendar(view.county, view.now)
     version = rule.version if rule else None
-    due: dict[ClockName, datetime | None] = {}
-    for name in names:
-        term: Duration | None = getattr(given, name)
-        due[name] = None if term is None else calendar.add(view.now, term)
-    new = [Clock(clock=n, since=view.now, due_at=at, rule_version=version, steps=after) for n, at in due.items() if at is not None]
-    return {"rule_version": version, "clocks": [*clocks, *new]} | {f"{name}_due_at": at for name, at in due.items()}
+    terms: dict[ClockName, Duration | None] = {name: getattr(given, name) for name in names}
+    new = [
+        Clock(
+            clock=name,
+            since=view.now,
+            due_at=calendar.add(view.now, term),
+            rule_version=version,
+            steps=after,
+            unpublished=calendar.unpublished(view.now, term),
+        )
+        for name, term in terms.items()
+        if term is not None
+    ]
+    due = {clock.clock: clock.due_at for clock in new}
+    note = unpublished_note({year for clock in new for year in clock.unpublished})
+    return {"rule_version": version, "clocks": [*clocks, *new], "terms_note": note} | {f"{name}_due_at": due.get(name) for name in terms}
 
 
 def _anew(s: Situation, summons: RecordState, names: Iterable[ClockName]) -> dict[str, Any]:
@@ -151,7 +162,7 @@ def summary_of(summons: dict[str, Any]) -> dict[str, Any]:
     """What a whistle shows of one summons."""
     names = (
         "state", "required", "contact", "reported_in_at", "reported_in_position", "result", "refusals", "legal_basis",
-        "rating", "sign_due_at", "report_in_due_at", "result_due_at",
+        "rating", "sign_due_at", "report_in_due_at", "result_due_at", "terms_note",
     )  # fmt: skip
     return {name: summons[name] for name in names if summons.get(name) not in (None, "")}
 

@@ -14,6 +14,7 @@ from contracts.kind import Step
 from contracts.kinds.supervision import Supervision
 from contracts.rules import Colour, Duration, RuleVersion
 from sync.colours import Grounds, grounds_of
+from sync.corrections import TERM
 from sync.facts import done_at
 from sync.rules import CHINA
 
@@ -96,9 +97,14 @@ def _fact(grounds: Grounds) -> str:
 def _term(letter: Supervision) -> Iterator[str]:
     if letter.due_at is not None:
         yield f"须于{_when(letter.due_at)}前答复。"
+    if letter.term_note:
+        yield f"{letter.term_note}。"
 
 
 def _step(step: Step, letter: Supervision) -> Iterator[str]:
+    if step.command == TERM:
+        was, now = _text_when(step.args.get("was")), _text_when(step.args.get("due_at"))
+        yield f"{_when(step.at)}，节假日安排已公布，答复期限由{was}更正为{now}。"
     what = STEPS.get(step.command)
     if what is None:
         return

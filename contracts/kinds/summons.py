@@ -14,14 +14,26 @@ from contracts.meta import Policy, field
 ClockName = Literal["sign", "report_in", "result"]
 
 
+class Corrected(msgspec.Struct, frozen=True, kw_only=True):
+    """What a term was before a calendar was published, and when it was corrected."""
+
+    due_at: datetime
+    at: datetime
+
+
 class Clock(msgspec.Struct, frozen=True, kw_only=True):
-    """One term that ran: since when, until when, by which version of the rule, and after how many steps of the story it began."""
+    """One term that ran: since when, until when, by which version of the rule, and after how many steps of the story it began.
+
+    unpublished   years that it rests on although their working days were not published (decision 0036)
+    """
 
     clock: ClockName
     since: datetime
     due_at: datetime
     rule_version: int | None = None
     steps: int = 0
+    unpublished: list[int] = []
+    corrected: list[Corrected] = []
 
 
 class Summons(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +61,7 @@ class Summons(msgspec.Struct, frozen=True, kw_only=True):
     report_in_due_at: Annotated[datetime | None, field("报到时限", Policy.SERVER)] = None
     result_due_at: Annotated[datetime | None, field("反馈时限", Policy.SERVER)] = None
     rule_version: Annotated[int | None, field("时限规则版本", Policy.SERVER)] = None
+    terms_note: Annotated[ShortText, field("时限说明", Policy.SERVER)] = ""
     clocks: Annotated[list[Clock], field("历次时限", Policy.SERVER)] = []
     contact: Annotated[ShortText, field("联系人", Policy.COMMAND)] = ""
     reported_in_at: Annotated[datetime | None, field("报到时间", Policy.SERVER)] = None

@@ -18,6 +18,7 @@ class Supervision(msgspec.Struct, frozen=True, kw_only=True):
     subject_record   what it is about: a problem, summons or whistle; of what followed a letter that is about none, that letter
     grounds          rule version, trigger, facts and moments as they were when it was issued; by hand: the reason
     issued_at        by rule: the due moment; by hand: when it reached the server
+    term_note        that `due_at` rests on a year whose working days were not published then
     lifted_because   answered: the issuer accepted the answer; overturned: evidence that came late shows there was no ground;
                      closed: what it was about is done, or is no more (docs/rules.md); mistaken: it should not have been issued
     """
@@ -32,6 +33,7 @@ class Supervision(msgspec.Struct, frozen=True, kw_only=True):
     previous: Annotated[RecordId | None, field("前一督办单", Policy.IMMUTABLE)] = None
     issued_at: Annotated[Moment | None, field("发出时间", Policy.IMMUTABLE)] = None
     due_at: Annotated[Moment | None, field("答复时限", Policy.IMMUTABLE)] = None
+    term_note: Annotated[ShortText, field("时限说明", Policy.SERVER)] = ""
     grounds: Annotated[dict[str, Any], field("依据", Policy.IMMUTABLE)] = {}
     answer: Annotated[Text, field("答复", Policy.COMMAND)] = ""
     lifted_because: Annotated[Code | None, field("解除原因", Policy.COMMAND)] = None
