@@ -84,8 +84,8 @@ async def test_the_term_of_a_letter_is_corrected_and_says_why(day: Day) -> None:
     assert letter["term_note"] == NOTE
     await publish(day, RuleName.CALENDAR, CALENDAR, DEADLINE + timedelta(hours=30))
     assert await tick(day, DEADLINE + timedelta(hours=31)) == 1
-    (after,) = await letters(day)
-    assert (after.get("term_note", ""), moment(after["due_at"]) - moment(letter["due_at"])) == ("", timedelta(days=3))  # a Friday became a Monday
+    (after,) = await letters(day)  # a Friday became a Monday
+    assert (after.get("term_note", ""), moment(after["due_at"]) - moment(letter["due_at"])) == ("", timedelta(days=3))
     assert moment(after["steps"][-1]["args"]["was"]) == moment(letter["due_at"])
     assert await tick(day, DEADLINE + timedelta(hours=32)) == 0
     book = await load_rules(day.world.pool)
