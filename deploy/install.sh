@@ -41,7 +41,7 @@ program() {
         rm -rf "${home:?}/$part"
         cp -R "$part" "$home/$part"
     done
-    (cd "$home" && ./bin/venv run)
+    (cd "$home" && PYTHON=/usr/bin/python3 ./bin/venv run) # the account of the services cannot reach a Python in /root
 }
 
 configuration() {
