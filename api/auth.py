@@ -7,22 +7,29 @@ limited=True     counted against the person's rate
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import datetime
+from typing import Any, Final
 
 from litestar.connection import ASGIConnection
 from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
 
-from api.resources import Resources
-from contracts.caller import Caller
+from api.resources import AccessRules, Resources
+from contracts.caller import Caller, DeviceKind
 from contracts.problems import Problem, ProblemCode
 from storage.access import fetch_caller
 from storage.devices import spend_allowance
 from storage.pool import retrying
 from storage.tokens import Refused, hash_token
+from sync.administration import SECOND_FACTOR_ROLES
+from sync.scope import open_duties
 
 PUBLIC = {"public": True}
 PUSH_ONLY = {"push_only": True, "limited": True}
 LIMITED = {"limited": True}
+
+# What is open to whose roles need a second factor that the log-in has not shown: setting one up, and for a phone what a phone does.
+SET_UP_PATHS: Final = ("/auth/v1/", "/people/v1/me")
+PHONE_PATHS: Final = ("/sync/v1/", "/photos/v1/", "/people/v1/units")
 
 
 class Authenticate(AbstractAuthenticationMiddleware):
@@ -38,9 +45,23 @@ class Authenticate(AbstractAuthenticationMiddleware):
         opt = connection.route_handler.opt
         if (found.wiped or found.cloned) and not opt.get("push_only"):
             raise refusal(Refused(ProblemCode.DEVICE_REVOKED, wipe=found.wiped))
+        if lacks_second_factor(found, resources.access, now) and not is_open_without(connection.scope["path"], found.device_kind):
+            raise Problem(ProblemCode.SECOND_FACTOR_REQUIRED)
         if opt.get("limited"):
             await resources.person_limit.check(resources.pool, found.person, now)
         return AuthenticationResult(user=found, auth=token)
+
+
+def lacks_second_factor(caller: Caller, rules: AccessRules, now: datetime) -> bool:
+    """Whether the caller's roles need a second factor that this log-in has not shown."""
+    if caller.strong or not rules.second_factor_required or (caller.demo and rules.demo):
+        return False
+    return any(duty.role in SECOND_FACTOR_ROLES for duty in open_duties(caller.duties, now))
+
+
+def is_open_without(path: str, kind: DeviceKind) -> bool:
+    """Whether a path may be asked for without the second factor that the caller's roles need."""
+    return path.startswith(SET_UP_PATHS) or (kind is DeviceKind.PHONE and path.startswith(PHONE_PATHS))
 
 
 def bearer_token(header: str) -> str:

@@ -196,7 +196,7 @@ class Importing:
         detail = {"sha256": self.sha256}
         notes = [self._note(Action.PASSWORD_RESET, str(person), None, detail, about=person) for person in made]
         async with transaction(self.resources.pool) as conn:
-            if not await replace_unused_passwords(conn, hashes):
+            if not await replace_unused_passwords(conn, hashes, self.caller.person):
                 raise Problem(ProblemCode.CONFLICTING_STATE, "已有人用这份表格发放的密码登录，密码未作更改；个别人员请单独重置")
             await insert_notes(conn, notes, self.origin, self.now)
         return [

@@ -167,17 +167,17 @@ async def create_person(
     person = uuid7()
     duties = _first_duties(person, data.duties, deed, places, resources.access.backdated_days)
     password = data.password or generate_password()
-    check_new_password(password, data.phone)
+    check_new_password(password, data.phone, name=data.name)
     password_hash = await resources.passwords.hash(password)
     async with transaction(resources.pool) as conn:
         holder = await lock_number(conn, data.phone)
         _refuse_number(number_refusal(deed.caller.duties, data.name, holder, places, deed.now), holder)
-        await insert_person(conn, person, data.name, data.phone, password_hash, deed.now)
+        await insert_person(conn, person, data.name, data.phone, password_hash, deed.now, must_change=True, by=deed.caller.person)
         notes = [deed.note(Action.PERSON_CREATED, person, about=person, unit=data.duties[0].unit)]
         if holder is not None:
             notes.append(deed.note(Action.NUMBER_PASSED_ON, holder.person, about=holder.person, detail={"to": str(person)}))
         for duty_id, duty in duties.items():
-            await insert_duty(conn, duty_id, duty)
+            await insert_duty(conn, duty_id, duty, by=deed.caller.person)
         await deed.tell(conn, *notes, *(_granted(deed, one, d) for one, d in duties.items()))
         made = await fetch_person(conn, person)
     assert made is not None
@@ -296,7 +296,7 @@ async def reset_password(
     password = generate_password()
     password_hash = await resources.passwords.hash(password)
     async with transaction(resources.pool) as conn:
-        await update_password(conn, person_id, password_hash)
+        await update_password(conn, person_id, password_hash, by=deed.caller.person)
         await end_person_tokens(conn, person_id)
         note = deed.note(Action.PASSWORD_RESET, person_id, about=person_id)
         await deed.tell(conn, note)
@@ -338,7 +338,7 @@ async def _grant(conn: Connection, data: GrantDuty, duty_id: UUID, duty: Duty, d
     asked = msgspec.structs.replace(duty, starts=deed.now) if is_same else duty  # it is so already, since whenever
     refuse(grant_refusal(deed.caller.duties, asked, theirs, places, deed.now, backdated_days))
     if held is None:
-        await insert_duty(conn, duty_id, duty)
+        await insert_duty(conn, duty_id, duty, by=deed.caller.person)
         await deed.tell(conn, _granted(deed, duty_id, duty))
     elif not is_same:
         raise Problem(ProblemCode.CONFLICTING_STATE, "该人员已有此职责，且起止时间不同：可更改其结束时间", reason="duty_exists")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from api.account_keys import AccountKeys
 from api.admission import Admission
 from api.import_queue import ImportQueue
 from api.limits import PersonLimit
@@ -30,14 +31,17 @@ class AccessRules:
     """How long what is good, and how often what may be tried."""
 
     lifetimes: Lifetimes
-    account: Rate  # wrong passwords per account: the lock-out
-    source: Rate  # wrong log-ins per address
+    account: Rate  # wrong passwords per account, of strangers and of each device that was logged in before: the lock-out
+    logins: Rate  # right passwords per account
+    source: Rate  # wrong log-ins of strangers per address
     refresh: Rate  # refreshes per address that failed
     session: Rate  # refreshes of one device
     wiped_for: timedelta
     wiped_bytes_max: int
     backdated_days: int  # a duty starts so many days before today at most
     metrics_token: str = ""
+    second_factor_required: bool = True  # of the roles in sync/administration.py
+    demo: bool = False  # demo accounts are open, and need none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +72,7 @@ class Resources:
     metrics: Metrics
     passwords: Passwords
     imports: ImportQueue
+    account_keys: AccountKeys
     access: AccessRules
     exchanges: Admission
     person_limit: PersonLimit

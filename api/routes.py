@@ -23,11 +23,14 @@ from api.people import PEOPLE
 from api.photos import PHOTOS, list_keys
 from api.plans import PLANS
 from api.rules import RULES
+from api.second_factor import SECOND_FACTOR_RESETS, SECOND_FACTOR_ROUTES
 from api.story import STORIES
 from api.why import WHY
 
 ROUTES: Final[tuple[ControllerRouterHandler, ...]] = (
     ACCOUNTS,
+    SECOND_FACTOR_ROUTES,
+    SECOND_FACTOR_RESETS,
     DEVICES,
     PEOPLE,
     AUDIT,

@@ -68,6 +68,7 @@ class Installation:
             "XUNLING_PG__DSN": self.dsn,
             "XUNLING_S3__ENDPOINT": f"http://{HOST}:9",
             "XUNLING_LIMITS__DEVICE_REQUESTS_PER_MINUTE": "0",
+            "XUNLING_AUTH__SECOND_FACTOR_REQUIRED": "false",
             **self.settings,
         }
         with self.log.open("ab") as log:

@@ -34,6 +34,8 @@ NAME_PATTERN: Final = (
 )
 Name = Annotated[str, Meta(title="姓名", min_length=1, max_length=50, pattern=NAME_PATTERN)]
 Title = Annotated[str, Meta(title="名称", max_length=100)]
+OptionalCode = Annotated[str, Meta(title="验证码", max_length=40)]
+SecondFactorCode = Annotated[str, Meta(title="验证码", min_length=1, max_length=40)]
 Token = Annotated[str, Meta(title="凭证", min_length=20, max_length=200)]
 Code = Annotated[str, Meta(title="单位代码", min_length=2, max_length=64)]
 
@@ -45,17 +47,29 @@ def keep_plain_phone(request: EnrolRequest | PersonIn | CorrectPerson) -> None:
 
 
 class DeviceIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=False):
-    """The local store that logs in. It makes its own id (UUIDv7), once, when its store is made."""
+    """The local store that logs in. It makes its own id (UUIDv7), once, when its store is made.
+
+    proof   what came with the last tokens: strangers' wrong passwords do not lock out a device that has one
+    """
 
     id: DeviceId
     name: Title = ""
     kind: DeviceKind = DeviceKind.PHONE
+    proof: Annotated[str, Meta(title="设备证明", max_length=100)] = ""
 
 
 class EnrolRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A log-in. It may be repeated as it is after a lost answer, but for a `code`, which is good once.
+
+    code           where the person has a second factor: of the authenticator app, or a recovery code
+    new_password   replaces `password`; needed where the answer was `password_change_required`
+    """
+
     phone: Phone
     password: Password
     device: DeviceIn
+    code: OptionalCode = ""
+    new_password: NewPassword | None = None
 
     def __post_init__(self) -> None:
         keep_plain_phone(self)
@@ -66,7 +80,10 @@ class RefreshRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tokens(msgspec.Struct, frozen=True, kw_only=True):
-    """`access` goes into `Authorization: Bearer`; `refresh` gets the next pair, once. Store both before using either."""
+    """`access` goes into `Authorization: Bearer`; `refresh` gets the next pair. Store both before using either.
+
+    proof   comes with a log-in; kept beside the device's id and sent with the next log-in
+    """
 
     access: str
     access_ends: datetime
@@ -75,6 +92,38 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True):
     person: PersonId
     device: DeviceId
     server_ms: int
+    proof: str = ""
+
+
+class BeginSecondFactor(msgspec.Struct, frozen=True, kw_only=True):
+    password: Password
+
+
+class SecondFactorDraft(msgspec.Struct, frozen=True, kw_only=True):
+    """For an authenticator app. `uri` is what its QR code says (otpauth://)."""
+
+    secret: str
+    uri: str
+
+
+class CodeIn(msgspec.Struct, frozen=True, kw_only=True):
+    """Six digits of the authenticator app, or a recovery code."""
+
+    code: SecondFactorCode
+
+
+class RecoveryCodes(msgspec.Struct, frozen=True, kw_only=True):
+    """Each is good once. To be written down: they are not shown again."""
+
+    codes: list[str]
+
+
+class SecondFactorState(msgspec.Struct, frozen=True, kw_only=True):
+    """`lacking`: the person's roles need one and this log-in has not shown it, so little else is open."""
+
+    confirmed_at: datetime | None
+    lacking: bool
+    recovery_codes_left: int
 
 
 class ChangePassword(msgspec.Struct, frozen=True, kw_only=True):
@@ -208,6 +257,9 @@ class Action(str, Enum):
     REFRESH_REUSED = "refresh_reused"  # a spent token came back: somebody has a copy
     PASSWORD_CHANGED = "password_changed"  # noqa: S105 - an action
     PASSWORD_RESET = "password_reset"  # noqa: S105 - an action
+    SECOND_FACTOR_SET = "second_factor_set"
+    SECOND_FACTOR_RESET = "second_factor_reset"
+    RECOVERY_CODES_RENEWED = "recovery_codes_renewed"
     DEVICE_REVOKED = "device_revoked"
     DEVICE_WIPED = "device_wiped"
     PERSON_CREATED = "person_created"

@@ -24,6 +24,8 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     enrolled_at  when the device was enrolled first: nothing was captured on it before
     wiped   reported lost: push-only, everything it hands in goes to quarantine, and it is told to delete itself
     cloned  two stores gave out its numbers: push-only into quarantine, until its person enrols a new store
+    strong  the log-in has shown a second factor
+    demo    of the demo staff, or made by them
     """
 
     person: PersonId
@@ -34,3 +36,5 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     enrolled_at: datetime | None = None
     wiped: bool = False
     cloned: bool = False
+    strong: bool = False
+    demo: bool = False

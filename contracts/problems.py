@@ -21,6 +21,11 @@ class ProblemCode(str, Enum):
     WRONG_CREDENTIALS = "wrong_credentials"
     ACCOUNT_LOCKED = "account_locked"
     ACCOUNT_DISABLED = "account_disabled"
+    PASSWORD_CHANGE_REQUIRED = "password_change_required"  # noqa: S105 - a code
+    SECOND_FACTOR_NEEDED = "second_factor_needed"
+    SECOND_FACTOR_WRONG = "second_factor_wrong"
+    SECOND_FACTOR_REQUIRED = "second_factor_required"
+    TOO_MANY_DEVICES = "too_many_devices"
     NOT_ALLOWED = "not_allowed"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
@@ -52,6 +57,11 @@ TEXT_ZH: dict[ProblemCode, str] = {
     ProblemCode.WRONG_CREDENTIALS: "手机号或密码不正确",
     ProblemCode.ACCOUNT_LOCKED: "登录失败次数过多，账号暂时锁定",
     ProblemCode.ACCOUNT_DISABLED: "账号已停用",
+    ProblemCode.PASSWORD_CHANGE_REQUIRED: "请先设置新密码",
+    ProblemCode.SECOND_FACTOR_NEEDED: "请输入动态验证码",
+    ProblemCode.SECOND_FACTOR_WRONG: "验证码不正确或已用过",
+    ProblemCode.SECOND_FACTOR_REQUIRED: "请先设置第二因素",
+    ProblemCode.TOO_MANY_DEVICES: "登记的设备过多",
     ProblemCode.NOT_ALLOWED: "您的职责不能办理此项",
     ProblemCode.NOT_FOUND: "未找到",
     ProblemCode.METHOD_NOT_ALLOWED: "不支持的请求方式",
@@ -82,8 +92,13 @@ DETAIL_ZH: dict[ProblemCode, str] = {
     ProblemCode.NOT_AUTHENTICATED: "请用手机号和密码登录后再试",
     ProblemCode.TOKEN_EXPIRED: "应用会自动刷新；仍提示过期时请重新登录",
     ProblemCode.WRONG_CREDENTIALS: "请检查手机号和密码；忘记密码请由本单位管理员重置",
-    ProblemCode.ACCOUNT_LOCKED: "请稍候再登录；忘记密码请由本单位管理员重置",
+    ProblemCode.ACCOUNT_LOCKED: "请稍候再登录，已登录过的设备可照常登录；忘记密码请由本单位管理员重置",
     ProblemCode.ACCOUNT_DISABLED: "需要继续使用请联系本单位管理员恢复账号",
+    ProblemCode.PASSWORD_CHANGE_REQUIRED: "当前密码由他人设置，请自己设置新密码后登录；本机未提交的内容不受影响",
+    ProblemCode.SECOND_FACTOR_NEEDED: "请打开身份验证器应用，输入六位验证码；身份验证器不在身边的，请输入恢复码",
+    ProblemCode.SECOND_FACTOR_WRONG: "请等身份验证器显示下一个验证码后再输入；每个验证码和恢复码只能用一次",
+    ProblemCode.SECOND_FACTOR_REQUIRED: "管理员、督办和审计须用身份验证器应用设置第二因素后才能使用控制台",
+    ProblemCode.TOO_MANY_DEVICES: "请先同步并停用不再使用的设备，或请本单位管理员停用，再登记新设备",
     ProblemCode.NOT_ALLOWED: "请由有相应职责的人员办理，或请管理员授予职责",
     ProblemCode.NOT_FOUND: "可能不存在、已被删除或移交，或不在您的职责范围内；请刷新后再查",
     ProblemCode.METHOD_NOT_ALLOWED: "请更新应用或刷新页面后重试",

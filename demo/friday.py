@@ -12,7 +12,7 @@ from contracts.ids import problem_id, projection_id
 from demo.casework import assigned, body_of, fixed, in_reach, pictures_noted, place_of, problem_at, spot
 from demo.hands import Hand
 from demo.morning import SITES
-from demo.office import Office
+from demo.office import Office, own_password
 from demo.people import COUNTY, COUNTY_NAME, ENVIRONMENT, HONGYAN, HOUSING, NEWCOMERS, QINLING_OFFICE, WATER, XIGOU
 from demo.radio import Signal
 from demo.stage import Stage
@@ -58,7 +58,7 @@ async def rules_and_people(stage: Stage) -> None:
     for key in ("lu", "han"):
         member = stage.hands[key].member
         stage.desks[key] = Office(stage.installation.url, member.number, member.name)
-        await stage.desks[key].log_in(str(stage.persons[key]["password"]))
+        await stage.desks[key].log_in(own_password(member))
     await asyncio.sleep(max(0.0, CHECK_SECONDS + 0.2 - (time.monotonic() - published)))  # the server knows the rules by then
     stage.installation.start_worker(by_story=True)
     stage.tell_office(
@@ -70,7 +70,7 @@ async def rules_and_people(stage: Stage) -> None:
 
 async def _enrolled(hand: Hand, password: str) -> None:
     hand.radio.signal = Signal.GOOD
-    await hand.phone.enrol(hand.member.number, password, f"{hand.name}的手机")
+    await hand.phone.enrol(hand.member.number, password, f"{hand.name}的手机", new_password=own_password(hand.member))
     hand.radio.signal = Signal.NONE
     await hand.sync_fully(Signal.GOOD)
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from contracts.ids import RecordId
 from demo.hands import Hand
+from demo.office import own_password
 from demo.people import BAIYAN, CHAIHE, CIKOU, ERLANG, FOYEYAN, HONGYAN, TIECHI, TOWNSHIP_NAME, WANGMANG, XIGOU, YINGPANYA
 from demo.radio import Signal
 from demo.stage import Stage, near
@@ -51,7 +52,7 @@ async def everybody_enrols(stage: Stage) -> None:
     stage.at("07:10")
     for hand in stage.all_hands():
         password = str(stage.persons[hand.member.key]["password"])
-        await hand.phone.enrol(hand.member.number, password, f"{hand.name}的手机")
+        await hand.phone.enrol(hand.member.number, password, f"{hand.name}的手机", new_password=own_password(hand.member))
     stage.tell_office(
         f"{len(stage.hands)} 部手机用手机号和密码登记；每部有自己的本地库（一个 SQLite 文件）",
         f"{len(stage.hands)} phones enrol; each is an offline client with a store of its own",

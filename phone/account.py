@@ -52,9 +52,13 @@ class Account:
         person = fetch_meta(self._store.db, "person")
         return None if person is None else PersonId(person)
 
-    async def enrol(self, phone: str, password: str, name: str) -> None:
-        """Log in, and pin the server's keys. May be repeated, after a lost answer or when the tokens have ended."""
-        request = EnrolRequest(phone=phone, password=password, device=DeviceIn(id=self.device, name=name))
+    async def enrol(self, phone: str, password: str, name: str, *, new_password: str | None = None, code: str = "") -> None:
+        """Log in, and pin the server's keys. May be repeated, after a lost answer or when the tokens have ended.
+
+        Refused with `password_change_required`: ask the person for a new password and give both. With `second_factor_needed`: a code.
+        """
+        device = DeviceIn(id=self.device, name=name, proof=fetch_meta(self._store.db, "proof", ""))
+        request = EnrolRequest(phone=phone, password=password, device=device, code=code, new_password=new_password)
         self._store_tokens(await wire.call(self._client, "POST", ENROL_PATH, None, request, Tokens))
         await self.fetch_keys()
 
@@ -114,3 +118,5 @@ class Account:
             set_meta(db, "access", tokens.access)
             set_meta(db, "refresh", tokens.refresh)
             set_meta(db, "person", str(tokens.person))
+            if tokens.proof:
+                set_meta(db, "proof", tokens.proof)

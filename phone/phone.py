@@ -109,9 +109,9 @@ class Phone:
 
     # ------------------------------------------------------------------------------------------ with signal
 
-    async def enrol(self, phone: str, password: str, name: str = "") -> None:
-        """Log in with the phone number. Raises phone.wire.RefusedError or OfflineError."""
-        await self.account.enrol(phone, password, name)
+    async def enrol(self, phone: str, password: str, name: str = "", *, new_password: str | None = None, code: str = "") -> None:
+        """Log in with the phone number (see `Account.enrol`). Raises phone.wire.RefusedError or OfflineError."""
+        await self.account.enrol(phone, password, name, new_password=new_password, code=code)
         await self.account.fetch_units()
 
     async def sync(self) -> Synced:

@@ -97,6 +97,18 @@ def make_secrets(folder: Path) -> None:
     click.echo("\n".join(map(str, made)) if made else "nothing to do")
 
 
+@cli.command("reset-second-factor")
+@click.argument("phone")
+def reset_second_factor(phone: str) -> None:
+    """Take the second factor from the account with this PHONE number: for an admin who lost it and has no other admin beside them."""
+    from server.first_admin import reset_second_factor
+
+    settings = prepared()
+    require(settings, "pg")
+    reset_second_factor(settings, phone)
+    click.echo("已重置，下次登录时重新设置。 It is set up anew at the next log-in.")
+
+
 @cli.command()
 def check() -> None:
     """Is everything there that this installation needs? Status 1 when not."""

@@ -17,8 +17,11 @@ from contracts.people import Duty, Role
 from server.settings import Settings
 from server.trouble import StartError
 from storage.audit_log import Note, Origin, insert_notes
+from storage.credentials import fetch_login
 from storage.people import insert_duty, insert_person, lock_duties_of, lock_number
 from storage.pool import open_pool, transaction
+from storage.second_factor import delete_factor
+from storage.tokens import end_person_tokens
 from storage.units import load_units
 from sync.administration import apart_refusal
 
@@ -48,7 +51,7 @@ async def _create(settings: Settings, phone: str, name: str, unit: str) -> str:
         holder = await lock_number(conn, phone)
         is_new = holder is None or holder.is_disabled
         if holder is None or holder.is_disabled:
-            await insert_person(conn, person, name, phone, hasher.hash(password), now)
+            await insert_person(conn, person, name, phone, hasher.hash(password), now, must_change=True)
         else:
             person, password = holder.person, ""
         duty = Duty(person=person, role=Role.ADMIN, unit=unit, starts=now)
@@ -59,6 +62,22 @@ async def _create(settings: Settings, phone: str, name: str, unit: str) -> str:
         await insert_duty(conn, duty_id, duty)
         await insert_notes(conn, _notes(person, duty_id, unit, is_new=is_new), COMMAND_LINE, now)
     return password
+
+
+def reset_second_factor(settings: Settings, phone: str) -> None:
+    """Remove a person's second factor and log them out. StartError when there is no such account, or no second factor."""
+    asyncio.run(_reset(settings, phone))
+
+
+async def _reset(settings: Settings, phone: str) -> None:
+    now = datetime.now(UTC)
+    async with await open_pool(settings.pg.full_dsn(), size_min=0, size_max=1) as pool, transaction(pool) as conn:
+        login = await fetch_login(conn, phone)
+        if login is None or not await delete_factor(conn, login.id):
+            raise StartError("没有该手机号的账号，或尚未设置第二因素", "There is no account with this number, or it has no second factor.")
+        await end_person_tokens(conn, login.id)
+        note = Note(action=Action.SECOND_FACTOR_RESET, about=login.id, subject=str(login.id), detail={"by": "command line"})
+        await insert_notes(conn, [note], COMMAND_LINE, now)
 
 
 def _notes(person: UUID, duty: UUID, unit: str, *, is_new: bool) -> list[Note]:

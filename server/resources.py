@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
+from api.account_keys import AccountKeys
 from api.admission import Admission
 from api.import_queue import ImportQueue
 from api.limits import bytes_limit, requests_limit
@@ -18,7 +19,7 @@ from api.resources import AccessRules, Resources, SyncRules, utc_now
 from api.turns import Turns
 from server.keys import load_secret, load_signer
 from server.migrate import migration_files
-from server.settings import AuthSettings, LimitSettings, S3Settings, Settings
+from server.settings import LimitSettings, S3Settings, Settings
 from storage.draws import Seal
 from storage.objects import Objects, S3Access
 from storage.photos import PhotoRules
@@ -27,6 +28,7 @@ from storage.rate_limit import Rate
 from storage.tokens import Lifetimes
 from storage.units import UnitsCache
 
+LOGINS_AT_ONCE = 30  # of one account with the right password, then one in two minutes
 REFRESHES_AT_ONCE = 30  # of one device, then one a minute: an honest one comes once an hour, or again and again on a bad road
 SOURCE_SHARE = 20  # an address regains so many tries while an account regains one
 
@@ -36,6 +38,13 @@ async def open_resources(settings: Settings, metrics: Metrics, now: Callable[[],
     """Open what the handlers need. Whatever order things fail in, what was opened is closed."""
     auth, limits = settings.auth, settings.limits
     signer = load_signer(settings.keys_folder)
+    account_keys = AccountKeys(load_secret(settings.keys_folder, "accounts.key"))
+    passwords = Passwords(
+        memory_kib=auth.argon2_memory_kib,
+        rounds=auth.argon2_rounds,
+        at_once_max=auth.password_checks_at_once_max,
+        waiting_max=auth.password_checks_waiting_max,
+    )
     pool = await open_pool(
         settings.pg.full_dsn(),
         size_min=settings.pg.pool_size_min,
@@ -59,14 +68,10 @@ async def open_resources(settings: Settings, metrics: Metrics, now: Callable[[],
                 photo_urls=photo_urls(settings),
                 now=now or utc_now,
                 metrics=metrics,
-                passwords=Passwords(
-                    memory_kib=auth.argon2_memory_kib,
-                    rounds=auth.argon2_rounds,
-                    at_once_max=auth.password_checks_at_once_max,
-                    waiting_max=auth.password_checks_waiting_max,
-                ),
+                passwords=passwords,
+                account_keys=account_keys,
                 imports=imports,
-                access=access_rules(auth, settings.observe.metrics_token.get_secret_value()),
+                access=access_rules(settings),
                 exchanges=Admission(
                     running_max=limits.exchanges_at_once_max,
                     waiting_max=limits.exchanges_waiting_max,
@@ -89,11 +94,13 @@ async def open_resources(settings: Settings, metrics: Metrics, now: Callable[[],
             )
         finally:
             await imports.close()
+            passwords.close()
             if objects is not None:
                 await objects.close()
 
 
-def access_rules(auth: AuthSettings, metrics_token: str) -> AccessRules:
+def access_rules(settings: Settings) -> AccessRules:
+    auth = settings.auth
     regain_per_second = 1 / (auth.login_regain_minutes * 60)
     return AccessRules(
         lifetimes=Lifetimes(
@@ -103,13 +110,16 @@ def access_rules(auth: AuthSettings, metrics_token: str) -> AccessRules:
             console_idle=timedelta(hours=auth.console_idle_hours),
         ),
         account=Rate(capacity=auth.login_tries_per_account, per_second=regain_per_second),
+        logins=Rate(capacity=LOGINS_AT_ONCE, per_second=1 / 120),
         source=Rate(capacity=auth.login_tries_per_source, per_second=regain_per_second * SOURCE_SHARE),
         refresh=Rate(capacity=auth.login_tries_per_source, per_second=regain_per_second * SOURCE_SHARE),
         session=Rate(capacity=REFRESHES_AT_ONCE, per_second=1 / 60),
         wiped_for=timedelta(days=auth.wiped_days),
         wiped_bytes_max=auth.wiped_bytes_max,
         backdated_days=auth.backdated_days,
-        metrics_token=metrics_token,
+        metrics_token=settings.observe.metrics_token.get_secret_value(),
+        second_factor_required=auth.second_factor_required,
+        demo=settings.demo,
     )
 
 

@@ -124,6 +124,9 @@ class AuthSettings(Group):
     console_hours: int = Field(default=12, ge=1, description="a console session, from the log-in to its end, however much it is used")
     console_idle_hours: int = Field(default=4, ge=1, description="a console session without use")
     device_days: int = Field(default=180, ge=1, description="a phone's token without use: longer than any winter in the hills")
+    second_factor_required: bool = Field(
+        default=True, description="admins, supervisors and auditors show a second factor at a console; demo accounts never do"
+    )
     login_tries_per_account: int = Field(default=5, ge=1, description="wrong passwords in a row; then the account is locked")
     login_tries_per_source: int = Field(default=100, ge=1, description="wrong log-ins from one address; thousands of phones may share one")
     login_regain_minutes: float = Field(default=5, gt=0, description="after so long a locked account has one try more, an address twenty")

@@ -18,7 +18,7 @@ from storage.tokens import Refused, standing_refusal
 DEFAULT_WIPED_FOR: Final = timedelta(days=30)
 
 SQL_FETCH_CALLER: Final[LiteralString] = """
-    SELECT t.expires_at, d.id AS device, d.kind, d.first_enrolled_at, d.wiped_at, d.revoked_at, d.revoked_why,
+    SELECT t.expires_at, t.strong, p.demo, d.id AS device, d.kind, d.first_enrolled_at, d.wiped_at, d.revoked_at, d.revoked_why,
            p.id AS person, p.name, p.disabled_at,
            (SELECT json_agg(json_build_array(y.role, y.unit, y.starts, y.ends) ORDER BY y.starts)
             FROM duty y WHERE y.person = p.id) AS duties
@@ -45,6 +45,8 @@ async def fetch_caller(executor: Executor, token_hash: bytes, now: datetime, wip
         enrolled_at=row["first_enrolled_at"],
         wiped=row["wiped_at"] is not None,
         cloned=row["revoked_at"] is not None,
+        strong=row["strong"],
+        demo=row["demo"],
     )
 
 

@@ -58,13 +58,18 @@ async def lock_login(conn: Connection, person: PersonId) -> Login:
 
 
 SQL_SET_HASH: Final[LiteralString] = """
-    UPDATE person SET password_hash = $2, credential = credential + 1, must_change = $3 WHERE id = $1
+    UPDATE person SET password_hash = $2, credential = credential + 1, must_change = $3::uuid IS NOT NULL,
+                      demo = demo OR coalesce((SELECT p.demo FROM person p WHERE p.id = $3), false)
+    WHERE id = $1
 """
 
 
-async def update_password(conn: Connection, person: PersonId, password_hash: str, *, must_change: bool = False) -> None:
-    """Another password. The caller ends the person's tokens in the same transaction (storage/tokens.py)."""
-    await conn.execute(SQL_SET_HASH, person, password_hash, must_change)
+async def update_password(conn: Connection, person: PersonId, password_hash: str, *, by: PersonId | None = None) -> None:
+    """Another password. The caller ends the person's tokens in the same transaction (storage/tokens.py).
+
+    by   an admin who knows it: the person has to change it, and what a demo account knows is shut with the demo accounts
+    """
+    await conn.execute(SQL_SET_HASH, person, password_hash, by)
 
 
 SQL_REHASH: Final[LiteralString] = "UPDATE person SET password_hash = $3 WHERE id = $1 AND password_hash = $2"

@@ -42,8 +42,10 @@ def office_device(device: DeviceId) -> DeviceId:
     return uuid.uuid5(device, OFFICE)
 
 
-async def enrol(conn: Connection, person: PersonId, device: DeviceIn, now: datetime, lifetimes: Lifetimes) -> Pair | ProblemCode:
-    """Log a device in: its earlier log-in ends, its numbers and records stay.
+async def enrol(
+    conn: Connection, person: PersonId, device: DeviceIn, now: datetime, lifetimes: Lifetimes, *, strong: bool = False
+) -> Pair | ProblemCode:
+    """Log a device in: its earlier log-in ends, its numbers and records stay. `strong`: with a second factor.
 
     An id that was wiped or cloned never comes back, and one of another person is not taken over: a store belongs to one
     person, so that nobody's unsent work is handed in under another name. The phone then makes a new id.
@@ -62,7 +64,7 @@ async def enrol(conn: Connection, person: PersonId, device: DeviceIn, now: datet
         return ProblemCode.DEVICE_MISMATCH
     await conn.execute(SQL_INSERT_OFFICE, office_device(device.id), person, OFFICE_NAME, device.id, now)
     await end_device_tokens(conn, device.id)
-    session = begin_session(device.id, person, device.kind.value, now, lifetimes)
+    session = begin_session(device.id, person, device.kind.value, now, lifetimes, strong=strong)
     return await insert_pair(conn, session, random_tokens(), now, lifetimes)
 
 

@@ -59,14 +59,15 @@ async def insert_staff(
     now: datetime,
 ) -> None:
     """In one transaction of the caller's, parents before their units. Problem, and with it nothing, if somebody was quicker."""
+    by = notes[0].person
     for unit in units:
         if not await insert_unit(conn, unit):
             raise Problem(ProblemCode.CONFLICTING_STATE, field="code", value=unit.code)
     for account in sorted(accounts, key=lambda account: account.phone):  # one order: two imports with the same numbers queue
-        if not await insert_person(conn, account.person, account.name, account.phone, account.password_hash, now):
+        if not await insert_person(conn, account.person, account.name, account.phone, account.password_hash, now, must_change=True, by=by):
             raise Problem(ProblemCode.CONFLICTING_STATE, "手机号刚被他人登记，请重新试运行", field="phone")
     for duty_id, duty in duties.items():
-        await insert_duty(conn, duty_id, duty)
+        await insert_duty(conn, duty_id, duty, by=by)
     await insert_notes(conn, notes, origin, now)
 
 
@@ -91,12 +92,12 @@ async def fetch_unused_accounts(
 SQL_LOCK_PEOPLE: Final[LiteralString] = "SELECT id FROM person WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE"
 
 
-async def replace_unused_passwords(conn: Connection, hashes: Mapping[PersonId, str]) -> bool:
-    """In a transaction of the caller's. False, and nothing is changed, when one of them has logged in meanwhile."""
+async def replace_unused_passwords(conn: Connection, hashes: Mapping[PersonId, str], by: PersonId) -> bool:
+    """`by`: the admin who sees them. In a transaction of the caller's. False, and nothing is changed, when one of them has logged in meanwhile."""
     people = list(hashes)
     await conn.fetch(SQL_LOCK_PEOPLE, people)
     if await conn.fetchval(SQL_HAVE_LOGGED_IN, people):
         return False
     for person, password_hash in hashes.items():
-        await update_password(conn, person, password_hash)
+        await update_password(conn, person, password_hash, by=by)
     return True

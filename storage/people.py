@@ -19,15 +19,29 @@ from storage.pool import Connection, Executor
 # Two who give one number at once queue here. A violation of the unique index would write the number into PostgreSQL's log.
 SQL_LOCK_NUMBER: Final[LiteralString] = "SELECT pg_advisory_xact_lock(hashtextextended('phone ' || $1, 0))"
 SQL_INSERT_PERSON: Final[LiteralString] = """
-    INSERT INTO person (id, name, phone, password_hash, created_at) VALUES ($1, $2, $3, $4, $5)
+    INSERT INTO person (id, name, phone, password_hash, created_at, must_change, demo)
+    VALUES ($1, $2, $3, $4, $5, $6, coalesce((SELECT demo FROM person WHERE id = $7), false))
     ON CONFLICT (phone) WHERE disabled_at IS NULL DO NOTHING
 """
 
 
-async def insert_person(conn: Connection, person: PersonId, name: str, phone: str, password_hash: str, now: datetime) -> bool:
-    """False when the phone number has a live account already; the transaction goes on."""
+async def insert_person(
+    conn: Connection,
+    person: PersonId,
+    name: str,
+    phone: str,
+    password_hash: str,
+    now: datetime,
+    *,
+    must_change: bool = False,
+    by: PersonId | None = None,
+) -> bool:
+    """False when the phone number has a live account already; the transaction goes on.
+
+    must_change   somebody else knows the password        by   who makes the account: what a demo account makes is one, too
+    """
     await conn.execute(SQL_LOCK_NUMBER, phone)
-    return (await conn.execute(SQL_INSERT_PERSON, person, name, phone, password_hash, now)).endswith(" 1")
+    return (await conn.execute(SQL_INSERT_PERSON, person, name, phone, password_hash, now, must_change, by)).endswith(" 1")
 
 
 SQL_FETCH_ACCOUNTS: Final[LiteralString] = """
@@ -90,12 +104,14 @@ async def enable_person(conn: Connection, person: PersonId) -> bool:
 
 
 SQL_INSERT_DUTY: Final[LiteralString] = """
-    INSERT INTO duty (id, person, role, unit, starts, ends) VALUES ($1, $2, $3, $4, $5, $6)
+    INSERT INTO duty (id, person, role, unit, starts, ends, demo)
+    VALUES ($1, $2, $3, $4, $5, $6, coalesce((SELECT demo FROM person WHERE id = $7), false))
 """
 
 
-async def insert_duty(conn: Connection, duty_id: UUID, duty: Duty) -> None:
-    await conn.execute(SQL_INSERT_DUTY, duty_id, duty.person, duty.role.value, duty.unit, duty.starts, duty.ends)
+async def insert_duty(conn: Connection, duty_id: UUID, duty: Duty, *, by: PersonId | None = None) -> None:
+    """`by`: who grants it."""
+    await conn.execute(SQL_INSERT_DUTY, duty_id, duty.person, duty.role.value, duty.unit, duty.starts, duty.ends, by)
 
 
 SQL_LOCK_DUTY: Final[LiteralString] = "SELECT person, role, unit, starts, ends FROM duty WHERE id = $1 FOR UPDATE"

@@ -32,7 +32,8 @@ CREATE TABLE person (
     disabled_at timestamptz,
     created_at timestamptz NOT NULL DEFAULT now(),
     credential bigint NOT NULL DEFAULT 0,        -- raised by each new password: a log-in that was begun before it fails
-    must_change boolean NOT NULL DEFAULT false   -- somebody else knows the password: it opens nothing but its own change
+    must_change boolean NOT NULL DEFAULT false,  -- somebody else knows the password: it opens nothing but its own change
+    demo boolean NOT NULL DEFAULT false          -- of the demo staff, or made or given a password by one of them: shut without demo mode
 );
 CREATE UNIQUE INDEX person_phone_live ON person (phone) WHERE disabled_at IS NULL;
 CREATE INDEX person_phone ON person (phone);
@@ -45,6 +46,7 @@ CREATE TABLE duty (
     unit text COLLATE "C" NOT NULL REFERENCES unit (code),
     starts timestamptz NOT NULL,
     ends timestamptz,
+    demo boolean NOT NULL DEFAULT false, -- granted by a demo account
     CHECK (ends IS NULL OR ends > starts)
 );
 CREATE INDEX duty_person ON duty (person);
@@ -93,12 +95,29 @@ CREATE TABLE token (
     parent bytea,
     spent_at timestamptz,
     successor_key bytea,
-    session_ends timestamptz
+    session_ends timestamptz,
+    strong boolean NOT NULL DEFAULT false -- the log-in has shown a second factor
 );
 CREATE INDEX token_family ON token (family);
 CREATE INDEX token_device ON token (device);
 CREATE INDEX token_parent ON token (parent) WHERE parent IS NOT NULL;
 CREATE INDEX token_expires ON token (expires_at);
+
+-- The second factor of a person (TOTP). secret is sealed with the installation's key. last_step: a code is good once.
+CREATE TABLE second_factor (
+    person uuid PRIMARY KEY,
+    secret bytea NOT NULL,
+    confirmed_at timestamptz, -- NULL: being set up, opens nothing yet
+    last_step bigint NOT NULL DEFAULT 0
+);
+
+-- One-time codes for who has lost the second factor, as keyed hashes.
+CREATE TABLE recovery_code (
+    person uuid NOT NULL,
+    hash bytea NOT NULL,
+    used_at timestamptz,
+    PRIMARY KEY (person, hash)
+);
 
 -- How much a wiped device has handed in since: a thief's phone must not fill the quarantine. Not a column of device,
 -- which is a reference table and takes no hot writes.

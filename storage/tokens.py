@@ -54,18 +54,19 @@ class Lifetimes:
 
 @dataclass(frozen=True)
 class Session:
-    """One log-in of one device. `ends`: its last moment, used or not; None: as long as it is used."""
+    """One log-in of one device. `ends`: its last moment, used or not; None: as long as it is used. `strong`: with a second factor."""
 
     device: DeviceId
     person: PersonId
     kind: str
     family: uuid.UUID
     ends: datetime | None
+    strong: bool = False
 
 
-def begin_session(device: DeviceId, person: PersonId, kind: str, now: datetime, lifetimes: Lifetimes) -> Session:
+def begin_session(device: DeviceId, person: PersonId, kind: str, now: datetime, lifetimes: Lifetimes, *, strong: bool = False) -> Session:
     ends = now + lifetimes.console if kind == CONSOLE else None
-    return Session(device, person, kind, uuid.uuid4(), ends)
+    return Session(device, person, kind, uuid.uuid4(), ends, strong)
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,8 @@ def hash_token(token: str) -> bytes:
 
 
 SQL_INSERT_PAIR: Final[LiteralString] = """
-    INSERT INTO token (hash, device, family, purpose, issued_at, expires_at, parent, session_ends)
-    VALUES ($1, $3, $4, 'access', $5, $6, $8, $9), ($2, $3, $4, 'refresh', $5, $7, $8, $9)
+    INSERT INTO token (hash, device, family, purpose, issued_at, expires_at, parent, session_ends, strong)
+    VALUES ($1, $3, $4, 'access', $5, $6, $8, $9, $10), ($2, $3, $4, 'refresh', $5, $7, $8, $9, $10)
 """
 
 
@@ -110,8 +111,10 @@ async def insert_pair(
     refresh_ends = now + (lifetimes.console_idle if session.kind == CONSOLE else lifetimes.phone)
     if session.ends is not None:
         access_ends, refresh_ends = min(access_ends, session.ends), min(refresh_ends, session.ends)
-    hashes = hash_token(access), hash_token(refresh)
-    await conn.execute(SQL_INSERT_PAIR, *hashes, session.device, session.family, now, access_ends, refresh_ends, parent, session.ends)
+    await conn.execute(
+        SQL_INSERT_PAIR, hash_token(access), hash_token(refresh), session.device, session.family, now, access_ends, refresh_ends, parent,
+        session.ends, session.strong,
+    )  # fmt: skip
     return Pair(access, access_ends, refresh, refresh_ends, session.device, session.person)
 
 
@@ -138,7 +141,7 @@ SQL_LOCK_DEVICE_OF: Final[LiteralString] = """
     SELECT 1 FROM device WHERE id = (SELECT device FROM token WHERE hash = $1) FOR NO KEY UPDATE
 """  # and behind whoever retires the device
 SQL_FETCH_REFRESH: Final[LiteralString] = """
-    SELECT t.device, t.family, t.parent, t.expires_at, t.spent_at, t.successor_key, t.session_ends,
+    SELECT t.device, t.family, t.parent, t.expires_at, t.spent_at, t.successor_key, t.session_ends, t.strong,
            d.person, d.kind, d.wiped_at, d.revoked_at, d.revoked_why, p.disabled_at
     FROM token t JOIN device d ON d.id = t.device JOIN person p ON p.id = d.person
     WHERE t.hash = $1 AND t.purpose = 'refresh'
@@ -179,7 +182,7 @@ async def rotate(conn: Connection, refresh: str, now: datetime, lifetimes: Lifet
         return Refused(ProblemCode.TOKEN_EXPIRED)
     if refusal := standing_refusal(row["revoked_at"], row["revoked_why"], row["wiped_at"], row["disabled_at"], now, wiped_for):
         return refusal
-    session = Session(row["device"], row["person"], row["kind"], row["family"], row["session_ends"])
+    session = Session(row["device"], row["person"], row["kind"], row["family"], row["session_ends"], row["strong"])
     if row["successor_key"] is not None and (issued := await _issued(conn, session, successors(row["successor_key"], refresh), now)):
         return issued
     return await _succeed(conn, session, refresh, row["parent"], now, lifetimes)

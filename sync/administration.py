@@ -20,6 +20,8 @@ from sync.scope import open_duties, units_with
 
 ADMINS: Final = frozenset({Role.ADMIN})
 AUDIT_READERS: Final = frozenset({Role.ADMIN, Role.AUDITOR})
+# Who assigns, judges or administers for a whole county shows a second factor at a console.
+SECOND_FACTOR_ROLES: Final = AUDIT_READERS | {Role.COUNTY_SUPERVISOR, Role.CITY_SUPERVISOR}
 # Field staff see no lists of people; who hands out work does.
 PEOPLE_READERS: Final = AUDIT_READERS | {
     Role.TOWNSHIP_STAFF,

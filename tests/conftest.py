@@ -151,7 +151,7 @@ def settings(database: str, app_database: str, s3: S3, tmp_path: Path) -> Settin
         data_dir=tmp_path / "data",
         pg=PgSettings(dsn=SecretStr(app_database), owner_dsn=SecretStr(database), pool_size_min=0),
         s3=S3Settings(endpoint=s3.endpoint, bucket=s3.bucket, access_key=SecretStr(s3.access_key), secret_key=SecretStr(s3.secret_key)),
-        auth=AuthSettings(argon2_memory_kib=8, argon2_rounds=1),
+        auth=AuthSettings(argon2_memory_kib=8, argon2_rounds=1, second_factor_required=False),
     )
 
 

@@ -109,6 +109,9 @@ class World:
         assert answer.status_code == 200, answer.text
         someone.access, someone.refresh = answer.json()["access"], answer.json()["refresh"]
 
-    async def enrol(self, phone: str, password: str, device: uuid.UUID, kind: str = "phone", **options: Any) -> httpx.Response:
-        body = {"phone": phone, "password": password, "device": {"id": str(device), "name": "测试机", "kind": kind}}
-        return await self.client.post("/auth/v1/enrol", json=body, **options)
+    async def enrol(
+        self, phone: str, password: str, device: uuid.UUID, kind: str = "phone", proof: str = "", more: Any = None, **options: Any
+    ) -> httpx.Response:
+        """`more`: members of the request beside these (code, new_password); `options` are the client's."""
+        body = {"phone": phone, "password": password, "device": {"id": str(device), "name": "测试机", "kind": kind, "proof": proof}}
+        return await self.client.post("/auth/v1/enrol", json=body | (more or {}), **options)

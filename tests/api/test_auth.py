@@ -149,9 +149,17 @@ async def test_one_address_cannot_try_many_accounts(world: World, app: Litestar)
 
 async def test_good_log_ins_do_not_use_up_the_address_of_a_township(world: World) -> None:
     """Mobile networks put thousands of phones behind one address."""
-    someone = await world.person(FIELD)
-    for _ in range(120):
+    people = [await world.person(FIELD, logged_in=False) for _ in range(6)]
+    for someone in people * 20:
         await world.log_in(someone)
+
+
+async def test_right_passwords_are_counted_too(world: World) -> None:
+    someone = await world.person(FIELD, logged_in=False)
+    statuses = [(await world.enrol(someone.phone, someone.password, someone.device)).status_code for _ in range(31)]
+    assert statuses == [200] * 30 + [429]
+    world.clock.forward(minutes=2)
+    await world.log_in(someone)
 
 
 # ------------------------------------------------------------------------------------------------ tokens
@@ -295,9 +303,9 @@ async def test_the_phone_number_is_no_password(world: World) -> None:
 
 async def test_too_many_password_checks_at_once_are_told_to_come_again(world: World, app: Litestar) -> None:
     gate = app.state.resources.passwords._gate
-    gate._waiting_max = 2
+    gate._waiting_max = 4  # of which one address may have two
     people = [await world.person(FIELD, logged_in=False) for _ in range(12)]
-    async with gate.slot(), gate.slot():  # both places are taken: two wait, the rest hear 503 at once
+    async with gate.slot("a"), gate.slot("b"):  # both places are taken: two wait, the rest hear 503 at once
         calls = [asyncio.create_task(world.enrol(p.phone, p.password, p.device)) for p in people]
         while gate.waiting + gate.refused < len(people):  # noqa: ASYNC110 - the gate has no event for it
             await asyncio.sleep(0.01)
@@ -306,3 +314,66 @@ async def test_too_many_password_checks_at_once_are_told_to_come_again(world: Wo
     busy = next(a for a in answers if a.status_code == 503)
     assert problem_of(busy, 503)["code"] == "busy"
     assert 1 <= int(busy.headers["retry-after"]) <= 60
+
+
+# ------------------------------------------------------------------------------------------------ lock-out as a weapon
+
+
+async def proof_of(world: World, someone: Someone) -> str:
+    """What the person's device got with its tokens."""
+    answer = await world.enrol(someone.phone, someone.password, someone.device)
+    proof: str = answer.json()["proof"]
+    return proof
+
+
+async def test_strangers_do_not_lock_the_right_person_out_of_their_own_phone(world: World) -> None:
+    someone = await world.person(FIELD)
+    proof = await proof_of(world, someone)
+    for _ in range(6):
+        await world.enrol(someone.phone, "not this", uuid7())
+    assert (await world.enrol(someone.phone, someone.password, uuid7())).status_code == 429, "a stranger, for all we know"
+    assert (await world.enrol(someone.phone, someone.password, someone.device, proof=proof)).status_code == 200
+    assert (await world.enrol(someone.phone, someone.password, uuid7())).status_code == 429, "which gives strangers no tries"
+
+
+async def test_strangers_do_not_keep_anybody_from_changing_a_password(world: World) -> None:
+    someone = await world.person(FIELD)
+    for _ in range(6):
+        await world.enrol(someone.phone, "not this", uuid7())
+    assert (await change(world, someone, someone.password, "battery staple")).status_code == 204
+
+
+async def test_an_address_that_is_locked_out_lets_known_phones_in(world: World) -> None:
+    """A township behind one address, with somebody in it who guesses."""
+    someone = await world.person(FIELD)
+    proof = await proof_of(world, someone)
+    for k in range(101):
+        await world.enrol(f"137{k:08d}", "123456", uuid7())
+    assert (await world.enrol(someone.phone, someone.password, someone.device)).json()["code"] == "too_many_requests"
+    assert (await world.enrol(someone.phone, someone.password, someone.device, proof=proof)).status_code == 200
+    for _ in range(101):
+        await refresh(world, "x" * 43)
+    assert (await refresh(world, "x" * 43)).status_code == 429
+    token = (await world.enrol(someone.phone, someone.password, someone.device, proof=proof)).json()["refresh"]
+    assert (await refresh(world, token)).status_code == 200
+
+
+async def test_a_known_device_has_five_tries_of_its_own(world: World) -> None:
+    someone = await world.person(FIELD)
+    proof = await proof_of(world, someone)
+    statuses = [(await world.enrol(someone.phone, "not this", someone.device, proof=proof)).status_code for _ in range(6)]
+    assert statuses == [401] * 5 + [429]
+    assert (await world.enrol(someone.phone, someone.password, uuid7())).status_code == 200
+
+
+@pytest.mark.parametrize("of", ["another device", "another person", "nothing"])
+async def test_a_proof_is_of_this_person_and_this_device(world: World, of: str) -> None:
+    someone, other = await world.person(FIELD), await world.person(FIELD)
+    proof = {
+        "another device": lambda: proof_of(world, someone),
+        "another person": lambda: proof_of(world, other),
+    }.get(of)
+    given, device = (await proof() if proof else "a" * 64), (uuid7() if of == "another device" else someone.device)
+    for _ in range(5):
+        await world.enrol(someone.phone, "not this", uuid7())
+    assert (await world.enrol(someone.phone, someone.password, device, proof=given)).json()["code"] == "account_locked"

@@ -93,7 +93,8 @@ async def test_staff_is_tried_and_then_imported_whole(office: Office, admin: Pho
         "password": accounts["张三"]["password"],
         "device": {"id": str(uuid7()), "name": "", "kind": "phone"},
     }
-    assert (await office.world.client.post("/auth/v1/enrol", json=log_in)).status_code == 200
+    assert (await office.world.client.post("/auth/v1/enrol", json=log_in)).json()["code"] == "password_change_required"
+    assert (await office.world.client.post("/auth/v1/enrol", json=log_in | {"new_password": "河边第三棵大柳树"})).status_code == 200
     people = await read(office.world, admin, "/people/v1/persons", text="李四")
     (duty,) = people["people"][0]["duties"]
     assert (duty["starts"], duty["ends"]) == ("2026-11-30T16:00:00Z", "2026-12-31T16:00:00Z")
@@ -103,7 +104,7 @@ async def test_staff_is_tried_and_then_imported_whole(office: Office, admin: Pho
     again = await send(office, admin, data, confirm=tried["sha256"])
     assert again.status_code == 200, again.text
     assert (again.json()["unchanged"], again.json()["accounts"]) == ({"单位": 2, "人员": 2, "职责": 2}, [])
-    assert await stored(office) == [*after[:4], after[4] + 1]  # only the log-in was noted since
+    assert await stored(office) == [*after[:4], after[4] + 2]  # only the log-in and its new password were noted since
     grown = workbook(
         {**STAFF, "人员": [*STAFF["人员"], ["13900000003", "王五"]], "职责": [*STAFF["职责"], ["13900000003", "网格员", VILLAGE_A]]}
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from uuid_utils.compat import uuid7
 
 from contracts.people import Role
 from tests.api.office import HANBIN, OTHER_COUNTY, TOWNSHIP, VILLAGE, Someone, World
@@ -66,7 +67,10 @@ async def test_an_admin_creates_a_person_who_can_log_in(world: World) -> None:
     made = await post(world, admin, "/people/v1/persons", new_person())
     assert made.status_code == 201, made.text
     body = made.json()
-    assert (await world.enrol("13611112222", body["password"], uuid.uuid4())).status_code == 200
+    refused = await world.enrol("13611112222", body["password"], uuid7())
+    assert problem_of(refused, 403)["code"] == "password_change_required"
+    chosen = {"new_password": "河边第三棵大柳树"}
+    assert (await world.enrol("13611112222", body["password"], uuid7(), more=chosen)).status_code == 200
     shown = (await get(world, admin, f"/people/v1/persons/{body['id']}")).json()
     assert shown["name"] == "王小河"
     assert shown.get("password") is None
@@ -343,7 +347,8 @@ async def test_a_reset_password_is_told_once_and_logs_out_everywhere(world: Worl
     told = (await post(world, admin, f"/people/v1/persons/{someone.id}/password")).json()["password"]
     assert (await whoami(world, someone.access)).status_code == 401
     assert (await world.enrol(someone.phone, someone.password, someone.device)).status_code == 401
-    assert (await world.enrol(someone.phone, told, someone.device)).status_code == 200
+    assert problem_of(await world.enrol(someone.phone, told, someone.device), 403)["code"] == "password_change_required"
+    assert (await world.enrol(someone.phone, told, someone.device, more={"new_password": "河边第三棵大柳树"})).status_code == 200
     assert "password_reset" in await actions(world, someone.id)
 
 

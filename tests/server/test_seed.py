@@ -13,7 +13,7 @@ from uuid_utils.compat import uuid7
 from contracts.people import Level
 from server.app import create_app
 from server.demo_staff import ROSTER, demo_staff
-from server.first_admin import create_admin
+from server.first_admin import create_admin, reset_second_factor
 from server.places import Area, Zone, area_units, department_units, read_areas, read_zones
 from server.seed import seed
 from server.settings import Settings
@@ -24,10 +24,10 @@ from sync.places import Places
 pytestmark = pytest.mark.anyio
 
 
-async def enrol(settings: Settings, phone: str, password: str) -> httpx.Response:
+async def enrol(settings: Settings, phone: str, password: str, **more: str) -> httpx.Response:
     app = create_app(settings)
     async with app.lifespan(), httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://x") as client:  # type: ignore[arg-type]
-        body = {"phone": phone, "password": password, "device": {"id": str(uuid7())}}
+        body = {"phone": phone, "password": password, "device": {"id": str(uuid7())}, **more}
         return await client.post("/auth/v1/enrol", json=body)
 
 
@@ -157,7 +157,8 @@ async def test_demo_passwords_are_this_installations_own_and_closed_to_others(tm
 async def test_the_first_admin_is_made_on_the_command_line(settings: Settings, pool: asyncpg.Pool) -> None:
     await asyncio.to_thread(seed, settings)
     password = await asyncio.to_thread(create_admin, settings, "13911112222", "何静", "610902")
-    assert (await enrol(settings, "13911112222", password)).status_code == 200
+    assert (await enrol(settings, "13911112222", password)).json()["code"] == "password_change_required"
+    assert (await enrol(settings, "13911112222", password, new_password="河边第三棵大柳树")).status_code == 200
     assert await asyncio.to_thread(create_admin, settings, "13911112222", "何静", "610921") == ""
     duties = await pool.fetch("SELECT d.unit FROM duty d JOIN person p ON p.id = d.person WHERE p.phone = '13911112222' ORDER BY 1")
     assert [row["unit"] for row in duties] == ["610902", "610921"]
@@ -167,6 +168,19 @@ async def test_the_first_admin_is_made_on_the_command_line(settings: Settings, p
         ("duty_granted", "command line"),
         ("duty_granted", "command line"),
     ]
+
+
+async def test_a_second_factor_is_reset_on_the_command_line(settings: Settings, pool: asyncpg.Pool) -> None:
+    await asyncio.to_thread(seed, settings)
+    await asyncio.to_thread(create_admin, settings, "13911112222", "何静", "610902")
+    with pytest.raises(StartError):
+        await asyncio.to_thread(reset_second_factor, settings, "13911112222")
+    await pool.execute(
+        "INSERT INTO second_factor (person, secret, confirmed_at) SELECT id, 'x', now() FROM person WHERE phone = '13911112222'"
+    )
+    await asyncio.to_thread(reset_second_factor, settings, "13911112222")
+    assert await pool.fetchval("SELECT count(*) FROM second_factor") == 0
+    assert await pool.fetchval("SELECT source FROM audit_log WHERE action = 'second_factor_reset'") == "command line"
 
 
 @pytest.mark.parametrize(("phone", "unit"), [("12345", "610902"), ("13911112222", "999999")])

@@ -183,7 +183,12 @@ class Installation:
             s3=self._s3,
             limits=LimitSettings(page_records_max=5, mutations_per_exchange_max=50, person_requests_per_minute=0, person_bytes_per_day=0),
             auth=AuthSettings(
-                argon2_memory_kib=8, argon2_rounds=1, device_days=TOKEN_DAYS, login_tries_per_account=1000, login_tries_per_source=100_000
+                argon2_memory_kib=8,
+                argon2_rounds=1,
+                device_days=TOKEN_DAYS,
+                login_tries_per_account=1000,
+                login_tries_per_source=100_000,
+                second_factor_required=False,
             ),
             log=LogSettings(level="warning"),
         )
