@@ -48,7 +48,7 @@ from sync.scope import AUDIENCES, held_duties, units_with
 from sync.words import worded_fault
 
 PAGE_ROWS: Final = 100
-OFFICE_BYTES_MAX: Final = 2 * 1024 * 1024  # a request
+OFFICE_BYTES_MAX: Final = 512 * 1024  # a request: two mutations of the largest size
 NOT_A_NEW_ID: Final = "编号须由本端新生成（UUIDv7），该编号由服务器保留"
 FAULTS_SAID: Final = 5  # that the text names; all are in the faults
 

@@ -13,6 +13,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, SerializationException, ValidationException
 from litestar.types import ExceptionHandlersMap, Scope
 
+from api.pace import ClientGone, handle_client_gone
 from contracts.problems import TEXT_ZH, Problem, ProblemCode
 from storage.pool import infrastructure_problem, is_unstorable
 
@@ -41,6 +42,7 @@ STATUS: Final[Mapping[ProblemCode, int]] = {
     ProblemCode.CONFLICTING_STATE: 409,
     ProblemCode.INVALID_VALUE: 422,
     ProblemCode.TOO_MANY_REQUESTS: 429,
+    ProblemCode.TOO_SLOW: 408,
     ProblemCode.BUSY: 503,
     ProblemCode.STORAGE_UNAVAILABLE: 503,
     ProblemCode.PHOTO_NOT_ANNOUNCED: 409,
@@ -64,6 +66,7 @@ CODE_OF_STATUS: Final[Mapping[int, ProblemCode]] = {
     413: ProblemCode.BODY_TOO_LARGE,
     415: ProblemCode.UNSUPPORTED_ENCODING,
     422: ProblemCode.INVALID_VALUE,
+    408: ProblemCode.TOO_SLOW,
     429: ProblemCode.TOO_MANY_REQUESTS,
     503: ProblemCode.BUSY,
 }
@@ -201,6 +204,7 @@ def handle_unexpected(request: Request[Any, Any, Any], error: Exception) -> Resp
 
 EXCEPTION_HANDLERS: Final[ExceptionHandlersMap] = {
     Problem: handle_problem,
+    ClientGone: handle_client_gone,
     HTTPException: handle_http_exception,
     SerializationException: handle_undecodable,
     RecursionError: handle_recursion,

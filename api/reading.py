@@ -1,6 +1,6 @@
 """Reading the body of an exchange: strictly, or else so that what one mutation has wrong blocks nothing behind it (promise 3).
 
-Strict reading takes 20 ms a MiB at most. Loose reading takes ten times as long, so it is bounded and happens in one thread of its own:
+Strict reading takes 20 ms a MiB at most. Loose reading takes ten times as long, so it is bounded in bytes and in values, and happens in one thread of its own:
 other requests go on meanwhile, and those that are read loosely wait for each other.
 """
 
@@ -18,6 +18,9 @@ from contracts.problems import Problem, ProblemCode
 from sync.intake import is_deep, set_deep_aside
 
 LOOSE_BYTES_MAX: Final = 1536 * 1024  # a batch has about 1 MiB
+LOOSE_VALUES_MAX: Final = (
+    60_000  # a batch has 20,000: each becomes an object, and one call makes them all without letting go of the interpreter
+)
 MUTATION_DEPTH: Final = 5  # {"counties": {"610902": {"mutations": [{
 _request: Final = msgspec.json.Decoder(ExchangeRequest)
 _aside: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="loose-reading")
@@ -30,7 +33,7 @@ async def decode_request(body: bytes) -> ExchangeRequest:
     except msgspec.ValidationError as error:
         raise Problem(ProblemCode.MALFORMED_REQUEST) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        if len(body) > LOOSE_BYTES_MAX:
+        if len(body) > LOOSE_BYTES_MAX or body.count(b",") > LOOSE_VALUES_MAX:
             raise Problem(ProblemCode.MALFORMED_REQUEST) from error
     return await asyncio.get_running_loop().run_in_executor(_aside, decode_loosely, body)
 

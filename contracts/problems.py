@@ -34,6 +34,7 @@ class ProblemCode(str, Enum):
     CONFLICTING_STATE = "conflicting_state"
     INVALID_VALUE = "invalid_value"
     TOO_MANY_REQUESTS = "too_many_requests"
+    TOO_SLOW = "too_slow"
     BUSY = "busy"
     STORAGE_UNAVAILABLE = "storage_unavailable"
     PHOTO_NOT_ANNOUNCED = "photo_not_announced"
@@ -70,6 +71,7 @@ TEXT_ZH: dict[ProblemCode, str] = {
     ProblemCode.CONFLICTING_STATE: "当前状态不能这样办理",
     ProblemCode.INVALID_VALUE: "填写内容不符合要求",
     ProblemCode.TOO_MANY_REQUESTS: "请求过于频繁，请稍后再试",
+    ProblemCode.TOO_SLOW: "网络过慢，请求没有传完",
     ProblemCode.BUSY: "服务器繁忙，请稍后再试",
     ProblemCode.STORAGE_UNAVAILABLE: "存储暂不可用，请稍后再试",
     ProblemCode.PHOTO_NOT_ANNOUNCED: "照片尚未登记，请先同步记录",
@@ -107,6 +109,7 @@ DETAIL_ZH: dict[ProblemCode, str] = {
     ProblemCode.CONFLICTING_STATE: "内容已被办理或更改，请刷新后按现在的状态办理",
     ProblemCode.INVALID_VALUE: "请检查填写的内容后重新提交",
     ProblemCode.TOO_MANY_REQUESTS: "请按提示的时间等待后再试",
+    ProblemCode.TOO_SLOW: "尚未提交的内容仍保存在本机，不会丢失，请在网络较好时再试",
     ProblemCode.BUSY: "请稍候再试；尚未提交的内容仍保存在本机，不会丢失",
     ProblemCode.STORAGE_UNAVAILABLE: "请稍候再试；尚未提交的内容仍保存在本机，不会丢失",
     ProblemCode.PHOTO_NOT_ANNOUNCED: "请先同步照片所属的记录，再上传照片",

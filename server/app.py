@@ -15,6 +15,7 @@ from api.docs import openapi_config
 from api.documented import ProblemResponses
 from api.metrics import FOLDER_VARIABLE, Metrics
 from api.middleware import RequestContext, RequestDecompression, ResponseCompression
+from api.pace import BodyPace
 from api.problems import EXCEPTION_HANDLERS
 from api.proxies import TrustedProxies
 from api.routes import ROUTES
@@ -62,7 +63,7 @@ def _surround(app: Litestar, settings: Settings, metrics: Metrics) -> None:
         unpacked_bytes_max=settings.limits.decompressed_bytes_max,
     )
     outer = RequestContext(
-        unpacked,
+        BodyPace(unpacked),
         proxies=TrustedProxies(settings.trusted_proxies),
         metrics=metrics,
         always_https=settings.public_url.startswith("https://"),

@@ -16,6 +16,7 @@ from api.metrics import FOLDER_VARIABLE
 from server.app import create_app
 from server.installation import bound
 from server.logs import configure_logs
+from server.patience import PatientProtocol
 from server.settings import Settings, load_settings
 from server.signals import Interrupted, interruptible
 from server.trouble import StartError
@@ -86,7 +87,7 @@ def configuration(settings: Settings, app: Litestar | str) -> uvicorn.Config:
         host=settings.host,
         port=settings.port,
         workers=settings.workers,
-        http="httptools",
+        http=PatientProtocol,
         loop="auto",
         lifespan="on",
         log_config=None,

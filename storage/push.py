@@ -7,6 +7,7 @@ decision 0003 says why these two are functions).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final, LiteralString, TypeAlias
@@ -26,7 +27,7 @@ from storage.pool import Connection, Pool, infrastructure_problem, transaction
 from storage.push_state import TRIES_WITH_MORE, Reach, fetch_view, lock_state, reach_of, write_plan
 from storage.reference import Reference
 from sync.clock import begun, remember
-from sync.decision import Incoming, Lack, Sender
+from sync.decision import Incoming, Lack, Sender, View
 from sync.gaps import Gap, gap_before
 from sync.intake import dated, take_in
 from sync.plan import plan_push
@@ -161,6 +162,18 @@ class _Again(Exception):
         self.lack = lack
 
 
+HEAVY_BYTES: Final = 1024 * 1024  # to be decoded and encoded: some 50 ms, in which nobody else would be answered
+
+
+def _is_heavy(batch: Sequence[Incoming], view: View) -> bool:
+    """Whether planning would stop this process for long: large mutations, or many of one large record."""
+    weight = 0
+    for incoming in batch:
+        state = view.records.get(incoming.mutation.record) if incoming.mutation is not None else None
+        weight += len(incoming.raw) + (len(state.body) if state is not None else 0)
+    return weight > HEAVY_BYTES
+
+
 async def _attempt(
     conn: Connection,
     reference: Reference,
@@ -189,7 +202,7 @@ async def _attempt(
     clock = remember(device.clock, request.clock, part.n_made, to_ms(request.began_at or request.received_at), server_ms)
     batch = dated(arrived, begun(clock, to_ms(request.enrolled_at)) if request.enrolled_at else clock, server_ms, fault)
     view = await fetch_view(conn, reference, county, request.received_at, locked, reach, batch)
-    plan = plan_push(batch, sender, view)
+    plan = await asyncio.to_thread(plan_push, batch, sender, view) if _is_heavy(batch, view) else plan_push(batch, sender, view)
     if isinstance(plan, Lack):
         return plan
     if plan.held and request.held_max is not None:
