@@ -38,6 +38,19 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     detail: dict[str, Any] = {}
 
 
+DETAIL_BYTES_MAX: Final = 16 * 1024  # a page of 200 entries is bounded by it
+BEGINNING_CHARACTERS: Final = 2000
+
+
+def detail_of(note: Note) -> str:
+    """As JSON. What is longer than an entry may be is cut, and says how long it was."""
+    detail = msgspec.json.encode(note.detail)
+    if len(detail) > DETAIL_BYTES_MAX:
+        beginning = detail.decode(errors="ignore")[:BEGINNING_CHARACTERS]
+        detail = msgspec.json.encode({"cut_from_bytes": len(detail), "beginning": beginning})
+    return detail.decode()
+
+
 # A person's unit: that of a duty in force, else of the last one. Without any: county 0.
 SQL_INSERT_NOTE: Final[LiteralString] = """
     INSERT INTO audit_log (county, id, at, unit, action, person, device, subject, detail, source, request)
@@ -52,7 +65,7 @@ SQL_INSERT_NOTE: Final[LiteralString] = """
 
 async def insert_note(conn: Connection, note: Note, origin: Origin, now: datetime) -> None:
     """Write one entry, in the transaction of what it tells."""
-    detail = msgspec.json.encode(note.detail).decode()
+    detail = detail_of(note)
     await conn.execute(
         SQL_INSERT_NOTE, uuid7(), now, note.unit, note.action.value, note.person, note.device, note.about, note.subject,
         detail, origin.source[:100], origin.request[:100],
@@ -91,7 +104,7 @@ async def insert_readings(pool: Pool, readings: Sequence[Reading]) -> None:
     rows = [
         (
             r.id, r.at, r.note.unit, r.note.action.value, r.note.person, r.note.device, r.note.about, r.note.subject,
-            msgspec.json.encode(r.note.detail).decode(), r.origin.source[:100], r.origin.request[:100],
+            detail_of(r.note), r.origin.source[:100], r.origin.request[:100],
         )
         for r in readings
     ]  # fmt: skip

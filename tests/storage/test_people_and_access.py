@@ -13,10 +13,11 @@ from contracts.access import Action, DeviceIn
 from contracts.caller import Caller
 from contracts.people import Duty, Level, Role, Unit
 from contracts.problems import ProblemCode
+from server.embedded import EmbeddedPostgres
 from storage.access import SQL_FETCH_CALLER, fetch_caller
-from storage.audit_log import SQL_FETCH_AUDIT, AuditFilter, Note, Origin, fetch_entries, insert_note
+from storage.audit_log import DETAIL_BYTES_MAX, SQL_FETCH_AUDIT, AuditFilter, Note, Origin, fetch_entries, insert_note
 from storage.devices import enrol, spend_allowance
-from storage.people import insert_duty, insert_person
+from storage.people import correct_person, insert_duty, insert_person
 from storage.pool import transaction
 from storage.rate_limit import Rate, bucket_key, forget, give_back, purge_buckets, take
 from storage.tokens import Lifetimes, Pair, Refused, hash_token, purge_tokens, rotate
@@ -295,3 +296,41 @@ async def test_many_callers_of_a_cold_cache_ask_once(pool: asyncpg.Pool, monkeyp
     cache = UnitsCache(pool)
     await asyncio.gather(*(cache.places() for _ in range(50)))
     assert asked == 1
+
+
+async def test_no_phone_number_gets_into_the_log_of_postgresql(pool: asyncpg.Pool, postgres: EmbeddedPostgres) -> None:
+    """Neither where a number is in use, nor where a statement violates an index after all."""
+    number, other = (f"1{uuid7().int % 10**10:010d}" for _ in range(2))
+    first, second = uuid7(), uuid7()
+    async with transaction(pool) as conn:
+        assert await insert_person(conn, first, "甲", number, "x", NOW)
+        assert not await insert_person(conn, uuid7(), "乙", number, "x", NOW)
+        assert await insert_person(conn, second, "丙", other, "x", NOW)
+        assert not await correct_person(conn, second, "丙", number)
+    before = postgres.log.read_text(errors="replace")
+    assert number not in before
+    assert "person_phone_live" not in before, "a number is refused without a violated index"
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await pool.execute("UPDATE person SET phone = $2 WHERE id = $1", second, number)
+    after = postgres.log.read_text(errors="replace")
+    assert "person_phone_live" in after
+    assert number not in after
+
+
+async def test_two_who_correct_to_one_number_at_once_are_not_both_right(pool: asyncpg.Pool) -> None:
+    number = f"1{uuid7().int % 10**10:010d}"
+    people = [await person_with_duties(pool, "610902101001") for _ in range(4)]
+
+    async def correct(person: uuid.UUID) -> bool:
+        async with transaction(pool) as conn:
+            return await correct_person(conn, person, "同号", number)
+
+    assert sorted(await asyncio.gather(*(correct(person) for person in people))) == [False, False, False, True]
+
+
+async def test_an_entry_of_the_log_has_a_largest_size(pool: asyncpg.Pool) -> None:
+    async with transaction(pool) as conn:
+        await insert_note(conn, Note(action=Action.IMPORTED, subject="big", detail={"text": "长" * DETAIL_BYTES_MAX}), Origin(), NOW)
+    detail = await pool.fetchval("SELECT detail FROM audit_log WHERE subject = 'big'")
+    assert len(detail.encode()) <= DETAIL_BYTES_MAX
+    assert '"cut_from_bytes":49' in detail
