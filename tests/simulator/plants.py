@@ -36,6 +36,7 @@ import sync.merge
 import sync.plan
 import sync.projections
 import sync.rules
+import sync.standing
 import sync.tally
 from contracts.digest import MODULUS, record_crc
 from sync.clock import Interval
@@ -300,7 +301,8 @@ def _duty_judged_at_receipt(garden: Garden, now: Now) -> None:
 
         return judged
 
-    garden.replace(sync.plan, "may", today)
+    for module in (sync.plan, sync.standing):
+        garden.replace(module, "may", today)
 
 
 def _capture_by_wall_clock(garden: Garden, _now: Now) -> None:
