@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import signal
 import sys
 import tempfile
 from dataclasses import replace
@@ -27,6 +28,7 @@ console = Console(highlight=False)
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped as by Ctrl-C: database and S3 are stopped, too
     options = arguments()
     seeds = range(options.seed, options.seed + options.runs)
     with tempfile.TemporaryDirectory(prefix="xunling-simulator-") as folder:

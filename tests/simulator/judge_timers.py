@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 
 from tests.simulator.testimony import EPOCH, Json, Rule, ServerRecord, ServerView, Violation
 
@@ -31,7 +31,7 @@ def judge_timers(server: ServerView) -> Iterator[Violation]:
     yield from _once(letters)
     for letter in letters:
         yield from _grounded(letter, rules, by_id, server.now)
-    issued = {_key(letter) for letter in letters}
+    issued = _Issued(letters)
     for record in live:
         if record.kind == "problem":
             yield from _late(record, rules, issued, server.now)
@@ -142,7 +142,26 @@ def _grounded(letter: ServerRecord, rules: _Rules, by_id: dict[str, ServerRecord
         yield Violation(PROMISE, f"it had been fixed at {moment}, and the letter stands", letter.id)
 
 
-def _late(problem: ServerRecord, rules: _Rules, issued: set[tuple[str, ...]], now: datetime) -> Iterator[Violation]:
+class _Issued:
+    """What letters are about: a trigger calls once for a period, by the first version under which it is time, whatever later ones say."""
+
+    def __init__(self, letters: Iterable[ServerRecord]) -> None:
+        self._first: dict[tuple[str, ...], datetime] = {}
+        for letter in letters:
+            grounds = letter.body["grounds"]
+            about = str(letter.body.get("previous") or letter.body.get("subject_record"))
+            clock = str(grounds["facts"].get("clock", ""))
+            key = (about, str(letter.body["unit"]), grounds["trigger"], str(_read(grounds["since"]).astimezone(UTC)), clock)
+            moment = _read(grounds["due_moment"])
+            self._first[key] = min(moment, self._first.get(key, moment))
+
+    def by(self, moment: datetime, about: str, unit: str, trigger: str, since: datetime, clock: str = "") -> bool:
+        """Whether there is one of that moment, or an earlier version's of before."""
+        first = self._first.get((about, unit, trigger, str(since.astimezone(UTC)), clock))
+        return first is not None and first <= moment
+
+
+def _late(problem: ServerRecord, rules: _Rules, issued: _Issued, now: datetime) -> Iterator[Violation]:
     """Who must fix it has the letter of every deadline that passed."""
     body, due_on = problem.body, problem.body.get("due_on")
     if due_on is None or body.get("state") == "not_true":
@@ -157,8 +176,7 @@ def _late(problem: ServerRecord, rules: _Rules, issued: set[tuple[str, ...]], no
         if _is_suspended(problem, moment):
             continue
         for unit in (one for one in body.get("leads") or [] if not _is_fixed(problem, moment, str(one))):
-            key = (problem.id, str(unit), trigger["key"], str(rule.version), str(moment.astimezone(now.tzinfo)), "")
-            if key not in issued:
+            if not issued.by(moment, problem.id, str(unit), trigger["key"], since):
                 yield Violation(
                     PROMISE, f"its deadline {due_on} has passed ({trigger['key']}, {moment}), and {unit} has no letter", problem.id
                 )
@@ -177,7 +195,7 @@ def _told_of(problem: ServerRecord) -> datetime:
     return told
 
 
-def _absent(summons: ServerRecord, rules: _Rules, issued: set[tuple[str, ...]], now: datetime) -> Iterator[Violation]:
+def _absent(summons: ServerRecord, rules: _Rules, issued: _Issued, now: datetime) -> Iterator[Violation]:
     """A department whose clock ran out has the letter."""
     for clock, stops in STOPS.items():
         due_at = summons.body.get(clock)
@@ -189,8 +207,7 @@ def _absent(summons: ServerRecord, rules: _Rules, issued: set[tuple[str, ...]], 
             if any(s["command"] in stops or s.get("to") == "cancelled" for s in summons.body.get("steps") or [] if _when(s) <= now):
                 continue  # stopped at some time: whether early enough is for the stories to judge
             named = clock.removesuffix("_due_at")
-            key = (summons.id, str(summons.body["unit"]), trigger["key"], str(rule.version), str(moment.astimezone(now.tzinfo)), named)
-            if key not in issued and not steps:
+            if not steps and not issued.by(moment, summons.id, str(summons.body["unit"]), trigger["key"], _read(due_at), named):
                 yield Violation(PROMISE, f"{named} was due at {due_at}, and there is no letter", summons.id)
 
 

@@ -37,12 +37,14 @@ OUTPUT = ROOT / ".data" / "sweep"  # what runs printed that were not clean
 BATCH = {WHOLE: 2}
 BATCH_OTHERS = 5
 SECONDS_MAX = 900.0  # of one run; they take a minute
+STOP_SECONDS_MAX = 20.0
 
 Results = list[tuple[str, int]]  # of each run that ended: result, seconds
 Runner = Callable[[str, list[int]], Awaitable[Results]]
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped as by Ctrl-C: what is under way is stopped, too
     options = arguments()
     goals = {WHOLE: options.whole, **dict.fromkeys(SCENARIOS, options.each)}
     if options.scenario:
@@ -132,13 +134,21 @@ async def run_batch(folder: Path, scenario: str, seeds: list[int]) -> Results:
     except TimeoutError:
         printed, ended = b"", "no end"
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        await stop(process)
     found = [(result, int(seconds)) for result, seconds in (line.split("\t") for line in results.read_text().splitlines())]
     if process.returncode != 0:
         OUTPUT.mkdir(parents=True, exist_ok=True)
         (OUTPUT / f"{scenario}-{seeds[0]}.log").write_bytes(printed)
     return found if len(found) == len(seeds) else [*found, (ended, 0)]
+
+
+async def stop(process: asyncio.subprocess.Process) -> None:
+    """It stops its database and S3 itself, which are in sessions of their own; killed, it would leave them behind."""
+    with contextlib.suppress(ProcessLookupError, TimeoutError):
+        process.terminate()
+        await asyncio.wait_for(process.wait(), STOP_SECONDS_MAX)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def tell(runs: list[Run], version: str) -> int:

@@ -1,0 +1,61 @@
+"""The judge of what falls due: one letter for one ground, whichever version of the rules was the first under which it was time."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from tests.simulator.judge_timers import judge_timers
+from tests.simulator.testimony import Rule, ServerRecord, ServerView
+
+COUNTY, UNIT = 610902, "610902001"
+NOW = datetime(2027, 4, 10, tzinfo=UTC)
+MIDNIGHT = datetime(2027, 4, 7, 16, tzinfo=UTC)  # after the deadline, in China
+
+
+def rule(version: int, starts: datetime, late_h: int) -> Rule:
+    late: dict[str, Any] = {"key": "late", "colour": "white", "fact": "overdue", "after": {"hours": late_h}}
+    return Rule(COUNTY, "colours", version, starts, {"triggers": [late]})
+
+
+def problem() -> ServerRecord:
+    at = "2027-04-07T01:00:00Z"
+    step = {"command": "problem.assign", "at": at, "captured_at": at, "to": "assigned", "sets": {"due_on": "2027-04-07", "leads": [UNIT]}}
+    body = {"state": "assigned", "due_on": "2027-04-07", "leads": [UNIT], "steps": [step]}
+    return ServerRecord(COUNTY, "p", "problem", "610902001001.field", 1, (1, 1), 0, None, False, None, body)
+
+
+def letter(version: int, moment: datetime, since: datetime = MIDNIGHT) -> ServerRecord:
+    grounds = {
+        "rule": "colours",
+        "trigger": "late",
+        "fact": "overdue",
+        "version": version,
+        "since": since.isoformat(),
+        "due_moment": moment.isoformat(),
+        "facts": {},
+    }
+    body = {"unit": UNIT, "colour": "white", "subject_record": "p", "grounds": grounds, "issued_at": moment.isoformat()}
+    return ServerRecord(COUNTY, f"l{version}", "supervision", "610902001.office", 1, (1, 1), 0, None, False, None, body)
+
+
+def found(rules: list[Rule], *letters: ServerRecord) -> list[str]:
+    records = {(COUNTY, record.id): record for record in (problem(), *letters)}
+    return [v.text for v in judge_timers(ServerView({COUNTY: 1}, records, [], {}, {}, {}, {}, rules=rules, now=NOW))]
+
+
+OLD = rule(1, datetime(2027, 3, 1, tzinfo=UTC), 0)
+# begins between the two moments: by the old version it is time at midnight, by the new one an hour later
+NEW = rule(2, datetime(2027, 4, 7, 16, 30, tzinfo=UTC), 1)
+
+
+def test_a_new_version_asks_for_no_second_letter_of_the_same_ground() -> None:
+    assert found([OLD, NEW], letter(1, MIDNIGHT)) == []
+
+
+def test_a_deadline_without_any_letter_is_noticed() -> None:
+    assert any("has no letter" in text for text in found([OLD]))
+    assert any("has no letter" in text for text in found([OLD, NEW]))
+
+
+def test_a_letter_of_another_period_is_not_the_one() -> None:
+    before = datetime(2027, 4, 1, 16, tzinfo=UTC)
+    assert any("has no letter" in text for text in found([OLD], letter(1, before, before)))
