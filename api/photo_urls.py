@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from contracts.ids import PersonId
 from contracts.photos import RELAY_PATH, Part
 from contracts.problems import Problem, ProblemCode
 from storage.objects import Objects, Put, base64_of
@@ -24,12 +25,13 @@ SIGNATURE_BYTES: Final = 16
 
 
 class RelayTicket(msgspec.Struct, frozen=True, array_like=True):
-    """What a relayed URL allows until `expires` (Unix seconds)."""
+    """What a relayed URL allows until `expires` (Unix seconds), and to whose account it goes."""
 
     key: str
     bytes: int
     sha256: str | None
     expires: int
+    person: PersonId
 
 
 class PhotoUrls:
@@ -44,11 +46,11 @@ class PhotoUrls:
     def is_relayed(self) -> bool:
         return self._secret is not None
 
-    async def address(self, parts: Sequence[PlannedPart], objects: Objects, now: datetime) -> list[Part]:
-        """The parts as the phone gets them; those that are there already without URL."""
+    async def address(self, parts: Sequence[PlannedPart], person: PersonId, objects: Objects, now: datetime) -> list[Part]:
+        """The parts as the person's phone gets them; those that are there already without URL."""
         expires_at = now.astimezone(UTC) + timedelta(seconds=self._seconds)
         missing = [part.put for part in parts if not part.have]
-        urls = iter(self._relayed(missing, expires_at) if self.is_relayed else await objects.presign_puts(missing))
+        urls = iter(self._relayed(missing, person, expires_at) if self.is_relayed else await objects.presign_puts(missing))
         return [addressed(part, "" if part.have else next(urls), expires_at) for part in parts]
 
     def open_ticket(self, token: str, now: datetime) -> RelayTicket:
@@ -61,11 +63,11 @@ class PhotoUrls:
             raise Problem(ProblemCode.UPLOAD_EXPIRED)
         return ticket
 
-    def _relayed(self, puts: Sequence[Put], expires_at: datetime) -> list[str]:
+    def _relayed(self, puts: Sequence[Put], person: PersonId, expires_at: datetime) -> list[str]:
         assert self._secret is not None
         urls = []
         for put in puts:
-            ticket = RelayTicket(put.key, put.bytes, put.sha256, int(expires_at.timestamp()))
+            ticket = RelayTicket(put.key, put.bytes, put.sha256, int(expires_at.timestamp()), person)
             sealed = encode64(msgspec.json.encode(ticket))
             urls.append(f"{self._public_url}{RELAY_PATH}/{sealed}.{self._sign(self._secret, sealed).decode()}")
         return urls

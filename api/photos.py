@@ -16,21 +16,21 @@ from api.auth import LIMITED, PUBLIC, PUSH_ONLY, charge_wiped
 from api.dependencies import GivenCaller, GivenNow, GivenOrigin, GivenPlaces, GivenResources
 from api.ledgers import visible_streams
 from api.paging import position_of, position_text
-from api.photo_urls import PhotoUrls, check_body
+from api.photo_urls import PhotoUrls, RelayTicket, check_body
 from api.resources import Resources
 from api.signing import PublicKey, Signer
 from contracts.access import Action
 from contracts.caller import Caller, DeviceKind
-from contracts.ids import County, DeviceId, UnitCode
+from contracts.ids import County, UnitCode
 from contracts.people import Audience
 from contracts.photos import CompleteAnswer, PhotoRequest, PhotoState, UploadAnswer, WantedPhoto, WantedPhotos
 from contracts.problems import Problem, ProblemCode
 from contracts.receipt import PhotoReceipt
-from storage.blobs import fetch_announced_by, fetch_wanted
-from storage.devices import office_device
+from storage.blobs import Uploader, fetch_wanted
 from storage.objects import Objects, photo_key, rendering_key
 from storage.photo_views import RENDERING_MEDIA_TYPE, Rendering, fetch_view
 from storage.photos import UploadPlan, complete_upload, plan_upload
+from storage.rate_limit import Rate, bucket_key, take
 from sync.permission import OFFICE
 from sync.places import unit_of
 from sync.scope import AUDIENCES, held_duties, streams_of, units_with
@@ -38,17 +38,17 @@ from sync.scope import AUDIENCES, held_duties, streams_of, units_with
 VERIFYING_RETRY_SECONDS: Final = 5
 VIEW_SECONDS: Final = 120  # a presigned address that a browser follows at once
 WANTED_PAGE: Final = 200
+DAY_SECONDS: Final = 86_400
 RENDERING_SECONDS: Final = 7 * 86_400  # a rendering of a hash never changes: browsers may keep it
 
 
 @post("/uploads", opt=PUSH_ONLY, status_code=200, summary="照片上传地址 · Where to put which bytes of a photo")
 async def plan_photo_upload(data: JSONBody[PhotoRequest], caller: GivenCaller, resources: GivenResources, now: GivenNow) -> UploadAnswer:
-    """What is left to be sent of a photo that this device has announced. Ask again to go on, or for fresh addresses."""
-    device = await announcer_of(resources, caller, data)
-    plan = await plan_upload(resources.pool, s3_of(resources), resources.photo_rules, data.county, device, data.sha256, now)
+    """What is left to be sent of a photo that the caller has announced. Ask again to go on, or for fresh addresses."""
+    plan = await plan_upload(resources.pool, s3_of(resources), resources.photo_rules, uploader_of(caller, data), now)
     answer = UploadAnswer(state=plan.state, reason=plan.reason, receipt=receipt_of(plan, data, resources.signer))
     if plan.state is PhotoState.UPLOAD:
-        parts = await resources.photo_urls.address(plan.parts, s3_of(resources), now)
+        parts = await resources.photo_urls.address(plan.parts, caller.person, s3_of(resources), now)
         return UploadAnswer(state=plan.state, reason=plan.reason, mode="single" if plan.is_single else "chunks", parts=parts)
     if plan.state is PhotoState.VERIFYING:
         return UploadAnswer(state=plan.state, retry_after_s=VERIFYING_RETRY_SECONDS)
@@ -60,8 +60,7 @@ async def complete_photo(
     data: JSONBody[PhotoRequest], caller: GivenCaller, resources: GivenResources, now: GivenNow
 ) -> Response[CompleteAnswer]:
     """Receipt at once when S3 vouches for the hash; 202 while the worker verifies."""
-    device = await announcer_of(resources, caller, data)
-    plan = await complete_upload(resources.pool, s3_of(resources), resources.photo_rules, data.county, device, data.sha256, now)
+    plan = await complete_upload(resources.pool, s3_of(resources), resources.photo_rules, uploader_of(caller, data), now)
     await charge_wiped(resources, caller, plan.bytes if plan.is_news else 0)  # once, however often a phone asks
     if plan.state is PhotoState.VERIFYING:
         answer = CompleteAnswer(state=plan.state, retry_after_s=VERIFYING_RETRY_SECONDS)
@@ -70,14 +69,13 @@ async def complete_photo(
     return Response(CompleteAnswer(state=plan.state, reason=plan.reason, receipt=receipt))
 
 
-async def announcer_of(resources: Resources, caller: Caller, data: PhotoRequest) -> DeviceId:
-    """The caller's device, or the name under which the server numbers what it writes over the office routes."""
-    names = (caller.device, office_device(caller.device))
-    return await fetch_announced_by(resources.pool, data.county, names, data.sha256)
+def uploader_of(caller: Caller, data: PhotoRequest) -> Uploader:
+    """The parts are of the caller's device; announced is what the person has announced, on whichever of their devices."""
+    return Uploader(county=data.county, sha256=data.sha256, device=caller.device, person=caller.person)
 
 
 def receipt_of(plan: UploadPlan, data: PhotoRequest, signer: Signer) -> PhotoReceipt | None:
-    """The same receipt whenever it is asked for: it says when the bytes were received first."""
+    """The same receipt whenever it is asked for: it says when this person's bytes were received."""
     if plan.received_at is None:
         return None
     at_ms = int(plan.received_at.timestamp() * 1000)
@@ -92,11 +90,24 @@ def s3_of(resources: Resources) -> Objects:
 
 @put("/relay/{token:str}", opt=PUBLIC, status_code=200, request_max_body_size=None, summary="中转上传 · Put a part through this server")
 async def relay_part(request: Request[Any, Any, Any], token: FromPath[str], resources: GivenResources, now: GivenNow) -> None:
-    """One part, where phones cannot reach S3. The address alone entitles, as at S3; it expires and names key and length."""
+    """One part, where phones cannot reach S3. The address alone entitles, as at S3; it expires, and names key, length and person.
+
+    Sent again, the same bytes are not stored again; all that comes in is counted against the person's day.
+    """
     ticket = resources.photo_urls.open_ticket(token, now)
+    await charge_relay(resources, ticket, now)
     body = await read_body(request, ticket.bytes)
     check_body(ticket, dict(request.headers), body)
-    await s3_of(resources).put(ticket.key, body, sha256=ticket.sha256)
+    await s3_of(resources).put_once(ticket.key, body, sha256=ticket.sha256)
+
+
+async def charge_relay(resources: Resources, ticket: RelayTicket, now: datetime) -> None:
+    """An address may be used again and again until it expires; what a person sends in a day is bounded. Problem: photo_day_full."""
+    day_bytes = resources.photo_rules.day_bytes_max
+    rate = Rate(capacity=day_bytes, per_second=day_bytes / DAY_SECONDS)
+    wait_s = await take(resources.pool, bucket_key("relay", str(ticket.person)), rate, now, ticket.bytes)
+    if wait_s is not None:
+        raise Problem(ProblemCode.PHOTO_DAY_FULL, retry_after_s=wait_s, bytes_max=day_bytes)
 
 
 async def read_body(request: Request[Any, Any, Any], size: int) -> bytes:

@@ -23,13 +23,24 @@ Moment = Annotated[datetime, Meta(tz=True)]  # a time of day without its zone is
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]
 
 
+ACCURACY_M_MAX: Final = 1_000_000
+
+
 class Position(msgspec.Struct, frozen=True, kw_only=True):
-    """WGS-84 with its accuracy; one value, so its parts can never be mixed (design.md section 5)."""
+    """WGS-84 with its accuracy; one value, so its parts can never be mixed (design.md section 5).
+
+    accuracy_m   as the phone says; negative (as iOS says it) or beyond 1,000 km means that it is not known: see `error_m`
+    """
 
     lat: Annotated[float, Meta(ge=-90, le=90)]
     lng: Annotated[float, Meta(ge=-180, le=180)]
-    accuracy_m: Annotated[float, Meta(ge=0, le=1_000_000)] | None = None
+    accuracy_m: float | None = None
     mocked: bool | None = None  # the phone said the position came from a mock provider
+
+    @property
+    def error_m(self) -> float | None:
+        """By how many metres it may err, where the phone knew."""
+        return self.accuracy_m if self.accuracy_m is not None and 0 <= self.accuracy_m <= ACCURACY_M_MAX else None
 
 
 class Comment(msgspec.Struct, frozen=True, kw_only=True):

@@ -93,6 +93,7 @@ class WantedPhoto(msgspec.Struct, frozen=True, kw_only=True):
     person: PersonId | None
     person_name: str | None
     since: datetime
+    lost: bool = False  # the phone says that it has lost it
 
 
 class WantedPhotos(msgspec.Struct, frozen=True, kw_only=True):

@@ -41,6 +41,9 @@ class ProblemCode(str, Enum):
     PHOTO_HASH_MISMATCH = "photo_hash_mismatch"
     PHOTO_SIZE_MISMATCH = "photo_size_mismatch"
     PHOTO_TOO_LARGE = "photo_too_large"
+    PHOTO_EMPTY = "photo_empty"
+    PHOTO_DAY_FULL = "photo_day_full"
+    PHOTO_TOO_MANY_PIXELS = "photo_too_many_pixels"
     PHOTO_NOT_AN_IMAGE = "photo_not_an_image"
     PHOTO_BOMB = "photo_bomb"
     PHOTO_INCOMPLETE = "photo_incomplete"
@@ -78,8 +81,11 @@ TEXT_ZH: dict[ProblemCode, str] = {
     ProblemCode.PHOTO_HASH_MISMATCH: "照片内容与登记的校验值不符，请重新上传",
     ProblemCode.PHOTO_SIZE_MISMATCH: "照片大小与登记不符，请重新上传",
     ProblemCode.PHOTO_TOO_LARGE: "照片过大",
+    ProblemCode.PHOTO_EMPTY: "照片文件是空的",
+    ProblemCode.PHOTO_DAY_FULL: "今日上传的照片已达上限，照片仍在您的手机上",
+    ProblemCode.PHOTO_TOO_MANY_PIXELS: "照片像素过多，无法生成缩略图",
     ProblemCode.PHOTO_NOT_AN_IMAGE: "文件不是可识别的照片",
-    ProblemCode.PHOTO_BOMB: "照片像素过大，无法处理",
+    ProblemCode.PHOTO_BOMB: "照片文件异常，无法安全打开",
     ProblemCode.PHOTO_INCOMPLETE: "照片尚未传完",
     ProblemCode.UPLOAD_EXPIRED: "上传地址已过期，请重新获取",
     ProblemCode.INTERNAL: "服务器内部错误",
@@ -116,8 +122,11 @@ DETAIL_ZH: dict[ProblemCode, str] = {
     ProblemCode.PHOTO_HASH_MISMATCH: "请从原照片重新上传；手机上的原照片请保留",
     ProblemCode.PHOTO_SIZE_MISMATCH: "请从原照片重新上传；手机上的原照片请保留",
     ProblemCode.PHOTO_TOO_LARGE: "请改用较低的分辨率重新拍摄",
+    ProblemCode.PHOTO_EMPTY: "文件没有内容，请重新拍摄",
+    ProblemCode.PHOTO_DAY_FULL: "请明天再传，或联系管理员；未上传的照片不会丢失",
+    ProblemCode.PHOTO_TOO_MANY_PIXELS: "原件已收到并保存；需要缩略图的请改用较低的像素重新拍摄",
     ProblemCode.PHOTO_NOT_AN_IMAGE: "请上传 JPEG、PNG 等相机照片",
-    ProblemCode.PHOTO_BOMB: "请改用较低的分辨率重新拍摄",
+    ProblemCode.PHOTO_BOMB: "原件已收到并保存；请用相机重新拍摄一张",
     ProblemCode.PHOTO_INCOMPLETE: "请续传缺少的部分",
     ProblemCode.UPLOAD_EXPIRED: "应用会重新获取地址并续传",
     ProblemCode.INTERNAL: "请稍候再试；仍不行请把请求编号告诉管理员",

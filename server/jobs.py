@@ -19,6 +19,7 @@ from api.signing import Signer
 from contracts.ids import County
 from storage.alike import suggest_for_changed
 from storage.audit_seal import seal_log
+from storage.blobs import Uploader
 from storage.campaigns import warn_of_campaigns
 from storage.carrying import carry_family
 from storage.carrying_blobs import carry_blob
@@ -30,8 +31,9 @@ from storage.floors import purge_county
 from storage.jobs import JobRequest, enqueue, fetch_given_up, purge_job_log
 from storage.office_push import SYSTEM_PERSON
 from storage.photo_notes import fetch_unfinished
-from storage.photo_process import PhotoWork, process_photo
-from storage.photos import PROCESS_JOB, PhotoRef
+from storage.photo_process import PhotoWork, process_photo, verify_photo
+from storage.photo_sendings import fetch_unverified
+from storage.photos import PROCESS_JOB, VERIFY_JOB, PhotoRef, enqueue_verify
 from storage.plans import run_plans
 from storage.pool import Pool, infrastructure_problem, is_passing
 from storage.rate_limit import purge_buckets
@@ -78,13 +80,17 @@ class Work:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """`run(work, payload, attempt)`. After `tries` failures it is held for a person; faults that pass are not counted."""
+    """`run(work, payload, attempt)`. After `tries` failures it is held for a person; faults that pass are not counted.
+
+    for_each_decoder   of all workers together run at most so many for each decoder of one; 0: as many as there are places
+    """
 
     name: str
     payload: type[msgspec.Struct]
     run: Callable[[Work, Any, int], Awaitable[None]]
     tries: int = 5
     pause: timedelta = timedelta(seconds=10)  # doubled with every attempt
+    for_each_decoder: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,8 +102,12 @@ class Timer:
     run: Callable[[Work], Awaitable[None]]
 
 
-async def process_one_photo(work: Work, ref: PhotoRef, attempt: int) -> None:
-    await process_photo(work.photos, ref, attempt)
+async def verify_one_photo(work: Work, who: Uploader, _attempt: int) -> None:
+    await verify_photo(work.photos, who)
+
+
+async def process_one_photo(work: Work, ref: PhotoRef, _attempt: int) -> None:
+    await process_photo(work.photos, ref)
 
 
 async def each_county(work: Work, run: Callable[[County], Awaitable[None]]) -> None:
@@ -121,6 +131,7 @@ async def sweep_photos(work: Work) -> None:
         refs = [PhotoRef(county=county, sha256=sha256) for sha256 in await fetch_unfinished(work.pool, county)]
         requests = [JobRequest(job=PROCESS_JOB, key=f"{r.county}/{r.sha256}", payload=r) for r in refs]
         await enqueue(work.pool, [request for request in requests if request.key not in given_up])
+        await enqueue_verify(work.pool, await fetch_unverified(work.pool, county))
 
     await each_county(work, sweep)
 
@@ -259,7 +270,8 @@ async def complete_one_departure(work: Work, ref: DrawRef, _attempt: int) -> Non
 
 
 JOBS: Final = (
-    Job(name=PROCESS_JOB, payload=PhotoRef, run=process_one_photo, pause=timedelta(seconds=2)),
+    Job(name=VERIFY_JOB, payload=Uploader, run=verify_one_photo, pause=timedelta(seconds=2)),
+    Job(name=PROCESS_JOB, payload=PhotoRef, run=process_one_photo, pause=timedelta(seconds=2), for_each_decoder=2),
     Job(name=CARRY_JOB, payload=TransferRef, run=carry_one_family),
     Job(name=CARRY_BLOB_JOB, payload=BlobTransferRef, run=carry_one_blob),
     Job(name=DEPART_JOB, payload=DrawRef, run=complete_one_departure),

@@ -137,7 +137,7 @@ def s3_access(s3: S3Settings) -> S3Access:
 
 
 def photo_rules(limits: LimitSettings) -> PhotoRules:
-    return PhotoRules(photo_bytes_max=limits.photo_bytes_max, pixels_max=limits.photo_pixels_max)
+    return PhotoRules(photo_bytes_max=limits.photo_bytes_max, pixels_max=limits.photo_pixels_max, day_bytes_max=limits.photo_day_bytes_max)
 
 
 def photo_urls(settings: Settings) -> PhotoUrls:

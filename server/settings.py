@@ -89,6 +89,9 @@ class LimitSettings(Group):
     exchange_bytes_max: int = Field(default=4 * MIB, ge=64 * 1024, description="a response stops after the page that passes this")
     photo_bytes_max: int = Field(default=20 * MIB, ge=MIB, description="one photo")
     photo_pixels_max: int = Field(default=60_000_000, ge=1_000_000, description="one photo, unpacked")
+    photo_day_bytes_max: int = Field(
+        default=10 * 1024 * MIB, ge=64 * MIB, description="photos of one person in a day; what is more waits on the phone"
+    )
     exchanges_at_once_max: int = Field(default=32, ge=1, description="exchanges a server process works on; more wait")
     exchanges_waiting_max: int = Field(default=256, ge=0, description="exchanges that wait; more are told 503 and when to come back")
     export_rows_max: int = Field(default=100_000, ge=1000, description="rows of one ledger or list export")

@@ -105,7 +105,12 @@ def add_job(queue: pgqueuer.PgQueuer, job: Job, work: Work) -> None:
         with structlog.contextvars.bound_contextvars(job=job.name, job_id=queued.id):
             await job.run(work, payload, queued.attempts)
 
-    queue.entrypoint(job.name, on_failure="hold", executor_factory=lambda parameters: PatientExecutor(parameters=parameters, job=job))(run)
+    queue.entrypoint(
+        job.name,
+        concurrency_limit=job.for_each_decoder * work.photos.images.processes,
+        on_failure="hold",
+        executor_factory=lambda parameters: PatientExecutor(parameters=parameters, job=job),
+    )(run)
 
 
 def add_timer(queue: pgqueuer.PgQueuer, timer: Timer, work: Work) -> None:

@@ -59,12 +59,13 @@ async def _suggest_alone(pool: Pool, reference: Reference, county: County, probl
         log.exception("not_compared", county=county, record=str(problem), error=type(error).__name__)
 
 
-# Of an announced picture: what it was taken for.
+# Of a picture that was announced and sent: what it was taken for.
 SQL_FETCH_SHOWING: Final[LiteralString] = """
     SELECT DISTINCT r.parent, p.kind, r.body ->> 'item' AS item, p.body ->> 'problem' AS problem
     FROM blob_announcement a
     JOIN record r ON r.county = a.county AND r.id = a.photo AND r.kind = 'photo' AND NOT r.deleted
     JOIN record p ON p.county = r.county AND p.id = r.parent AND NOT p.deleted
+    JOIN blob_sending s ON s.county = a.county AND s.sha256 = a.sha256 AND s.person = a.person AND s.sent_at IS NOT NULL
     WHERE a.county = $1 AND a.sha256 = ANY ($2::text[]) AND coalesce(r.body ->> 'purpose', 'evidence') IN ('evidence', 'before')
 """
 
@@ -90,11 +91,11 @@ def _problem_of(row: Any) -> RecordId | None:
 SQL_FETCH_SHOWN: Final[LiteralString] = """
     SELECT DISTINCT s.sha256 FROM record q CROSS JOIN LATERAL (
         SELECT r.body ->> 'sha256' AS sha256, r.body ->> 'purpose' AS purpose FROM record r
-        WHERE r.county = $1 AND r.parent = q.id AND r.kind = 'photo' AND NOT r.deleted
+        WHERE r.county = $1 AND r.parent = q.id AND r.kind = 'photo' AND NOT r.deleted AND r.body ->> 'rendered' = 'true'
         UNION ALL
         SELECT r.body ->> 'sha256', r.body ->> 'purpose' FROM record r
         WHERE r.county = $1 AND r.parent = (q.body ->> 'inspection')::uuid AND r.kind = 'photo' AND NOT r.deleted
-          AND (r.body ->> 'item') = (q.body ->> 'item')) s
+          AND r.body ->> 'rendered' = 'true' AND (r.body ->> 'item') = (q.body ->> 'item')) s
     WHERE q.county = $1 AND q.id = $2 AND coalesce(s.purpose, 'evidence') IN ('evidence', 'before')
 """
 SQL_FETCH_PROBLEMS: Final[LiteralString] = """

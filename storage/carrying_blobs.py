@@ -15,11 +15,12 @@ from typing import Final, LiteralString
 
 from contracts.problems import ProblemCode
 from storage import blobs
-from storage.blobs import Blob, BlobState
+from storage import photo_sendings as sendings
+from storage.blobs import Blob, BlobState, Uploader
 from storage.carrying import FaultPoint, no_fault
-from storage.objects import Objects, photo_key, rendering_key
+from storage.objects import BINARY, Objects, photo_key, rendering_key
 from storage.photo_views import RENDERING_MEDIA_TYPE
-from storage.photos import receive, refuse
+from storage.photos import enqueue_process
 from storage.pictures import fetch_look, insert_picture
 from storage.pool import Pool, transaction
 from storage.transfers import BlobTransferRef
@@ -33,24 +34,37 @@ async def carry_blob(pool: Pool, objects: Objects, ref: BlobTransferRef, now: Ca
     """False: the bytes, or the record that announces them there, are still to come. May die anywhere and be repeated."""
     here = await blobs.fetch_blob(pool, ref.county, ref.sha256)
     there = await blobs.fetch_blob(pool, ref.target, ref.sha256)
-    if here is None or there is None or not (here.received_at or here.state is BlobState.REFUSED):
+    if here is None or there is None or here.received_at is None:
         return False
-    if there.received_at is None and here.received_at is not None:
-        await _copy(pool, objects, ref, here)
+    if there.received_at is None:
+        await _copy(pool, objects, ref)
         at("copied")
-        await _mark_noted(pool, ref)
-        at("noted")
-        await receive(pool, objects, there, here.bytes, here.received_at)
-    if here.state is BlobState.REFUSED and there.state is not BlobState.REFUSED:
-        await refuse(pool, there, ProblemCode(here.reason or ProblemCode.PHOTO_NOT_AN_IMAGE))
+    await _mark_noted(pool, ref)
+    at("noted")
+    for who in await _receive(pool, ref, here):
+        await sendings.mark_sender(objects, who)
     at("received")
     await pool.execute(SQL_UPDATE_BLOB_DONE, ref.county, ref.target, ref.sha256, now())
     return True
 
 
-async def _copy(pool: Pool, objects: Objects, ref: BlobTransferRef, here: Blob) -> None:
+async def _receive(pool: Pool, ref: BlobTransferRef, here: Blob) -> list[Uploader]:
+    """Known there as it is here: since when, sent by whom, and whether a picture could be made of it."""
+    assert here.received_at is not None
+    async with transaction(pool) as conn:
+        there = await blobs.lock_blob(conn, ref.target, ref.sha256)
+        await blobs.update_received(conn, there, here.bytes, here.received_at)
+        if here.state is BlobState.REFUSED:
+            await blobs.update_refused(conn, there, ProblemCode(here.reason or ProblemCode.PHOTO_NOT_AN_IMAGE))
+        senders = await sendings.copy_sendings(conn, ref.county, ref.target, ref.sha256)
+        for who in senders[:1]:
+            await enqueue_process(conn, who)
+    return senders
+
+
+async def _copy(pool: Pool, objects: Objects, ref: BlobTransferRef) -> None:
     """The original, its hash computed on the way and checked by S3 again; then what was rendered of it."""
-    await _copy_object(objects, photo_key(ref.county, ref.sha256), photo_key(ref.target, ref.sha256), here.media_type, ref.sha256)
+    await _copy_object(objects, photo_key(ref.county, ref.sha256), photo_key(ref.target, ref.sha256), BINARY, ref.sha256)
     look = await fetch_look(pool, ref.county, ref.sha256)
     if look is None:
         return

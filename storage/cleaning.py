@@ -19,12 +19,12 @@ from typing import Final, LiteralString
 import msgspec
 import structlog
 
-from contracts.ids import County
+from contracts.ids import County, DeviceId
 from storage import blobs
 from storage.blobs import BlobState
-from storage.objects import Objects, StoredObject, photo_key
-from storage.photos import is_kept, receive
-from storage.pool import Connection, Executor, Pool, transaction
+from storage.objects import Objects, StoredObject, photo_key, senders_prefix
+from storage.photos import restore_senders
+from storage.pool import Executor, Pool, transaction
 
 SHA256_CHARACTERS: Final = 64
 
@@ -88,12 +88,11 @@ async def pages(objects: Objects, prefix: str, older_than: datetime) -> AsyncIte
 
 
 async def receive_kept(pool: Pool, objects: Objects, county: County, page: dict[str, list[StoredObject]], now: datetime) -> None:
-    """Originals that are waited for and yet are here, whole: nobody needs to send them again."""
+    """Originals that are waited for and yet are here, whole: who has sent them before need not send them again."""
     states = await blobs.fetch_states(pool, county, list(page))
-    for sha256 in (sha256 for sha256, (state, _) in states.items() if state is BlobState.WANTED):
-        blob, size = await blobs.fetch_blob(pool, county, sha256), page[sha256][0].bytes
-        if blob is not None and await is_kept(objects, blob, size):
-            await receive(pool, objects, blob, size, now)
+    for sha256, (state, _) in states.items():
+        if state is BlobState.WANTED:
+            await restore_senders(pool, objects, county, sha256, now)
 
 
 async def clean_photos(
@@ -115,40 +114,50 @@ async def delete_condemned(pool: Pool, objects: Objects, county: County, sha256:
     """Delete one original, if it is condemned still, with the row locked: no receipt can be given meanwhile."""
     async with transaction(pool) as conn:
         blob = await blobs.lock_blob(conn, county, sha256)
-        if blob is None or blob.state is not BlobState.CONDEMNED or blob.announced_at >= condemned_before:
+        if blob.state is not BlobState.CONDEMNED or blob.announced_at >= condemned_before:
             return False
         if await conn.fetchval(SQL_IS_ANNOUNCED, county, sha256):
             return False
-        await objects.delete([photo_key(county, sha256)])
+        marks = await objects.list_under(senders_prefix(county, sha256))
+        await objects.delete([photo_key(county, sha256), *(each.key for each in marks)])
         return True
 
 
 async def clean_chunks(
     pool: Pool, objects: Objects, county: County, page: dict[str, list[StoredObject]], abandoned_before: datetime
 ) -> int:
-    """Chunks of received photos, and those abandoned. Under the lock: nobody may be composing them."""
+    """Chunks of devices whose bytes were verified, and those abandoned. Under the lock: nobody may be composing them."""
     count = 0
     for sha256, chunks in page.items():
-        async with transaction(pool) as conn:
-            stale = await stale_chunks(conn, county, sha256, chunks, abandoned_before)
-            await objects.delete([each.key for each in stale])
-            count += len(stale)
+        by_device: dict[str, list[StoredObject]] = {}
+        for each in chunks:
+            by_device.setdefault(each.key.split("/")[-2], []).append(each)
+        for device, parts in by_device.items():
+            count += await clean_device_chunks(pool, objects, photo_of(county, sha256, device), parts, abandoned_before)
     return count
 
 
-async def stale_chunks(
-    conn: Connection, county: County, sha256: str, chunks: Sequence[StoredObject], abandoned_before: datetime
-) -> Sequence[StoredObject]:
-    blob = await blobs.lock_blob(conn, county, sha256)
-    if blob is not None and blob.received_at is not None:
-        return chunks
-    if blob is not None and blob.completed_at is not None:
-        return []
-    newest: dict[str, datetime] = {}
-    for each in chunks:
-        device = each.key.split("/")[-2]
-        newest[device] = max(each.modified, newest.get(device, each.modified))
-    return [each for each in chunks if newest[each.key.split("/")[-2]] < abandoned_before]
+def photo_of(county: County, sha256: str, device: str) -> tuple[County, str, DeviceId]:
+    return county, sha256, DeviceId(device)
+
+
+SQL_LOCK_SENDING: Final[LiteralString] = """
+    SELECT completed_at IS NOT NULL AS completed, sent_at IS NOT NULL AS sent FROM blob_sending
+    WHERE county = $1 AND sha256 = $2 AND device = $3 FOR UPDATE
+"""
+
+
+async def clean_device_chunks(
+    pool: Pool, objects: Objects, photo: tuple[County, str, DeviceId], chunks: Sequence[StoredObject], abandoned_before: datetime
+) -> int:
+    async with transaction(pool) as conn:
+        sending = await conn.fetchrow(SQL_LOCK_SENDING, *photo)
+        if sending and sending["completed"]:
+            return 0
+        if not (sending and sending["sent"]) and max(each.modified for each in chunks) >= abandoned_before:
+            return 0
+        await objects.delete([each.key for each in chunks])
+        return len(chunks)
 
 
 async def clean_renderings(pool: Pool, objects: Objects, county: County, page: dict[str, list[StoredObject]]) -> int:

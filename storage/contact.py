@@ -51,14 +51,15 @@ def needs_push(contact: Contact, part: CountyPart, proven: tuple[int, int] | Non
 
 
 SQL_FETCH_WANTED_OF_DEVICE: Final[LiteralString] = """
-    SELECT DISTINCT a.sha256 FROM blob_announcement a JOIN blob b ON b.county = a.county AND b.sha256 = a.sha256
-    WHERE a.county = $1 AND a.device = $2 AND b.state IN ('wanted', 'condemned')
+    SELECT DISTINCT a.sha256 FROM blob_announcement a
+    WHERE a.county = $1 AND a.device = $2 AND a.noted_at IS NULL AND a.refused IS NULL AND NOT EXISTS (
+        SELECT FROM blob_sending s WHERE s.county = $1 AND s.sha256 = a.sha256 AND s.person = a.person AND s.sent_at IS NOT NULL)
     ORDER BY a.sha256 LIMIT $3
 """
 
 
 async def fetch_wanted_of_device(executor: Executor, counties: list[County], device: DeviceId) -> list[str]:
-    """SHA-256 of photos this device announced and whose bytes are not here."""
+    """SHA-256 of photos this device announced and whose bytes its person has not sent: whether others have changes nothing."""
     wanted: set[str] = set()
     for county in counties:
         wanted |= {row[0] for row in await executor.fetch(SQL_FETCH_WANTED_OF_DEVICE, county, device, WANTED_MAX)}

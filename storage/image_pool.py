@@ -17,6 +17,7 @@ class ImagePool:
     """Decodes in at most `processes` processes; they start when first needed."""
 
     def __init__(self, *, processes: int, pixels_max: int, font: Path | None = None, bounds: Bounds = DECODING) -> None:
+        self.processes: Final = processes
         self._pixels_max: Final = pixels_max
         self._font: Final = font
         self._children: Final = Children(processes=processes, bounds=bounds)

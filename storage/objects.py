@@ -3,6 +3,7 @@
 Keys, all below the county:
 
     <county>/photos/<sha256>                       the original, untouched
+    <county>/senders/<sha256>/<person>             empty: this person has sent these bytes
     <county>/chunks/<sha256>/<device>/<index>      parts on their way; by device, so that nobody can spoil another's upload
     <county>/renderings/<sha256>/<name>            thumbnails and stamped pictures: made anew at any time
 """
@@ -22,7 +23,7 @@ import msgspec
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from contracts.ids import County, DeviceId
+from contracts.ids import County, DeviceId, PersonId
 from contracts.problems import Problem, ProblemCode
 
 T = TypeVar("T")
@@ -45,6 +46,14 @@ def chunks_prefix(county: County, sha256: str, device: DeviceId) -> str:
 
 def chunk_key(county: County, sha256: str, device: DeviceId, index: int) -> str:
     return f"{chunks_prefix(county, sha256, device)}{index:05d}"
+
+
+def senders_prefix(county: County, sha256: str) -> str:
+    return f"{county}/senders/{sha256}/"
+
+
+def sender_key(county: County, sha256: str, person: PersonId) -> str:
+    return f"{senders_prefix(county, sha256)}{person}"
 
 
 def rendering_key(county: County, sha256: str, name: str) -> str:
@@ -167,6 +176,12 @@ class Objects:
                 self._client.put_object(Body=file, **wanted)
 
         await self._call(put)
+
+    async def put_once(self, key: str, body: bytes, *, sha256: str | None = None) -> None:
+        """As `put`, but bytes that are there already are not stored again: a store may keep what is overwritten for long."""
+        there = await self.head(key)
+        if there is None or there.bytes != len(body) or await self.read(key, len(body)) != body:
+            await self.put(key, body, sha256=sha256)
 
     async def open(self, key: str) -> OpenObject | None:
         """The object, to be read block by block; None when there is no such object."""

@@ -52,6 +52,8 @@ class PhotoContext(msgspec.Struct, frozen=True, kw_only=True):
     person: str | None
     site_name: str | None = None
     place: Position | None = None
+    sent_at: datetime | None = None
+    refused: str | None = None
 
 
 class _Around(msgspec.Struct, frozen=True):
@@ -72,17 +74,20 @@ class _Recorded(msgspec.Struct, frozen=True):
 SQL_FETCH_UNNOTED: Final[LiteralString] = """
     SELECT a.county, a.sha256, a.photo, a.device, a.n, r.deleted, r.moved_to IS NOT NULL AS moved, r.incarnation, r.version,
            r.body, p.id AS parent, p.kind AS parent_kind, p.body AS parent_body, j.raw, j.captured_from, j.captured_to,
-           o.name AS person, v.raw AS parent_raw
+           o.name AS person, v.raw AS parent_raw, s.sent_at, a.refused
     FROM blob_announcement a
     JOIN record r ON r.county = a.county AND r.id = a.photo AND r.kind = 'photo'
     LEFT JOIN record p ON p.county = r.county AND p.id = r.parent
     LEFT JOIN journal j ON j.county = a.county AND j.device = a.device AND j.n = a.n AND j.entry = 0
-    LEFT JOIN person o ON o.id = j.person
+    LEFT JOIN person o ON o.id = a.person
+    LEFT JOIN LATERAL (
+        SELECT min(sent_at) AS sent_at FROM blob_sending
+        WHERE county = a.county AND sha256 = a.sha256 AND person = a.person) s ON true
     LEFT JOIN LATERAL (
         SELECT raw FROM journal
         WHERE county = r.county AND record = r.parent AND op = 'create' AND what = 'mutation' AND raw IS NOT NULL
         ORDER BY incarnation, version LIMIT 1) v ON true
-    WHERE a.county = $1 AND a.sha256 = $2 AND a.noted_at IS NULL
+    WHERE a.county = $1 AND a.sha256 = $2 AND a.noted_at IS NULL AND (s.sent_at IS NOT NULL OR a.refused IS NOT NULL)
     ORDER BY a.announced_at, a.photo
 """
 SQL_FETCH_SITES: Final[LiteralString] = """
@@ -91,7 +96,9 @@ SQL_FETCH_SITES: Final[LiteralString] = """
 
 
 async def fetch_unnoted(conn: Executor, county: County, sha256: str) -> list[PhotoContext]:
-    """The records that show these bytes and do not know yet what the server found out. Held ones have no record: later."""
+    """The records that show these bytes, sent by who announced them, or were refused, and do not know yet what the server found
+    out. Held ones have no record: later.
+    """
     contexts = [context_from_row(row) for row in await conn.fetch(SQL_FETCH_UNNOTED, county, sha256)]
     ids = [context.site for context in contexts if context.site]
     sites = {row["id"]: _around(row["body"]) for row in await conn.fetch(SQL_FETCH_SITES, county, ids)} if ids else {}
@@ -119,6 +126,8 @@ def context_from_row(row: asyncpg.Record) -> PhotoContext:
         recorded=recorded,
         captured=(row["captured_from"], row["captured_to"]) if row["captured_from"] and row["captured_to"] else None,
         person=row["person"],
+        sent_at=row["sent_at"],
+        refused=row["refused"],
     )
 
 
@@ -158,17 +167,20 @@ async def flags_of(conn: Executor, context: PhotoContext, look: Look, rules: Evi
     return evidence_flags(shown, rules)
 
 
-def note_of(blob: Blob, look: Look | None, flags: Sequence[Flag]) -> dict[str, Any]:
-    """Wire values of the photo record's server fields."""
+def note_of(context: PhotoContext, blob: Blob, look: Look | None, flags: Sequence[Flag]) -> dict[str, Any]:
+    """Wire values of the photo record's server fields. When its own sender's bytes came, not when the county first had them."""
     exif = look.exif if look else Exif()
+    refused = blob.reason if context.sent_at and blob.state is BlobState.REFUSED else None
     return {
-        "received_at": blob.received_at.isoformat() if blob.received_at else None,
+        "received_at": context.sent_at.isoformat() if context.sent_at else None,
+        "format": look and look.format,
         "width": look and look.width,
         "height": look and look.height,
         "exif_taken_at": exif.taken_at,
         "flags": [flag.value for flag in flags],
         "rendered": look is not None,
-        "refused": blob.reason if blob.state is BlobState.REFUSED else None,
+        "lost": context.body.lost and context.sent_at is None,
+        "refused": refused if context.sent_at else context.refused,
     }
 
 
@@ -216,7 +228,7 @@ def taken_moment(context: PhotoContext) -> tuple[datetime | None, bool]:
 def spot_text(position: Position | None) -> str:
     if position is None:
         return "-"
-    accuracy = f" +-{position.accuracy_m:.0f} m" if position.accuracy_m is not None else ""
+    accuracy = f" +-{position.error_m:.0f} m" if position.error_m is not None else ""
     return f"{position.lat:.5f}, {position.lng:.5f}{accuracy}"
 
 
@@ -235,11 +247,9 @@ async def update_noted(conn: Executor, context: PhotoContext) -> None:
 
 SQL_FETCH_UNFINISHED: Final[LiteralString] = """
     SELECT DISTINCT a.county, a.sha256 FROM blob_announcement a
-    JOIN blob b ON b.county = a.county AND b.sha256 = a.sha256 AND b.state IN ('received', 'refused')
     JOIN record r ON r.county = a.county AND r.id = a.photo AND r.kind = 'photo'
-    WHERE a.county = $1 AND a.noted_at IS NULL
-    UNION
-    SELECT county, sha256 FROM blob WHERE county = $1 AND state = 'wanted' AND completed_at IS NOT NULL
+    WHERE a.county = $1 AND a.noted_at IS NULL AND (a.refused IS NOT NULL OR EXISTS (
+        SELECT FROM blob_sending s WHERE s.county = $1 AND s.sha256 = a.sha256 AND s.person = a.person AND s.sent_at IS NOT NULL))
     UNION
     SELECT b.county, b.sha256 FROM blob b JOIN blob_announcement a ON a.county = b.county AND a.sha256 = b.sha256
     WHERE b.county = $1 AND b.state = 'condemned'

@@ -1,4 +1,4 @@
-"""The photo job: verify, look, render, note. Each step leaves a state in which the next begins, so it may die anywhere."""
+"""The photo jobs: verify; look, render, note. Each step leaves a state in which the next begins, so it may die anywhere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from contracts.outcomes import Outcome
 from contracts.problems import ProblemCode
 from storage import blobs
 from storage.alike import problems_showing, suggest_for
-from storage.blobs import Blob, BlobState
+from storage.blobs import Blob, BlobState, Uploader
 from storage.children import ChildDied
 from storage.image_pool import ImagePool
 from storage.looks import Look
@@ -34,7 +34,7 @@ from storage.photo_notes import (
     update_noted,
 )
 from storage.photo_views import RENDERING_MEDIA_TYPE, stamped_name
-from storage.photos import PhotoRef, PhotoRules, refuse, reprieve, verify_blob
+from storage.photos import PhotoRef, PhotoRules, restore_senders, verify_sending
 from storage.pictures import fetch_look, insert_picture
 from storage.pool import Pool, transaction
 from storage.reference import reference_of
@@ -59,24 +59,21 @@ class PhotoWork:
     now: Callable[[], datetime]
 
 
-async def process_photo(work: PhotoWork, ref: PhotoRef, attempt: int = 0) -> None:
-    """Bring one blob as far as it can come. `attempt` counts from 0. Raises what passes: the queue tries again."""
+async def process_photo(work: PhotoWork, ref: PhotoRef) -> None:
+    """Bring one blob as far as it can come. Raises what passes, and ChildDied: the queue tries again."""
     blob = await blobs.fetch_blob(work.pool, ref.county, ref.sha256)
-    if blob and blob.state is BlobState.CONDEMNED:
-        blob = await reprieve_announced(work, blob)
-    if blob and blob.state is BlobState.WANTED and blob.completed_at:
-        await verify_blob(work.pool, work.objects, work.rules, blob, work.now())
+    if blob and blob.state is BlobState.CONDEMNED and await restore_senders(work.pool, work.objects, ref.county, ref.sha256, work.now()):
         blob = await blobs.fetch_blob(work.pool, ref.county, ref.sha256)
-    if blob is None or blob.state not in (BlobState.RECEIVED, BlobState.REFUSED):
+    if blob is None:
         return
     with tempfile.TemporaryDirectory(prefix="xunling-photo-") as folder:
         original = Original(work, blob, Path(folder))
         look = await fetch_look(work.pool, blob.county, blob.sha256)
         if look is None and blob.state is BlobState.RECEIVED:
-            found = await look_and_render(work, blob, original, attempt)
+            found = await look_and_render(work, blob, original)
             if isinstance(found, ProblemCode):
                 log.warning("photo_refused", county=blob.county, sha256=blob.sha256, reason=found.value)
-                blob = await refuse(work.pool, blob, found)
+                blob = await refuse_picture(work.pool, blob, found)
             else:
                 look = found
         for context in await fetch_unnoted(work.pool, blob.county, blob.sha256):
@@ -85,18 +82,16 @@ async def process_photo(work: PhotoWork, ref: PhotoRef, attempt: int = 0) -> Non
         await suggest_alike(work, blob)
 
 
+async def verify_photo(work: PhotoWork, who: Uploader) -> None:
+    """Compose and verify what one device has sent."""
+    await verify_sending(work.pool, work.objects, work.rules, who, work.now())
+
+
 async def suggest_alike(work: PhotoWork, blob: Blob) -> None:
     """Other problems whose pictures look like this one."""
     reference = reference_of(await work.places())
     for problem in sorted(await problems_showing(work.pool, blob.county, [blob.sha256])):
         await suggest_for(work.pool, reference, blob.county, problem, work.now())
-
-
-async def reprieve_announced(work: PhotoWork, blob: Blob) -> Blob:
-    """A condemned blob that was announced after all, perhaps by a phone that no longer has the picture."""
-    device = await blobs.fetch_announcer(work.pool, blob.county, blob.sha256)
-    said = device and await blobs.fetch_announced(work.pool, blob.county, device, blob.sha256)
-    return await reprieve(work.pool, work.objects, said, work.now()) if said else blob
 
 
 class Original:
@@ -119,12 +114,25 @@ class Original:
         return self._path
 
 
-async def look_and_render(work: PhotoWork, blob: Blob, original: Original, attempt: int) -> Look | ProblemCode:
-    """Thumbnails in S3 first, then the row that says that they are there."""
+async def refuse_picture(pool: Pool, blob: Blob, reason: ProblemCode) -> Blob:
+    """No picture will come of the bytes, which are kept. Its records are told by the job."""
+    async with transaction(pool) as conn:
+        locked = await blobs.lock_blob(conn, blob.county, blob.sha256)
+        await blobs.update_refused(conn, locked, reason)
+    return msgspec.structs.replace(locked, state=BlobState.REFUSED, reason=reason.value)
+
+
+async def look_and_render(work: PhotoWork, blob: Blob, original: Original) -> Look | ProblemCode:
+    """Thumbnails in S3 first, then the row that says that they are there.
+
+    A picture is condemned by its own deaths only: a decoder that died while others worked may have fallen to them (the
+    machine was out of memory), so it is looked at again alone.
+    """
+    path = await original.path()
     try:
-        look = await work.images.look_at(await original.path(), original.folder)
+        look = await look_patiently(work.images, path, original.folder, alone=blob.deaths > 0)
     except ChildDied:
-        if attempt + 1 >= DEATHS_MAX:
+        if await blobs.count_death(work.pool, blob) >= DEATHS_MAX:
             return ProblemCode.PHOTO_BOMB
         raise
     if isinstance(look, ProblemCode):
@@ -136,15 +144,26 @@ async def look_and_render(work: PhotoWork, blob: Blob, original: Original, attem
     return look
 
 
+async def look_patiently(images: ImagePool, path: Path, folder: Path, *, alone: bool) -> Look | ProblemCode:
+    """ChildDied only where this picture was alone."""
+    try:
+        return await images.look_at(path, folder, alone=alone)
+    except ChildDied as died:
+        if died.alone:
+            raise
+    return await images.look_at(path, folder, alone=True)
+
+
 async def write_note(work: PhotoWork, blob: Blob, look: Look | None, context: PhotoContext, original: Original) -> None:
     """Stamp, then the record through the mutation path, then the mark that it is done; repeated harmlessly."""
+    look = look if context.sent_at else None  # refused for its announced size: others' bytes are not its
     if not (context.is_deleted or context.is_moved):
         flags: list[Flag] = []
         if look is not None:
             flags = await flags_of(work.pool, context, look, work.evidence)
             if not await write_stamp(work, blob, context, original):
                 flags.append(Flag.STAMP_WITHOUT_CHINESE)
-        if fields := changed_fields(context, note_of(blob, look, flags)):
+        if fields := changed_fields(context, note_of(context, blob, look, flags)):
             await push_note(work, context, fields)
     await update_noted(work.pool, context)
 

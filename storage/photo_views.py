@@ -1,4 +1,7 @@
-"""Who may look at a photo: whoever may see a record that shows it, be it where it was taken or beside a problem or whistle."""
+"""Who may look at a photo: people who may see a record that shows it, be it where it was taken or beside a problem or whistle.
+
+A record shows the bytes when the person who announced it has sent them: to name a SHA-256 opens nothing (decision 0033).
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from contracts.ids import County, RecordId, StreamName
 from storage.pool import Executor
 
 RENDERING_MEDIA_TYPE: Final = "image/jpeg"
+UNKNOWN_MEDIA_TYPE: Final = "application/octet-stream"  # until the decoder has seen what it is, whatever was announced
 
 
 class Rendering(str, Enum):
@@ -36,12 +40,13 @@ def stamped_name(photo: RecordId) -> str:
 
 
 SQL_FETCH_VIEW: Final[LiteralString] = """
-    SELECT b.media_type, b.received_at IS NOT NULL AS kept, p.sha256 IS NOT NULL AS looked_at, a.photo,
-           a.noted_at IS NOT NULL AND p.sha256 IS NOT NULL AS stamped
+    SELECT p.format, p.sha256 IS NOT NULL AS looked_at, a.photo, a.noted_at IS NOT NULL AND p.sha256 IS NOT NULL AS stamped
     FROM blob b
     JOIN blob_announcement a ON a.county = b.county AND a.sha256 = b.sha256
     LEFT JOIN picture p ON p.county = b.county AND p.sha256 = b.sha256
-    WHERE b.county = $1 AND b.sha256 = $2 AND EXISTS (
+    WHERE b.county = $1 AND b.sha256 = $2 AND b.received_at IS NOT NULL AND EXISTS (
+        SELECT FROM blob_sending s WHERE s.county = a.county AND s.sha256 = a.sha256 AND s.person = a.person AND s.sent_at IS NOT NULL)
+    AND EXISTS (
         SELECT FROM record r WHERE r.county = a.county AND r.id = a.photo AND r.kind = 'photo' AND NOT r.deleted AND r.stream = ANY ($3::text[])
         UNION ALL
         SELECT FROM record m WHERE m.county = a.county AND (m.body ->> 'mirror_of') = a.photo::text AND m.kind = 'photo' AND NOT m.deleted
@@ -57,7 +62,7 @@ async def fetch_view(conn: Executor, county: County, sha256: str, rendering: Ren
         return None
     match rendering:
         case Rendering.ORIGINAL:
-            return View(name=None, media_type=row["media_type"]) if row["kept"] else None
+            return View(name=None, media_type=row["format"] or UNKNOWN_MEDIA_TYPE)
         case Rendering.STAMPED:
             return View(name=stamped_name(row["photo"]), media_type=RENDERING_MEDIA_TYPE) if row["stamped"] else None
         case Rendering.THUMB_320 | Rendering.THUMB_1280:

@@ -86,15 +86,16 @@ async def fetch_near(conn: Executor, county: County, sha256: str, look: Look) ->
     return [NearPicture(**dict(row)) for row in rows]
 
 
-# "Before": announced earlier, for another record; or for the same record with another purpose (an "after" that is the
+# "Before": announced earlier by somebody who has sent the bytes, for another record; or for the same record with another purpose (an "after" that is the
 # "before" is what a false rectification looks like). A picture of an unannounced visit, or of something held that may be one, is
 # compared with nothing outside it: a flag would tell of it.
 SQL_FETCH_EARLIER: Final[LiteralString] = """
-    SELECT o.sha256
+    SELECT DISTINCT o.sha256
     FROM blob_announcement a
     JOIN record r ON r.county = a.county AND r.id = a.photo
     JOIN blob_announcement o ON o.county = a.county AND o.sha256 = ANY ($3::text[]) AND o.photo <> a.photo
          AND (o.announced_at, o.photo) < (a.announced_at, a.photo)
+    JOIN blob_sending s ON s.county = o.county AND s.sha256 = o.sha256 AND s.person = o.person AND s.sent_at IS NOT NULL
     JOIN record q ON q.county = o.county AND q.id = o.photo AND (q.stream NOT LIKE '%.visit' OR q.stream = r.stream)
     WHERE a.county = $1 AND a.photo = $2
       AND (q.parent IS DISTINCT FROM r.parent OR q.body ->> 'purpose' IS DISTINCT FROM r.body ->> 'purpose')

@@ -96,4 +96,4 @@ def _held(h: HeldRow) -> tuple[Any, ...]:
 
 
 def _announced(a: Announced) -> tuple[Any, ...]:
-    return (a.body.sha256, a.body.bytes, a.body.media_type, a.n, a.photo)
+    return (a.sha256, a.bytes, a.n, a.photo)

@@ -410,7 +410,7 @@ CREATE TYPE push_entry AS (
     seq bigint, incarnation integer, version bigint, deleted boolean, patch json, raw bytea);
 CREATE TYPE push_held AS (
     n bigint, mutation uuid, record uuid, kind text, unit text, outcome text, reason text, detail json, waits_for bigint);
-CREATE TYPE push_photo AS (sha256 text, bytes bigint, media_type text, n bigint, photo uuid);
+CREATE TYPE push_photo AS (sha256 text, bytes bigint, n bigint, photo uuid);
 
 -- Writes what was planned. A record write names the version it was planned on (0 = missing); where the database has another,
 -- 'XL001' or a unique violation is raised and the caller plans again. Markers: those of records that left, and none for those
@@ -471,11 +471,10 @@ BEGIN
             tries = held.tries + 1, settled_at = NULL, settled_by = NULL, settled_how = NULL;
     END IF;
     IF cardinality(p_photos) > 0 THEN
-        INSERT INTO blob (county, sha256, bytes, media_type)
-        SELECT DISTINCT ON (u.sha256) p_county, u.sha256, u.bytes, u.media_type FROM unnest(p_photos) u ORDER BY u.sha256
+        INSERT INTO blob (county, sha256) SELECT DISTINCT p_county, u.sha256 FROM unnest(p_photos) u ORDER BY u.sha256
         ON CONFLICT DO NOTHING;
-        INSERT INTO blob_announcement (county, device, sha256, n, photo)
-        SELECT p_county, p_device, u.sha256, u.n, u.photo FROM unnest(p_photos) u
+        INSERT INTO blob_announcement (county, device, person, sha256, bytes, n, photo)
+        SELECT p_county, p_device, p_person, u.* FROM unnest(p_photos) u
         ON CONFLICT DO NOTHING;
     END IF;
     UPDATE device_county d
@@ -486,35 +485,53 @@ END $$;
 -- ---------------------------------------------------------------------------------------------- photos
 
 -- The bytes of a photo, once per county whatever number of records show it. Receipt and cleaning lock this row.
+-- bytes: their true size, once they are here. reason: why no picture could be made of what was received.
 CREATE TABLE blob (
     county integer NOT NULL,
     sha256 text COLLATE "C" NOT NULL,
-    bytes bigint NOT NULL,
-    media_type text NOT NULL,
+    bytes bigint NOT NULL DEFAULT 0,
     state text NOT NULL DEFAULT 'wanted' CHECK (state IN ('wanted', 'received', 'refused', 'condemned')),
     reason text,
+    deaths smallint NOT NULL DEFAULT 0, -- decoders that this picture alone has killed
     announced_at timestamptz NOT NULL DEFAULT now(),
     received_at timestamptz,
-    completed_at timestamptz, -- a phone says that all chunks are there; the worker composes and verifies those of
-    completed_by uuid,        -- this device
     PRIMARY KEY (county, sha256)
 );
 CREATE INDEX blob_wanted ON blob (county, announced_at) WHERE state <> 'received';
-CREATE INDEX blob_verifying ON blob (county, completed_at) WHERE state = 'wanted' AND completed_at IS NOT NULL;
 
--- Which device promised the bytes, by which mutation (also while that is quarantined or deferred).
+-- Who promised the bytes, of which size, by which mutation (also while that is quarantined or deferred).
 CREATE TABLE blob_announcement (
     county integer NOT NULL,
     device uuid NOT NULL,
+    person uuid NOT NULL,
     sha256 text COLLATE "C" NOT NULL,
+    bytes bigint NOT NULL,
     n bigint NOT NULL,
     photo uuid NOT NULL,
+    refused text, -- why this announcement can never be met, such as too large a size; another of the same bytes may be
     announced_at timestamptz NOT NULL DEFAULT now(),
     noted_at timestamptz, -- what the server found out has been written onto the photo's record
     PRIMARY KEY (county, device, sha256, photo)
 );
 CREATE INDEX blob_announcement_sha256 ON blob_announcement (county, sha256);
-CREATE INDEX blob_announcement_unnoted ON blob_announcement (county, sha256) WHERE noted_at IS NULL;
+CREATE INDEX blob_announcement_unnoted ON blob_announcement (county, device, sha256) WHERE noted_at IS NULL;
+
+-- How far one device is with sending them. Only people who have sent the bytes themselves are given receipts, and only what
+-- they announced shows the picture: to know a SHA-256 is no right (decision 0033).
+CREATE TABLE blob_sending (
+    county integer NOT NULL,
+    sha256 text COLLATE "C" NOT NULL,
+    device uuid NOT NULL,
+    person uuid NOT NULL,
+    bytes bigint NOT NULL, -- for which addresses were given out: counted against the person's day
+    opened_at timestamptz NOT NULL,
+    completed_at timestamptz, -- the device says that all its parts are there; the worker has yet to verify them
+    reason text,              -- why it must begin anew
+    sent_at timestamptz,      -- verified
+    PRIMARY KEY (county, sha256, device)
+);
+CREATE INDEX blob_sending_day ON blob_sending (person, opened_at);
+CREATE INDEX blob_sending_completed ON blob_sending (county, completed_at) WHERE completed_at IS NOT NULL;
 
 -- What is to be seen in received bytes, read once; evidence flags are judged on it for every record that shows them.
 -- words: the perceptual hash (PDQ) as 16 words of 16 bits, each as county * 2^20 + place * 2^16 + word, so that one

@@ -86,7 +86,7 @@ SQL_FETCH_OPEN: Final[LiteralString] = """
 """
 SQL_FETCH_OPEN_BLOBS: Final[LiteralString] = """
     SELECT t.county, t.target, t.sha256 FROM transfer_blob t
-    JOIN blob b ON b.county = t.county AND b.sha256 = t.sha256 AND (b.received_at IS NOT NULL OR b.state = 'refused')
+    JOIN blob b ON b.county = t.county AND b.sha256 = t.sha256 AND b.received_at IS NOT NULL
     WHERE t.county = $1 AND t.done_at IS NULL
     LIMIT $2
 """

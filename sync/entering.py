@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 
 from contracts.ids import Version
-from contracts.kinds.photo import Photo
 from contracts.outcomes import MutationOutcome, Outcome, Reason
+from sync.announcing import announced_by
 from sync.decision import Accept, Change, Clone, Decision, HeldMutation, Hold, Incoming, Refuse, Repeat, Seen
 from sync.holding import desk_of, told
-from sync.planned import Announced, HeldRow
+from sync.planned import HeldRow
 from sync.tally import Tally
 
 
@@ -99,9 +99,9 @@ def _hold(tally: Tally, incoming: Incoming, hold: Hold) -> None:
 
 def _announce(tally: Tally, incoming: Incoming) -> None:
     mutation = incoming.mutation
-    body = tally.bodies.get(mutation.id) if mutation else None
-    if mutation is not None and isinstance(body, Photo):
-        tally.announced.append(Announced(n=incoming.n, photo=mutation.record, body=body))
+    announced = announced_by(incoming, tally.bodies.get(mutation.id) if mutation else None)
+    if announced is not None:
+        tally.announced.append(announced)
 
 
 def _write(

@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 
 from contracts.ids import MutationId, RecordId, UnitCode, Version
-from contracts.kinds.photo import Photo
 from contracts.outcomes import MutationOutcome, Outcome, Reason
 from sync.clock import Interval
 from sync.decision import Incoming
@@ -55,7 +54,8 @@ class Announced(msgspec.Struct, frozen=True, kw_only=True):
 
     n: int
     photo: RecordId
-    body: Photo
+    sha256: str
+    bytes: int
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

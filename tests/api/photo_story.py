@@ -7,11 +7,19 @@ import uuid
 from typing import Any
 
 import httpx
+from uuid_utils.compat import uuid7
 
 from tests.api.office import VILLAGE, Someone, World
 from tests.photo_builder import sha256_of
 
 COUNTY = 610902
+
+
+async def another_device(world: World, someone: Someone) -> Someone:
+    """The same person, logged in on a new phone."""
+    new = Someone(someone.id, someone.phone, someone.password, uuid7())
+    await world.log_in(new)
+    return new
 
 
 class PhotoPhone:

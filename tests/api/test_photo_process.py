@@ -5,14 +5,12 @@ import uuid
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta, timezone
 
-import asyncpg
 import httpx
 import msgspec
 import pytest
 from litestar import Litestar
 from PIL import Image
 
-from contracts.kinds.photo import Photo
 from contracts.people import Role
 from server.jobs import Work, sweep_photos
 from server.settings import Settings
@@ -23,6 +21,7 @@ from storage.photo_process import process_photo
 from storage.photos import PhotoRef
 from tests.api.office import TOWNSHIP, VILLAGE, World
 from tests.api.photo_story import COUNTY, PhotoPhone
+from tests.api.photo_work import body_of, work_off
 from tests.photo_builder import bomb, jpeg, picture, sha256_of
 
 HERE = {"lat": 32.60, "lng": 108.90, "accuracy_m": 10}
@@ -46,18 +45,6 @@ async def phone(world: World, objects: Objects, client: httpx.AsyncClient) -> Ph
 async def work(settings: Settings, app: Litestar, clock) -> AsyncIterator[Work]:
     async with open_work(settings, clock) as work:
         yield work
-
-
-async def work_off(pool: asyncpg.Pool, work: Work) -> None:
-    """All photo jobs that were asked for, once."""
-    for row in await pool.fetch("DELETE FROM pgqueuer RETURNING payload"):
-        await process_photo(work.photos, msgspec.json.decode(row["payload"], type=PhotoRef))
-
-
-async def body_of(pool: asyncpg.Pool, photo: uuid.UUID) -> dict:
-    """With the defaults of what nobody wrote."""
-    stored = await pool.fetchval("SELECT body FROM record WHERE id = $1", photo)
-    return msgspec.to_builtins(msgspec.json.decode(stored, type=Photo))
 
 
 async def handed_in(phone: PhotoPhone, data: bytes, parent: uuid.UUID, **body: object) -> uuid.UUID:
@@ -117,7 +104,7 @@ async def test_a_picture_shown_before_is_told_the_same_or_near_same(phone, pool,
     await work_off(pool, work)
     phone.world.clock.forward(minutes=1)
     again = await phone.announce(jpeg(picture(7, 1200, 900)), await phone.site())
-    await phone.ask(sha256_of(jpeg(picture(7, 1200, 900))))
+    await phone.hand_in(jpeg(picture(7, 1200, 900)))
     near = await handed_in(phone, jpeg(picture(7, 1200, 900).resize((800, 600)), quality=50), await phone.site())
     other = await handed_in(phone, jpeg(picture(8, 1200, 900)), await phone.site())
     await work_off(pool, work)
@@ -150,7 +137,7 @@ async def test_no_flag_tells_of_an_unannounced_visit(phone, pool, work, world, c
     near = await handed_in(phone, jpeg(picture(7, 1200, 900).resize((800, 600)), quality=50), await phone.site())
     await work_off(pool, work)
     same = await phone.announce(jpeg(picture(7, 1200, 900)), await phone.site())
-    await phone.ask(sha256_of(jpeg(picture(7, 1200, 900))))
+    await phone.hand_in(jpeg(picture(7, 1200, 900)))
     other = uuid.uuid4()
     await visitor.push(visitor.mutation("inspection", other, body))
     later = await handed_in(visitor, jpeg(picture(7, 1200, 900), quality=60), other)
@@ -195,8 +182,8 @@ async def test_a_picture_that_kills_its_decoder_twice_is_refused(phone, pool, wo
 
     monkeypatch.setattr(work.photos.images, "look_at", die)
     with pytest.raises(ChildDied):
-        await process_photo(work.photos, ref, attempt=0)
-    await process_photo(work.photos, ref, attempt=1)
+        await process_photo(work.photos, ref)
+    await process_photo(work.photos, ref)
     await work_off(pool, work)
     assert (await body_of(pool, photo))["refused"] == "photo_bomb"
 

@@ -15,9 +15,9 @@ from contracts.people import Role
 from contracts.photos import CHUNK_BYTES
 from contracts.receipt import PhotoReceipt
 from server.settings import LimitSettings, Settings
-from storage.objects import Objects, S3Access, photo_key
+from storage.objects import Objects, S3Access, chunk_key, photo_key, sender_key
 from tests.api.office import OTHER_COUNTY, TOWNSHIP, VILLAGE, World
-from tests.api.photo_story import COUNTY, PhotoPhone
+from tests.api.photo_story import COUNTY, PhotoPhone, another_device
 from tests.photo_builder import jpeg, noise, picture, sha256_of
 
 SMALL = jpeg(picture(1))
@@ -129,17 +129,29 @@ async def test_a_large_photo_goes_up_in_chunks_and_goes_on_where_the_signal_ende
     assert (done.status_code, done.json()["state"]) == (202, "verifying")
     assert done.headers["retry-after"]
     assert (await phone.ask(sha256_of(LARGE))).json()["state"] == "verifying"
-    assert await jobs_of(pool) == [f"photo.process/{COUNTY}/{sha256_of(LARGE)}"]
+    assert await jobs_of(pool) == [f"photo.verify/{COUNTY}/{sha256_of(LARGE)}/{phone.someone.device}"]
 
 
 @pytest.mark.parametrize("data", [SMALL, LARGE], ids=["single", "chunks"])
-async def test_a_photo_that_is_here_already_has_its_receipt_whatever_was_lost(phone, world, objects, data) -> None:
-    """The answer to `complete`, or in a restored database the whole photo: the phone only asks where to send it."""
+async def test_a_photo_that_was_sent_before_a_restore_has_its_receipt_again(phone, world, objects, data) -> None:
+    """The database forgot, S3 did not: the phone only asks where to send it. Somebody else, who never sent it, must."""
     await phone.announce(data, await phone.site())
-    await objects.put(photo_key(COUNTY, sha256_of(data)), data)
+    await objects.put(photo_key(COUNTY, sha256_of(data)), data, sha256=sha256_of(data))
+    await objects.put(sender_key(COUNTY, sha256_of(data), phone.someone.id), b"")
+    other = PhotoPhone(world, await world.person((Role.GRID_MEMBER, VILLAGE)), phone.s3)
+    await other.announce(data, await other.site())
+    assert (await other.ask(sha256_of(data))).json()["state"] == "upload"
     answer = (await phone.ask(sha256_of(data))).json()
     assert answer["state"] == "received"
     await check_receipt(world, answer["receipt"], data)
+    assert (await other.ask(sha256_of(data))).json()["state"] == "upload"
+
+
+async def test_the_answer_to_complete_may_be_lost(phone, world) -> None:
+    await phone.announce(SMALL, await phone.site())
+    first = (await phone.hand_in(SMALL)).json()
+    assert (await phone.ask(sha256_of(SMALL))).json() == first
+    assert (await phone.complete(sha256_of(SMALL))).json() == first
 
 
 async def test_complete_before_all_chunks_are_there_names_the_missing(phone) -> None:
@@ -193,12 +205,14 @@ async def test_a_part_of_another_length_is_refused(phone, objects) -> None:
 async def test_an_object_that_s3_should_not_have_taken_is_deleted(phone, objects) -> None:
     """An S3 that does not keep to what we sign: neither size nor hash is believed."""
     await phone.announce(SMALL, await phone.site())
-    key = photo_key(COUNTY, sha256_of(SMALL))
+    await phone.ask(sha256_of(SMALL))
+    key = chunk_key(COUNTY, sha256_of(SMALL), phone.someone.device, 0)
     await objects.put(key, SMALL[:-1])
-    problem(await phone.complete(sha256_of(SMALL)), 422, "photo_size_mismatch")
+    problem(await phone.complete(sha256_of(SMALL)), 409, "photo_incomplete")
     await objects.put(key, SMALL[::-1])
     problem(await phone.complete(sha256_of(SMALL)), 422, "photo_hash_mismatch")
-    assert await objects.head(key) is None
+    assert await objects.list_under(f"{COUNTY}/") == []
+    assert (await phone.ask(sha256_of(SMALL))).json()["reason"] == "photo_hash_mismatch"
     assert (await phone.hand_in(SMALL)).json()["state"] == "received"
 
 
@@ -219,14 +233,23 @@ async def test_a_wrong_size_in_somebodys_announcement_harms_nobody_else(phone, w
     assert (await other.hand_in(SMALL)).json()["state"] == "received"
 
 
-async def test_the_same_picture_is_not_sent_twice(phone, world, s3_http) -> None:
+async def test_a_phone_sends_its_own_picture_once_for_several_records(phone) -> None:
     site = await phone.site()
     await phone.announce(SMALL, site)
     receipt = (await phone.hand_in(SMALL)).json()["receipt"]
-    other = PhotoPhone(world, await world.person((Role.GRID_MEMBER, VILLAGE)), s3_http)
-    await other.announce(SMALL, site)
-    answer = (await other.ask(sha256_of(SMALL))).json()
+    await phone.announce(SMALL, site, purpose="after")
+    assert (await phone.push())["end"]["photos_wanted"] == []
+    answer = (await phone.ask(sha256_of(SMALL))).json()
     assert (answer["state"], answer["receipt"]) == ("received", receipt)
+
+
+async def test_a_new_phone_of_the_same_person_does_not_send_again(phone, world, s3_http) -> None:
+    await phone.announce(SMALL, await phone.site())
+    receipt = (await phone.hand_in(SMALL)).json()["receipt"]
+    new = PhotoPhone(world, await another_device(world, phone.someone), s3_http)
+    await new.announce(SMALL, await new.site())
+    assert (await new.push())["end"]["photos_wanted"] == []
+    assert (await new.ask(sha256_of(SMALL))).json()["receipt"] == receipt
 
 
 async def test_a_dead_s3_is_said_so_and_the_phone_goes_on_when_it_is_back(phone, app, monkeypatch) -> None:
@@ -247,16 +270,17 @@ async def test_a_dead_s3_is_said_so_and_the_phone_goes_on_when_it_is_back(phone,
 
 async def test_a_condemned_blob_is_verified_again_before_any_receipt(phone, pool, objects) -> None:
     site, key = await phone.site(), photo_key(COUNTY, sha256_of(SMALL))
-    condemn = "INSERT INTO blob (county, sha256, bytes, media_type, state) VALUES ($1, $2, 0, '', 'condemned')"
+    condemn = "INSERT INTO blob (county, sha256, state) VALUES ($1, $2, 'condemned')"
     await pool.execute(condemn, COUNTY, sha256_of(SMALL))
     await phone.announce(SMALL, site)
+    await objects.put(sender_key(COUNTY, sha256_of(SMALL), phone.someone.id), b"")
     assert (await phone.push())["end"]["photos_wanted"] == [sha256_of(SMALL)]
     problem(await phone.complete(sha256_of(SMALL)), 409, "photo_incomplete")  # it is gone: no receipt
-    assert await state_of(pool, SMALL) == "wanted"
-    await pool.execute("UPDATE blob SET state = 'condemned'")
-    await objects.put(key, SMALL)
+    assert (await phone.ask(sha256_of(SMALL))).json()["state"] == "upload"
+    await objects.put(key, SMALL, sha256=sha256_of(SMALL))
     answer = (await phone.ask(sha256_of(SMALL))).json()
     assert (answer["state"], answer["receipt"]["bytes"]) == ("received", len(SMALL))  # it is there after all
+    assert await state_of(pool, SMALL) == "received"
 
 
 async def test_malformed_requests(phone) -> None:
@@ -329,7 +353,7 @@ async def test_what_waits_is_counted(phone, world) -> None:
     await phone.hand_in(LARGE)
     metrics = (await world.client.get("/metrics")).text.splitlines()
     assert "xunling_photos_wanted 2.0" in metrics
-    assert 'xunling_jobs{job="photo.process",state="queued"} 1.0' in metrics
+    assert 'xunling_jobs{job="photo.verify",state="queued"} 1.0' in metrics
 
 
 async def test_nobody_else_does(phone, world) -> None:
@@ -370,7 +394,7 @@ async def test_whoever_sees_the_record_sees_the_photo_and_nobody_else(phone, wor
     township = await world.person((Role.TOWNSHIP_STAFF, TOWNSHIP))
     for headers in (phone.someone.headers, township.headers):
         seen = await look(phone, headers, "original")
-        assert (seen.status_code, seen.headers["content-type"], seen.content) == (200, "image/jpeg", SMALL)
+        assert (seen.status_code, seen.headers["content-type"], seen.content) == (200, "application/octet-stream", SMALL)
     elsewhere = await world.person((Role.COUNTY_SUPERVISOR, OTHER_COUNTY))
     next_village = await world.person((Role.GRID_MEMBER, "610902101002"))
     for stranger in (elsewhere, next_village):

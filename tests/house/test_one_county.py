@@ -20,6 +20,7 @@ WHOLE = {
     "storage.backups.SQL_FETCH_MARKS": "a backup is of everything",
     "storage.desk.SQL_FETCH_DEFERRED": "the worker's round, oldest first",
     "storage.ledger.SQL_IS_MISSING": "asked once at a start",
+    "storage.photo_sendings.SQL_FETCH_DAY_BYTES": "a person's day is one, by an index of its own",
     "storage.rules.SQL_FETCH_RULES": "all rules, a few rows, kept in memory",
 }
 

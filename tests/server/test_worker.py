@@ -1,7 +1,6 @@
 """The worker on a real queue: jobs survive kills, dead databases and dead S3; what cannot work is held, not repeated for ever."""
 
 import asyncio
-import json
 import os
 import signal
 import sys
@@ -21,15 +20,18 @@ from uuid_utils.compat import uuid7
 import server.work
 import server.worker
 from api.resources import utc_now
+from contracts.problems import ProblemCode
 from server.embedded.postgres import EmbeddedPostgres
 from server.jobs import JOBS, TIMERS, Job, Timer, Work, run_casework_timers, sweep_photos
 from server.parts import environment_of
 from server.settings import PgSettings, Settings
 from server.work import open_work
 from server.worker import run_worker
+from storage.blobs import Uploader
+from storage.image_pool import ImagePool
 from storage.jobs import JobRequest, enqueue, fetch_backlog, purge_job_log
 from storage.objects import Objects, chunk_key, photo_key
-from storage.photos import PROCESS_JOB, PhotoRef
+from storage.photos import VERIFY_JOB, enqueue_verify
 from tests.photo_builder import jpeg, noise, sha256_of
 from tests.slow_s3 import S3Proxy
 
@@ -298,34 +300,29 @@ async def upload(pool: asyncpg.Pool, objects: Objects, photo: bytes, sha256: str
     person, device, record = uuid.uuid4(), uuid7(), uuid.uuid4()
     for index, offset in enumerate(range(0, len(photo), CHUNK)):
         await objects.put(chunk_key(COUNTY, sha256, device, index), photo[offset : offset + CHUNK])
-    raw = {"body": {"bytes": len(photo), "media_type": "image/jpeg"}}
     async with pool.acquire() as conn, conn.transaction():
         await conn.execute("INSERT INTO county (county, name) VALUES ($1, '汉滨区') ON CONFLICT DO NOTHING", COUNTY)
         await conn.execute("INSERT INTO person (id, name, phone, password_hash) VALUES ($1, '人', $2, '')", person, str(person))
         await conn.execute("INSERT INTO device (id, person, kind) VALUES ($1, $2, 'phone')", device, person)
+        await conn.execute("INSERT INTO blob (county, sha256) VALUES ($1, $2)", COUNTY, sha256)
         await conn.execute(
-            "INSERT INTO journal (county, device, n, entry, what, outcome, reason, raw) "
-            "VALUES ($1, $2, 1, 0, 'mutation', 'quarantined', 'no_duty', $3)",
+            "INSERT INTO blob_announcement (county, device, person, sha256, bytes, n, photo) VALUES ($1, $2, $3, $4, $5, 1, $6)",
             COUNTY,
             device,
-            json.dumps(raw).encode(),
-        )
-        await conn.execute(
-            "INSERT INTO blob (county, sha256, bytes, media_type, completed_at, completed_by) VALUES ($1, $2, $3, 'image/jpeg', now(), $4)",
-            COUNTY,
+            person,
             sha256,
             len(photo),
-            device,
-        )
-        await conn.execute(
-            "INSERT INTO blob_announcement (county, device, sha256, n, photo) VALUES ($1, $2, $3, 1, $4)",
-            COUNTY,
-            device,
-            sha256,
             record,
         )
-        ref = PhotoRef(county=COUNTY, sha256=sha256)
-        await enqueue(conn, [JobRequest(job=PROCESS_JOB, key=f"{COUNTY}/{sha256}", payload=ref)])
+        await conn.execute(
+            "INSERT INTO blob_sending (county, sha256, device, person, bytes, opened_at, completed_at) VALUES ($1, $2, $3, $4, $5, now(), now())",
+            COUNTY,
+            sha256,
+            device,
+            person,
+            len(photo),
+        )
+        await enqueue_verify(conn, [Uploader(county=COUNTY, sha256=sha256, device=device, person=person)])
     return device
 
 
@@ -368,7 +365,7 @@ async def test_kill_9_in_the_middle_of_composing_loses_nothing(pool, settings, b
     try:
         async with asyncio.timeout(30):
             await proxy.stalled.wait()
-        assert [(b.picked, b.queued) for b in await fetch_backlog(pool) if b.job == PROCESS_JOB] == [(1, 0)]
+        assert [(b.picked, b.queued) for b in await fetch_backlog(pool) if b.job == VERIFY_JOB] == [(1, 0)]
     finally:
         process.send_signal(signal.SIGKILL)
         await process.wait()
@@ -398,13 +395,13 @@ async def test_chunks_with_another_hash_are_deleted_and_the_phone_may_begin_anew
     device = await upload(pool, objects, wrong, sha256_of(photo))
     async with working(settings):
         await until(lambda: is_empty(pool))
-    row = await pool.fetchrow("SELECT state, reason, completed_at FROM blob")
+    row = await pool.fetchrow("SELECT b.state, s.reason, s.completed_at FROM blob b JOIN blob_sending s USING (county, sha256)")
     assert tuple(row) == ("wanted", "photo_hash_mismatch", None)
     assert await objects.list_under(f"{COUNTY}/chunks/{sha256_of(photo)}/") == []
     assert await objects.head(photo_key(COUNTY, sha256_of(photo))) is None
     for index, offset in enumerate(range(0, len(photo), CHUNK)):
         await objects.put(chunk_key(COUNTY, sha256_of(photo), device, index), photo[offset : offset + CHUNK])
-    await pool.execute("UPDATE blob SET completed_at = now(), completed_by = $1", device)
+    await pool.execute("UPDATE blob_sending SET completed_at = now()")
     sweep = Timer(name="photo.sweep", cron="* * * * * */1", run=sweep_photos)
     monkeypatch.setattr(server.worker, "TIMERS", (sweep,))
     async with working(settings):
@@ -425,3 +422,32 @@ async def test_a_clean_stop_finishes_what_is_under_way(pool, settings, objects, 
             process.kill()
             await process.wait()
     assert all(b.picked == 0 for b in await fetch_backlog(pool))
+
+
+async def test_receipts_wait_for_nobodys_pictures(pool, settings, objects, photo, monkeypatch) -> None:
+    """Twenty pictures that take for ever occupy no place that a receipt needs."""
+    looked = asyncio.Event()
+    looking: list[Path] = []
+
+    async def look_for_long(_pool: ImagePool, original: Path, _folder: Path, *, alone: bool = False) -> ProblemCode:
+        looking.append(original)
+        await looked.wait()
+        return ProblemCode.PHOTO_NOT_AN_IMAGE
+
+    monkeypatch.setattr(ImagePool, "look_at", look_for_long)
+    heavy = [noise(seed, 8, 8).tobytes() for seed in range(20)]
+    for data in heavy:
+        await upload(pool, objects, data, sha256_of(data))
+    async with working(settings):
+        for data in heavy:
+            await until(lambda data=data: is_received(pool, sha256_of(data)), 60)
+        await until(lambda: has_begun(looking))
+        await upload(pool, objects, photo, sha256_of(photo))
+        await until(lambda: is_received(pool, sha256_of(photo)), 10)
+        assert 1 <= len(looking) <= 2
+        looked.set()
+        await until(lambda: is_empty(pool), 60)
+
+
+async def has_begun(looking: list[Path]) -> bool:
+    return bool(looking)
