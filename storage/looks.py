@@ -20,6 +20,7 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     exif: Exif
     pdq: str
     pdq_quality: int
+    is_damaged: bool = False
 
 
 class StampLine(msgspec.Struct, frozen=True):

@@ -5,6 +5,7 @@ Read from the journal and the records; judged by sync.evidence; written by nobod
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, Final, LiteralString
@@ -14,7 +15,9 @@ import msgspec
 
 from contracts.ids import County, DeviceId, RecordId, UnitCode
 from contracts.kind import Position
+from contracts.kinds import KINDS
 from contracts.kinds.photo import Photo
+from contracts.meta import field_rules
 from contracts.mutation import Capture
 from contracts.stored import read_stored
 from storage.blobs import Blob, BlobState
@@ -101,12 +104,12 @@ async def fetch_unnoted(conn: Executor, county: County, sha256: str) -> list[Pho
     """
     contexts = [context_from_row(row) for row in await conn.fetch(SQL_FETCH_UNNOTED, county, sha256)]
     ids = [context.site for context in contexts if context.site]
-    sites = {row["id"]: _around(row["body"]) for row in await conn.fetch(SQL_FETCH_SITES, county, ids)} if ids else {}
+    sites = {row["id"]: _around("site", row["body"]) for row in await conn.fetch(SQL_FETCH_SITES, county, ids)} if ids else {}
     return [with_site(context, sites.get(context.site)) for context in contexts]
 
 
 def context_from_row(row: asyncpg.Record) -> PhotoContext:
-    around = _around(row["parent_body"])
+    around = _around(row["parent_kind"], row["parent_body"])
     visit = around.started_at or around.found_at
     recorded = _recorded(row["raw"])
     return PhotoContext(
@@ -135,12 +138,25 @@ def with_site(context: PhotoContext, site: _Around | None) -> PhotoContext:
     return msgspec.structs.replace(context, site_name=site.name, place=site.position) if site else context
 
 
-def _around(body: str | None) -> _Around:
-    return msgspec.json.decode(body, type=_Around) if body else _Around()
+def _around(kind: str | None, body: str | None) -> _Around:
+    """Only what the kind declares, and of that only what is of its shape: nothing may depend on an unknown field (decision 0001)."""
+    if kind not in KINDS or not body:
+        return _Around()
+    stored: dict[str, Any] = msgspec.json.decode(body)
+    declared = field_rules(KINDS[kind].body)
+    members: dict[str, Any] = {}
+    for info in msgspec.structs.fields(_Around):
+        with contextlib.suppress(msgspec.ValidationError):
+            if info.name in declared:
+                members[info.name] = msgspec.convert(stored.get(info.name), info.type)
+    return _Around(**members)
 
 
 def _recorded(raw: bytes | None) -> Capture | None:
-    return msgspec.json.decode(raw, type=_Recorded).at if raw else None
+    try:
+        return msgspec.json.decode(raw, type=_Recorded).at if raw else None
+    except (msgspec.DecodeError, UnicodeDecodeError):  # a desk has released what did not decode
+        return None
 
 
 def _ms(moment: datetime) -> int:

@@ -163,6 +163,8 @@ async def write_note(work: PhotoWork, blob: Blob, look: Look | None, context: Ph
             flags = await flags_of(work.pool, context, look, work.evidence)
             if not await write_stamp(work, blob, context, original):
                 flags.append(Flag.STAMP_WITHOUT_CHINESE)
+            if look.is_damaged:
+                flags = [flag for flag in Flag if flag in flags or flag is Flag.DAMAGED]
         if fields := changed_fields(context, note_of(context, blob, look, flags)):
             await push_note(work, context, fields)
     await update_noted(work.pool, context)

@@ -13,7 +13,7 @@ from storage.pool import Connection, Executor
 from sync.evidence import NEAR_BITS_MAX, Exif, hash_words, probe_words
 
 SQL_FETCH_LOOK: Final[LiteralString] = """
-    SELECT format, width, height, exif, pdq, pdq_quality FROM picture WHERE county = $1 AND sha256 = $2
+    SELECT format, width, height, exif, pdq, pdq_quality, damaged FROM picture WHERE county = $1 AND sha256 = $2
 """
 
 
@@ -29,12 +29,13 @@ async def fetch_look(conn: Executor, county: County, sha256: str) -> Look | None
         exif=msgspec.json.decode(row["exif"], type=Exif),
         pdq=row["pdq"].bytes.hex(),
         pdq_quality=row["pdq_quality"],
+        is_damaged=row["damaged"],
     )
 
 
 SQL_INSERT_PICTURE: Final[LiteralString] = """
-    INSERT INTO picture (county, sha256, format, width, height, exif, pdq, pdq_quality, words)
-    VALUES ($1, $2, $3, $4, $5, $6::json, $7, $8, $9::bigint[])
+    INSERT INTO picture (county, sha256, format, width, height, exif, pdq, pdq_quality, words, damaged)
+    VALUES ($1, $2, $3, $4, $5, $6::json, $7, $8, $9::bigint[], $10)
     ON CONFLICT (county, sha256) DO NOTHING
 """
 
@@ -53,6 +54,7 @@ async def insert_picture(conn: Connection, county: County, sha256: str, look: Lo
         asyncpg.BitString.frombytes(bytes.fromhex(look.pdq)),
         look.pdq_quality,
         words,
+        look.is_damaged,
     )
 
 

@@ -548,6 +548,7 @@ CREATE TABLE picture (
     pdq_quality smallint, -- 0..100; low: too plain a picture to be compared
     words bigint[] NOT NULL DEFAULT '{}',
     rendered_at timestamptz NOT NULL DEFAULT now(),
+    damaged boolean NOT NULL DEFAULT false, -- a part of the file is missing or broken
     PRIMARY KEY (county, sha256)
 );
 CREATE INDEX picture_words ON picture USING gin (words) WITH (fastupdate = off); -- searched by many single look-ups

@@ -13,7 +13,7 @@ from typing import Final
 
 from PIL import Image, ImageDraw, ImageFont
 
-from storage.imaging import opened, reduced
+from storage.imaging import draw_small
 from storage.looks import StampLine
 
 SIDE_PX: Final = 2048
@@ -37,8 +37,7 @@ PROBE: Final = "巡岭水"
 
 def write_stamped(original: Path, out: Path, lines: Sequence[StampLine], font: Path | None, pixels_max: int) -> bool:
     """Write the stamped JPEG. True when its text is Chinese, False when it had to be codes."""
-    with opened(original, pixels_max) as image:
-        picture = reduced(image, SIDE_PX)
+    picture, _ = draw_small(original, pixels_max, SIDE_PX)
     chosen = font or find_font()
     texts = [line.chinese if chosen else line.codes for line in lines]
     size = max(LINE_PX_MIN, round(max(picture.size) * LINE_SHARE))

@@ -13,11 +13,14 @@ from enum import Enum
 from typing import Final
 
 import msgspec
+import prcoords
 
 from contracts.kind import Position
 from contracts.mutation import Capture
 
 EARTH_RADIUS_M: Final = 6_371_000
+NO_FIX_DEGREES: Final = 1e-4
+GCJ02_TOLERANCE_M: Final = 100.0
 NEAR_BITS_MAX: Final = 31  # of 256: the hash's authors call pictures the same up to here; the index relies on it
 WORD_BITS: Final = 16
 WORDS: Final = 256 // WORD_BITS
@@ -33,6 +36,8 @@ class Flag(str, Enum):
     POSITION_MISSING = "position_missing"
     POSITION_MOCKED = "position_mocked"
     EXIF_DIFFERS = "exif_differs"
+    LOOKS_LIKE_GCJ02 = "looks_like_gcj02"  # as far off, and in the direction, as Chinese maps are shifted
+    DAMAGED = "damaged"  # a part of the file is missing or broken: what is there is shown
     STAMP_WITHOUT_CHINESE = "stamp_without_chinese"  # no font was found: the stamp has codes instead of names
 
 
@@ -44,6 +49,8 @@ FLAG_TEXT_ZH: Final[dict[Flag, str]] = {
     Flag.POSITION_MISSING: "没有拍摄位置",
     Flag.POSITION_MOCKED: "位置可能为模拟定位",
     Flag.EXIF_DIFFERS: "照片内嵌信息与登记不一致",
+    Flag.LOOKS_LIKE_GCJ02: "位置偏差与火星坐标（GCJ-02）一致，可能未换算坐标系",
+    Flag.DAMAGED: "照片文件不完整，仅显示可读部分",
     Flag.STAMP_WITHOUT_CHINESE: "水印缺少中文字体，以编码代替",
 }
 
@@ -91,14 +98,18 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
 def evidence_flags(shown: Shown, rules: EvidenceRules) -> list[Flag]:
     """In the order of the catalogue, so that the same evidence always gives the same list."""
     exif_ms = exif_unix_ms(shown.exif, rules.zone)
+    position, place, seen = given(shown.position), given(shown.place), exif_position(shown.exif)
+    far, differs = is_far(position, place, rules.far_m), is_far(position, seen, rules.exif_differs_m)
+    far_by_datum, differs_by_datum = far and is_gcj02_shift(position, place), differs and is_gcj02_shift(position, seen)
     raised = {
         Flag.SAME_PICTURE_BEFORE: shown.is_repeated,
         Flag.NEAR_SAME_PICTURE_BEFORE: shown.is_near_repeated and not shown.is_repeated,
-        Flag.TAKEN_FAR_FROM_PLACE: is_far(shown.position, shown.place, rules.far_m),
+        Flag.TAKEN_FAR_FROM_PLACE: far and not far_by_datum,
         Flag.TAKEN_LONG_BEFORE_VISIT: was_long_before(shown, exif_ms, rules.long_before),
-        Flag.POSITION_MISSING: shown.position is None,
+        Flag.POSITION_MISSING: position is None,
         Flag.POSITION_MOCKED: shown.position is not None and shown.position.mocked is True,
-        Flag.EXIF_DIFFERS: exif_differs(shown, exif_ms, rules),
+        Flag.EXIF_DIFFERS: exif_time_differs(shown, exif_ms, rules) or (differs and not differs_by_datum),
+        Flag.LOOKS_LIKE_GCJ02: far_by_datum or differs_by_datum,
     }
     return [flag for flag in Flag if raised.get(flag)]
 
@@ -107,7 +118,36 @@ def is_far(position: Position | None, place: Position | None, far_m: float) -> b
     """Farther than `far_m` even if both positions err by as much as they admit."""
     if position is None or place is None:
         return False
-    return distance_m(position, place) > far_m + (position.accuracy_m or 0) + (place.accuracy_m or 0)
+    return distance_m(position, place) > far_m + errors_m(position, place)
+
+
+def errors_m(a: Position, b: Position) -> float:
+    return (a.error_m or 0) + (b.error_m or 0)
+
+
+def given(position: Position | None) -> Position | None:
+    """None for 0,0 (in the Gulf of Guinea), which phones and cameras write when they have no fix."""
+    if position is None or (abs(position.lat) < NO_FIX_DEGREES and abs(position.lng) < NO_FIX_DEGREES):
+        return None
+    return position
+
+
+def exif_position(exif: Exif) -> Position | None:
+    return None if exif.lat is None or exif.lng is None else given(Position(lat=exif.lat, lng=exif.lng))
+
+
+def is_gcj02_shift(a: Position | None, b: Position | None) -> bool:
+    """Whether one is where Chinese maps show the other: a coordinate that was not converted from GCJ-02, no other place."""
+    if a is None or b is None:
+        return False
+    tolerance_m = GCJ02_TOLERANCE_M + errors_m(a, b)
+    return any(distance_m(shifted(true), other) <= tolerance_m for true, other in ((a, b), (b, a)))
+
+
+def shifted(position: Position) -> Position:
+    """Where a map in GCJ-02 shows it."""
+    lat, lng = prcoords.wgs_gcj((position.lat, position.lng), False)
+    return Position(lat=lat, lng=lng)
 
 
 def was_long_before(shown: Shown, exif_ms: int | None, long_before: timedelta) -> bool:
@@ -126,14 +166,10 @@ def is_long_before(visit_ms: int | None, taken: Sequence[int | None], long_befor
     return visit_ms is not None and bool(known) and visit_ms - min(known) > long_before / timedelta(milliseconds=1)
 
 
-def exif_differs(shown: Shown, exif_ms: int | None, rules: EvidenceRules) -> bool:
-    """The picture's own time or place is not the announced one."""
+def exif_time_differs(shown: Shown, exif_ms: int | None, rules: EvidenceRules) -> bool:
+    """The picture's own time is not the announced one."""
     drift_ms_max = rules.exif_differs_time / timedelta(milliseconds=1)
-    if exif_ms is not None and shown.taken_ms is not None and abs(exif_ms - shown.taken_ms) > drift_ms_max:
-        return True
-    if shown.exif.lat is None or shown.exif.lng is None:
-        return False
-    return is_far(shown.position, Position(lat=shown.exif.lat, lng=shown.exif.lng), rules.exif_differs_m)
+    return exif_ms is not None and shown.taken_ms is not None and abs(exif_ms - shown.taken_ms) > drift_ms_max
 
 
 def exif_unix_ms(exif: Exif, zone: timezone) -> int | None:

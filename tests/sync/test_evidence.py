@@ -20,6 +20,7 @@ from sync.evidence import (
     evidence_flags,
     hash_words,
     probe_words,
+    shifted,
 )
 
 HOUR_MS = 3_600_000
@@ -126,3 +127,42 @@ def test_distance_is_that_of_the_globe() -> None:
 def test_a_near_hash_always_shares_a_probed_word(bits: int, turned: set[int]) -> None:
     near = bits ^ sum(1 << bit for bit in turned)
     assert set(probe_words(610902, f"{near:064x}")) & set(hash_words(610902, f"{bits:064x}"))
+
+
+TRUE = Position(lat=32.69, lng=109.03, accuracy_m=5)
+ON_A_CHINESE_MAP = shifted(TRUE)
+
+
+def flags_at(position: Position | None, place: Position | None, exif: Exif | None = None) -> list[Flag]:
+    shown = Shown(
+        position=position,
+        place=place,
+        taken=None,
+        visit_ms=None,
+        visit_recorded=None,
+        exif=exif or Exif(),
+        is_repeated=False,
+        is_near_repeated=False,
+    )
+    return evidence_flags(shown, EvidenceRules())
+
+
+def test_nobody_is_suspected_because_a_phone_had_no_fix() -> None:
+    nowhere = Position(lat=0, lng=0, accuracy_m=0)
+    assert flags_at(nowhere, TRUE, Exif(lat=TRUE.lat, lng=TRUE.lng)) == [Flag.POSITION_MISSING]
+    assert flags_at(TRUE, TRUE, Exif(lat=0.0, lng=0.0)) == []
+    assert flags_at(TRUE, nowhere) == []
+
+
+def test_a_coordinate_that_was_not_converted_is_no_other_place() -> None:
+    for position, place in ((TRUE, ON_A_CHINESE_MAP), (ON_A_CHINESE_MAP, TRUE)):
+        assert flags_at(position, place) == [Flag.LOOKS_LIKE_GCJ02]
+    assert flags_at(TRUE, TRUE, Exif(lat=ON_A_CHINESE_MAP.lat, lng=ON_A_CHINESE_MAP.lng)) == [Flag.LOOKS_LIKE_GCJ02]
+    across = Position(lat=TRUE.lat + (ON_A_CHINESE_MAP.lng - TRUE.lng), lng=TRUE.lng - (ON_A_CHINESE_MAP.lat - TRUE.lat))
+    assert flags_at(TRUE, across) == [Flag.TAKEN_FAR_FROM_PLACE]  # as far, in another direction
+
+
+def test_an_accuracy_that_means_nothing_excuses_nothing_and_accuses_of_nothing() -> None:
+    near = Position(lat=TRUE.lat + 0.0043, lng=TRUE.lng)  # 480 m
+    for accuracy_m in (-1, -500, 3e9):
+        assert flags_at(Position(lat=TRUE.lat, lng=TRUE.lng, accuracy_m=accuracy_m), near) == []

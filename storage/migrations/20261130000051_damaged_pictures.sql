@@ -1,0 +1,5 @@
+-- migrate:up
+ALTER TABLE picture ADD COLUMN damaged boolean NOT NULL DEFAULT false;
+
+-- migrate:down
+ALTER TABLE picture DROP COLUMN damaged;
