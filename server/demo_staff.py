@@ -89,7 +89,7 @@ def _kept_passwords(path: Path) -> tuple[dict[str, str], set[str]]:
 
 
 SQL_OPEN_DEMO: Final[LiteralString] = """
-    UPDATE person p SET disabled_at = NULL
+    UPDATE person p SET disabled_at = NULL, demo = true
     WHERE id = ANY ($1::uuid[])
       AND NOT EXISTS (SELECT FROM person o WHERE o.phone = p.phone AND o.disabled_at IS NULL AND o.id <> p.id)
 """
@@ -121,11 +121,29 @@ def _fits(hasher: PasswordHasher, password_hash: str, password: str) -> bool:
         return False
 
 
-SQL_SHUT_DEMO: Final[LiteralString] = """
-    UPDATE person SET disabled_at = $2 WHERE id = ANY ($1::uuid[]) AND disabled_at IS NULL
+SQL_MARK_DEMO: Final[LiteralString] = "UPDATE person SET demo = true WHERE id = ANY ($1::uuid[]) AND NOT demo"
+SQL_SHUT_DEMO: Final[LiteralString] = "UPDATE person SET disabled_at = $1 WHERE demo AND disabled_at IS NULL RETURNING id"
+SQL_END_DEMO_DUTIES: Final[LiteralString] = """
+    UPDATE duty SET ends = greatest($1, starts + interval '1 microsecond') WHERE demo AND (ends IS NULL OR ends > $1) RETURNING id
+"""
+SQL_REVOKE_DEMO_DEVICES: Final[LiteralString] = """
+    UPDATE device SET revoked_at = $1, revoked_why = 'demo'
+    WHERE person IN (SELECT id FROM person WHERE demo) AND kind IN ('phone', 'console') AND revoked_at IS NULL RETURNING id
+"""
+SQL_END_DEMO_TOKENS: Final[LiteralString] = """
+    DELETE FROM token WHERE device IN (SELECT d.id FROM device d JOIN person p ON p.id = d.person WHERE p.demo)
 """
 
 
-async def disable_demo(pool: Pool, now: datetime) -> None:
-    """Shut the demo accounts of an installation that was tried out before: no token and no password opens them."""
-    await pool.execute(SQL_SHUT_DEMO, [demo_id(f"138000000{number:02d}") for number in range(1, len(ROSTER) + 1)], now)
+async def disable_demo(pool: Pool, now: datetime) -> tuple[int, int, int]:
+    """Shut what is left of an installation that was tried out: (accounts, duties, devices) that ended just now.
+
+    The demo staff, the accounts that they made or gave a password, the duties that they granted to anybody, and all tokens and devices of these accounts.
+    """
+    async with transaction(pool) as conn:
+        await conn.execute(SQL_MARK_DEMO, [demo_id(f"138000000{number:02d}") for number in range(1, len(ROSTER) + 1)])
+        accounts = await conn.fetch(SQL_SHUT_DEMO, now)
+        duties = await conn.fetch(SQL_END_DEMO_DUTIES, now)
+        devices = await conn.fetch(SQL_REVOKE_DEMO_DEVICES, now)
+        await conn.execute(SQL_END_DEMO_TOKENS)
+    return len(accounts), len(duties), len(devices)

@@ -35,7 +35,9 @@ async def _seed(settings: Settings) -> tuple[list[DemoPerson], set[str]]:
         await _publish(pool, now)
         await rebuild_missing(pool)
         if not settings.demo:
-            await disable_demo(pool, now)
+            ended = await disable_demo(pool, now)
+            if any(ended):
+                print("演示已关闭：停用账号 {} 个、结束职责 {} 项、停用设备 {} 台 demo leftovers ended".format(*ended), flush=True)
             return [], set()
         staff = demo_staff(settings.data_dir / "secrets")
         return staff, await seed_demo(pool, staff, now)

@@ -1,7 +1,9 @@
 """What an installation starts with, on a real database."""
 
 import asyncio
+import re
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
@@ -10,7 +12,7 @@ import pytest
 from argon2 import PasswordHasher
 from uuid_utils.compat import uuid7
 
-from contracts.people import Level
+from contracts.people import Duty, Level, Role
 from server.app import create_app
 from server.demo_staff import ROSTER, demo_staff
 from server.first_admin import create_admin, reset_second_factor
@@ -18,6 +20,8 @@ from server.places import Area, Zone, area_units, department_units, read_areas, 
 from server.seed import seed
 from server.settings import Settings
 from server.trouble import StartError
+from storage.credentials import update_password
+from storage.people import insert_duty, insert_person
 from storage.units import load_units
 from sync.places import Places
 
@@ -111,13 +115,40 @@ async def test_demo_staff_exist_only_in_demo_mode(settings: Settings, pool: asyn
 
     capsys.readouterr()
     await asyncio.to_thread(seed, settings)  # the same data, started in earnest
-    assert capsys.readouterr().out == ""
+    assert re.fullmatch(r"演示已关闭：停用账号 14 个、结束职责 0 项、停用设备 14 台.*\n", capsys.readouterr().out)
+    await asyncio.to_thread(seed, settings)
+    assert capsys.readouterr().out == "", "said once"
     refused = await enrol(settings, staff[0].phone, staff[0].password)
     assert refused.status_code == 403
     assert refused.json()["code"] == "account_disabled"
 
     await asyncio.to_thread(seed, demo)
     assert (await enrol(demo, staff[0].phone, staff[0].password)).status_code == 200
+
+
+async def test_what_the_demo_staff_made_ends_with_them(settings: Settings, pool: asyncpg.Pool) -> None:
+    await asyncio.to_thread(seed, settings.model_copy(update={"demo": True}))
+    admin = demo_staff(settings.data_dir / "secrets")[12]
+    made, given, real = uuid7(), uuid7(), uuid7()
+    since = datetime(2026, 6, 1, tzinfo=UTC)
+    async with pool.acquire() as conn:
+        await insert_person(conn, made, "演示所建", "13911110001", "x", since, by=admin.id)
+        for person, phone in ((given, "13911110002"), (real, "13911110003")):
+            await insert_person(conn, person, "真人", phone, "x", since)
+            await insert_duty(conn, uuid7(), Duty(person=person, role=Role.GRID_MEMBER, unit="610902101001", starts=since))
+        await insert_duty(conn, uuid7(), Duty(person=real, role=Role.AUDITOR, unit="610902", starts=since), by=admin.id)
+        await update_password(conn, given, "y", by=admin.id)
+        await conn.execute("INSERT INTO device (id, person, kind) VALUES ($1, $1, 'console')", made)
+        tokens = "INSERT INTO token (hash, device, family, purpose, issued_at, expires_at) VALUES ('x', $1, $1, 'access', now(), now())"
+        await conn.execute(tokens, made)
+    await asyncio.to_thread(seed, settings)
+    shut = {row["id"] for row in await pool.fetch("SELECT id FROM person WHERE disabled_at IS NOT NULL")}
+    assert {made, given, admin.id} <= shut
+    assert real not in shut
+    open_duties = await pool.fetch("SELECT role FROM duty WHERE person = $1 AND ends IS NULL", real)
+    assert [row["role"] for row in open_duties] == ["grid_member"], "what a demo account granted has ended"
+    assert await pool.fetchval("SELECT revoked_at FROM device WHERE id = $1", made) is not None
+    assert await pool.fetchval("SELECT count(*) FROM token") == 0
 
 
 async def test_a_demo_password_that_somebody_changed_outlives_a_restart(
