@@ -8,12 +8,14 @@ from datetime import UTC, datetime, timedelta
 
 from api.account_keys import AccountKeys
 from api.admission import Admission
+from api.demo_accounts import DemoAccount
 from api.import_queue import ImportQueue
 from api.limits import PersonLimit
 from api.listeners import Live
 from api.metrics import Metrics
 from api.passwords import Passwords
 from api.photo_urls import PhotoUrls
+from api.probes import Probes
 from api.readings import Readings
 from api.signing import Signer
 from api.turns import Turns
@@ -80,6 +82,8 @@ class Resources:
     sync: SyncRules
     live: Live
     readings: Readings
+    probes: Probes
+    demo: tuple[DemoAccount, ...]  # who may log in where an installation is for trying out; else empty
     migration: str  # the newest migration this program knows
 
 

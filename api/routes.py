@@ -25,9 +25,11 @@ from api.plans import PLANS
 from api.rules import RULES
 from api.second_factor import SECOND_FACTOR_RESETS, SECOND_FACTOR_ROUTES
 from api.story import STORIES
+from api.welcome import welcome
 from api.why import WHY
 
 ROUTES: Final[tuple[ControllerRouterHandler, ...]] = (
+    welcome,
     ACCOUNTS,
     SECOND_FACTOR_ROUTES,
     SECOND_FACTOR_RESETS,

@@ -5,23 +5,27 @@ Those modules are imported inside the commands, so that `--help` and a wrong con
 
 import os
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import rich_click as click
 
 from server.backup_commands import backup
 from server.logs import configure_logs
-from server.settings import Settings, load_settings, settings_in_force, settings_table
+from server.settings import Settings, load_settings, settings_in_force, settings_table, unknown_variables
 from server.trouble import StartError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(metadata.version("xunling"), prog_name="xunling")
 def cli() -> None:
     """巡岭 Xunling: environmental patrol for a county, offline first."""
 
 
 def prepared(**overrides: object) -> Settings:
     settings = load_settings(**overrides)
+    for line in unknown_variables():
+        click.echo(line, err=True)
     configure_logs(settings.log)
     return settings
 
@@ -39,13 +43,14 @@ def run(demo: bool) -> None:
 
 
 @cli.command()
-def serve() -> None:
+@click.option("--fd", type=int, hidden=True, help="A socket that is bound already, inherited from the process that starts us.")
+def serve(fd: int | None) -> None:
     """The server alone, in production: database and S3 are named by the settings."""
     from server.serving import serve
 
     settings = prepared()
     require(settings, "pg", "s3")
-    serve(settings)
+    serve(settings, fd)
 
 
 @cli.command()

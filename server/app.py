@@ -13,6 +13,7 @@ from api.auth import Authenticate
 from api.dependencies import DEPENDENCIES
 from api.docs import openapi_config
 from api.documented import ProblemResponses
+from api.head import HeadAsGet
 from api.metrics import FOLDER_VARIABLE, Metrics
 from api.middleware import RequestContext, RequestDecompression, ResponseCompression
 from api.pace import BodyPace
@@ -56,7 +57,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
 
 def _surround(app: Litestar, settings: Settings, metrics: Metrics) -> None:
     """Put what concerns every request, also one that no route serves, around Litestar's router; the last is outermost."""
-    inner = ResponseCompression(app.asgi_handler)
+    inner = ResponseCompression(HeadAsGet(app.asgi_handler))
     unpacked = RequestDecompression(
         inner,
         packed_bytes_max=settings.limits.body_bytes_max,

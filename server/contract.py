@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from api.document import completed
 from contracts.exchange import Buckets, End, ExchangeRequest, Hello, Outcomes, Page, Repair, Scope
 from contracts.kinds import KINDS
 from contracts.mutation import CONTRACT_MAX, CONTRACT_MIN, Mutation
@@ -26,7 +27,7 @@ MESSAGES: Final = (
 
 def contract(settings: Settings) -> bytes:
     """The OpenAPI document, indented, with sorted names: equal contracts are equal bytes."""
-    return _written(create_app(settings).openapi_schema.to_schema())
+    return _written(completed(create_app(settings).openapi_schema.to_schema()))
 
 
 def protocol_schema() -> bytes:

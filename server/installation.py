@@ -14,18 +14,16 @@ from typing import Final
 from server.settings import Settings
 from server.trouble import StartError
 
+MIB: Final = 2**20
 DISK_ERRORS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @contextmanager
-def occupied(settings: Settings) -> Iterator[socket.socket]:
-    """Hold the data folder and the port for as long as the block runs; yields the bound socket.
-
-    StartError when another server has either, or when the folder cannot be written.
-    """
+def occupied(settings: Settings) -> Iterator[Path]:
+    """Hold the data folder for as long as the block runs. StartError when another server has it, or when it cannot be written."""
     folder = prepared_folder(settings.data_dir, settings.disk_free_bytes_min)
-    with locked(folder / "lock", url(settings)), bound(settings.host, settings.port) as listener:
-        yield listener
+    with locked(folder / "lock", url(settings)):
+        yield folder
 
 
 def url(settings: Settings) -> str:
@@ -46,7 +44,7 @@ def prepared_folder(folder: Path, free_bytes_min: int) -> Path:
     except OSError as error:
         raise disk_trouble(folder, error) from None
     if free < free_bytes_min:
-        raise disk_full(folder, f"{free // 2**20} MiB free, {free_bytes_min // 2**20} MiB wanted (XUNLING_DISK_FREE_BYTES_MIN)")
+        raise too_little_room(folder, free // MIB, free_bytes_min // MIB)
     return folder
 
 
@@ -61,8 +59,18 @@ def disk_trouble(folder: Path, error: OSError) -> StartError:
 
 def disk_full(folder: Path, detail: str) -> StartError:
     return StartError(
-        f"磁盘空间不足：{folder}。请清理，或用 XUNLING_DATA_DIR 指定其他目录。",
+        f"磁盘已满：{folder}。请清理，或用 XUNLING_DATA_DIR 指定其他目录。",
         f"The disk of {folder} is full: {detail}. Make room, or name another folder by XUNLING_DATA_DIR.",
+    )
+
+
+def too_little_room(folder: Path, free: int, wanted: int) -> StartError:
+    """`free` and `wanted` in MiB."""
+    return StartError(
+        f"磁盘空间不足：{folder} 所在磁盘剩余 {free} MiB，至少需要 {wanted} MiB（XUNLING_DISK_FREE_BYTES_MIN）。"
+        "请清理，或用 XUNLING_DATA_DIR 指定其他目录。",
+        f"Too little room on the disk of {folder}: {free} MiB are free, {wanted} MiB are wanted (XUNLING_DISK_FREE_BYTES_MIN). "
+        "Make room, or name another folder by XUNLING_DATA_DIR.",
     )
 
 
@@ -97,9 +105,28 @@ def bound(host: str, port: int) -> Iterator[socket.socket]:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
-        except OSError as error:
-            raise StartError(
-                f"无法监听 {host}:{port}（端口可能被其他程序占用）。可用 XUNLING_PORT 换一个端口。",
-                f"Cannot listen on {host}:{port}: {error.strerror}. Choose another port by XUNLING_PORT.",
-            ) from None
+        except (OSError, UnicodeError) as error:
+            raise cannot_listen(host, port, error) from None
         yield listener
+
+
+def cannot_listen(host: str, port: int, error: OSError | UnicodeError) -> StartError:
+    """Which of the two is at fault: the address is of no network card here, or the port is taken or reserved."""
+    place = f"{host}:{port}"
+    match error:
+        case OSError(errno=errno.EADDRINUSE):
+            return StartError(
+                f"无法监听 {place}：端口已被其他程序占用。可用 XUNLING_PORT 换一个端口。",
+                f"Cannot listen on {place}: another program uses the port. Choose another one by XUNLING_PORT.",
+            )
+        case OSError(errno=errno.EACCES):
+            return StartError(
+                f"无法监听 {place}：1024 以下的端口需要管理员权限。可用 XUNLING_PORT 换一个端口。",
+                f"Cannot listen on {place}: ports below 1024 are for administrators. Choose another one by XUNLING_PORT.",
+            )
+        case _:
+            return StartError(
+                f"无法监听 {place}：{host} 不是本机的地址。请改正 XUNLING_HOST（本机用 127.0.0.1，所有网卡用 0.0.0.0）。",
+                f"Cannot listen on {place}: {host} is no address of this machine. Correct XUNLING_HOST (127.0.0.1: this machine; "
+                "0.0.0.0: every network card).",
+            )

@@ -8,15 +8,18 @@ from datetime import datetime, timedelta
 
 from api.account_keys import AccountKeys
 from api.admission import Admission
+from api.demo_accounts import DemoAccount
 from api.import_queue import ImportQueue
 from api.limits import bytes_limit, requests_limit
 from api.listeners import Live
 from api.metrics import Metrics
 from api.passwords import Passwords
 from api.photo_urls import PhotoUrls
+from api.probes import Probes
 from api.readings import Readings
 from api.resources import AccessRules, Resources, SyncRules, utc_now
 from api.turns import Turns
+from server.demo_staff import demo_staff
 from server.keys import load_secret, load_signer
 from server.migrate import migration_files
 from server.settings import LimitSettings, S3Settings, Settings
@@ -90,6 +93,8 @@ async def open_resources(settings: Settings, metrics: Metrics, now: Callable[[],
                 ),
                 live=Live(),
                 readings=readings,
+                probes=Probes(),
+                demo=demo_accounts(settings),
                 migration=max(migration_files()),
             )
         finally:
@@ -101,6 +106,16 @@ async def open_resources(settings: Settings, metrics: Metrics, now: Callable[[],
 
 def access_rules(settings: Settings) -> AccessRules:
     auth = settings.auth
+
+
+def demo_accounts(settings: Settings) -> tuple[DemoAccount, ...]:
+    if not settings.demo:
+        return ()
+    staff = demo_staff(settings.data_dir / "secrets")
+    return tuple(DemoAccount(phone=one.phone, password=one.password, name=one.name, title=one.title) for one in staff)
+
+
+def access_rules(auth: AuthSettings, metrics_token: str) -> AccessRules:
     regain_per_second = 1 / (auth.login_regain_minutes * 60)
     return AccessRules(
         lifetimes=Lifetimes(

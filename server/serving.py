@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from uvicorn.supervisors.multiprocess import Multiprocess
 
 from api.metrics import FOLDER_VARIABLE
 from server.app import create_app
+from server.embedded.process import end_with_parent
 from server.installation import bound
 from server.logs import configure_logs
 from server.patience import PatientProtocol
@@ -23,15 +25,17 @@ from server.trouble import StartError
 
 
 def application() -> Litestar:
-    """What each of several server processes runs; they share nothing but the environment."""
+    """What each of several server processes runs; they share nothing but the environment, and end with the process that made them."""
+    end_with_parent(signal.SIGTERM, os.getppid())
     settings = load_settings()
     configure_logs(settings.log)
     return create_app(settings)
 
 
-def serve(settings: Settings) -> None:
-    """Serve until a signal; requests under way may finish. StartError when it cannot start."""
-    with contextlib.suppress(Interrupted), interruptible(), bound(settings.host, settings.port) as listener:
+def serve(settings: Settings, fd: int | None = None) -> None:
+    """Serve until a signal; requests under way may finish. `fd`: an inherited socket to serve on. StartError when it cannot start."""
+    binding = bound(settings.host, settings.port) if fd is None else socket.socket(fileno=fd)
+    with contextlib.suppress(Interrupted), interruptible(), binding as listener:
         if settings.workers == 1:
             serve_on(listener, settings)
         else:

@@ -11,7 +11,9 @@ Where a value comes from, the first that has it wins:
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +21,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from contracts.mutation import MUTATION_BYTES_MAX
 from contracts.retention import MARKER_DAYS, RETENTION_DAYS
@@ -28,6 +30,15 @@ from server.trouble import StartError
 PREFIX = "XUNLING_"
 LEVEL = "__"
 FILE_SUFFIX = "_FILE"
+OF_THE_DEPLOYMENT = {
+    "XUNLING_DOMAIN",
+    "XUNLING_PHOTO_DOMAIN",
+    "XUNLING_VERSION",
+    "XUNLING_PG_SHARED_BUFFERS",
+    "XUNLING_S3_PUBLIC_ENDPOINT",
+    "XUNLING_S3_RELAY",
+}  # compose.yaml's own
+UNREADABLE = re.compile(r'field "(?P<name>\w+)"')
 MIB = 1024 * 1024
 
 
@@ -263,12 +274,66 @@ def read_secret(name: str, path: Path) -> str:
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """The settings in force. StartError, naming each wrong value but no secret, when they are not usable."""
+    """The settings in force. StartError, naming each wrong value in a line but no secret, when they are not usable."""
     try:
-        return Settings(**overrides)
+        settings = Settings(**overrides)
     except ValidationError as error:
-        wrong = [f"  {variable_name(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors(include_input=False)]
-        raise StartError("配置有误：", "The configuration is wrong:\n" + "\n".join(wrong)) from None
+        raise wrong_settings([told(fault) for fault in error.errors(include_input=False)]) from None
+    except SettingsError as error:  # a list or a group that is no JSON; the value stays out of the message
+        field = UNREADABLE.search(str(error))
+        name = PREFIX + field["name"].upper() if field else PREFIX
+        raise wrong_settings([f'{name}: 不是 JSON not JSON (e.g. ["10.0.0.0/8"])']) from None
+    if faults := wrong_addresses(settings):
+        raise wrong_settings(faults)
+    return settings
+
+
+def wrong_settings(lines: Iterable[str]) -> StartError:
+    return StartError("配置有误：", "The configuration is wrong:\n" + "\n".join(f"  {line}" for line in lines))
+
+
+def told(fault: Any) -> str:
+    """One fault in a line; of a name that there is not, what may have been meant."""
+    name = variable_name(map(str, fault["loc"]))
+    return misspelt(name) if fault["type"] == "extra_forbidden" else f"{name}: {fault['msg']}"
+
+
+def wrong_addresses(settings: Settings) -> list[str]:
+    """Addresses that nothing could be reached by."""
+    wanted = {
+        "pg.dsn": (settings.pg.dsn.get_secret_value(), ("postgresql", "postgres"), "postgresql://user@host/database"),
+        "s3.endpoint": (settings.s3.endpoint, ("http", "https"), "https://host:port"),
+        "s3.public_endpoint": (settings.s3.public_endpoint, ("http", "https"), "https://host"),
+        "public_url": (settings.public_url, ("http", "https"), "https://xunling.example.cn"),
+        "observe.otlp_endpoint": (settings.observe.otlp_endpoint, ("http", "https"), "http://host:4318"),
+    }
+    return [
+        f"{variable_name(place.split('.'))}: 不是可用的地址 not an address, such as {example}"
+        for place, (address, schemes, example) in wanted.items()
+        if address and not is_address(address, schemes)
+    ]
+
+
+def is_address(address: str, schemes: Collection[str]) -> bool:
+    try:
+        parts = urlsplit(address)
+        return parts.scheme in schemes and (parts.port or 0) >= 0 and bool(parts.hostname or "host=" in parts.query)
+    except ValueError:  # brackets that do not close, a port that is no number
+        return False
+
+
+def unknown_variables() -> list[str]:
+    """One line for each variable of our prefix that no setting is read from; what is set there has no effect."""
+    known = {variable_name(place[:depth]) for place, _ in each_setting() for depth in (1, len(place))} | OF_THE_DEPLOYMENT
+    names = [name.upper() for name in sorted(os.environ) if name.upper().startswith(PREFIX)]
+    return [misspelt(name) for name in names if name not in known and name.removesuffix(FILE_SUFFIX) not in known]
+
+
+def misspelt(name: str) -> str:
+    """That there is no such setting, and the nearest one there is."""
+    near = get_close_matches(name.removesuffix(FILE_SUFFIX), [variable_name(place) for place, _ in each_setting()], n=1, cutoff=0.75)
+    meant = f"，是否指 {near[0]}？ Did you mean {near[0]}?" if near else ""
+    return f"{name}: 没有这个设置 there is no such setting{meant}"
 
 
 def variable_name(place: Iterable[str]) -> str:

@@ -24,7 +24,7 @@ from server.migrate import migrate  # noqa: F401 - of an empty database, for tes
 from server.roles import bring_up
 from server.settings import PgSettings
 
-RUN_VARIABLE = "XUNLING_TEST_RUN"
+RUN_VARIABLE = "TESTS_OF_XUNLING"  # not of the product's prefix: it would wonder about it
 PREFIX = "xunling-tests-"
 TEMPLATE = "template_xunling"
 # Another PostgreSQL's programs, for the lane `make test-pg15`; the embedded one without it
@@ -63,7 +63,8 @@ def turn(name: str) -> Iterator[None]:
 
 def shared_postgres() -> EmbeddedPostgres:
     """The run's cluster, with the migrated template. Hasty: it forgets a crash of the machine, nothing else."""
-    server = EmbeddedPostgres(run_folder() / "postgres", options=HASTY | {"max_connections": "300"}, binaries=POSTGRES_BIN)
+    options = HASTY | {"max_connections": "300"}
+    server = EmbeddedPostgres(run_folder() / "postgres", options=options, binaries=POSTGRES_BIN, outlives_us=True)
     tried = run_folder() / "postgres-tried"
     with turn("postgres"):
         if not tried.exists():
@@ -84,7 +85,7 @@ def make_template(server: EmbeddedPostgres) -> None:
 
 
 def shared_s3() -> EmbeddedS3:
-    server = EmbeddedS3(run_folder() / "s3")
+    server = EmbeddedS3(run_folder() / "s3", outlives_us=True)
     with turn("s3"):
         if server.pid is None:
             server.start()

@@ -20,6 +20,7 @@ SYSTEM_USER = "xunling-embedded"
 ACL_ATTRIBUTE = "system.posix_acl_access"
 ACL_OWNER, ACL_USER, ACL_GROUP, ACL_MASK, ACL_OTHER = 0x01, 0x02, 0x04, 0x10, 0x20
 ACL_NO_ID = 0xFFFFFFFF
+READ_BY_ALL, PASS_BY_ALL = 0o444, 0o111
 PASS = 1  # the x bit: pass through, without listing
 
 
@@ -86,6 +87,19 @@ def ensure_passage(account: Account, target: Path) -> None:
                 raise no_passage(folder) from None
     if not account.can("-x", target):
         raise no_passage(target)
+
+
+def ensure_readable(account: Account, programs: Path) -> None:
+    """Let the account read a program or a tree of programs of ours, which hold no secret.
+
+    Packages that root installs under umask 027 or 077 are closed to everybody else.
+    """
+    if account.steps_down:
+        for path in [programs, *programs.rglob("*")]:
+            mode = stat.S_IMODE(path.lstat().st_mode)
+            wanted = mode | READ_BY_ALL | (PASS_BY_ALL if mode & stat.S_IXUSR else 0)
+            if wanted != mode and not path.is_symlink():
+                path.chmod(wanted)
 
 
 def no_passage(path: Path) -> StartError:

@@ -1,8 +1,8 @@
 """An embedded PostgreSQL cluster in one folder.
 
 Guarantees: loopback and a Unix socket only, password required (SCRAM); UTF-8 and locale C, so that order and comparison
-are the same on every machine; durable unless asked otherwise; a cluster left running by a killed parent is stopped
-before a new start, and a stale or foreign `postmaster.pid` never blocks us.
+are the same on every machine; durable unless asked otherwise; it shuts down by itself when its parent is gone; a cluster that
+runs all the same is stopped before a new start, and a stale or foreign `postmaster.pid` never blocks us.
 
     folder/          what we own: password, log, port
     folder/cluster/  PostgreSQL's data directory
@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 import psutil
 
-from server.embedded.account import Account, ensure_passage, service_account
+from server.embedded.account import Account, ensure_passage, ensure_readable, service_account
 from server.embedded.ports import LOOPBACK, free_ports, is_free
 from server.embedded.process import is_alive, last_lines, runs, send, spawn, stop, wait_gone
 from server.trouble import StartError
@@ -43,6 +43,7 @@ APP_ROLE: Final = "xunling_app"  # what server and worker are; server/roles.py m
 SOCKET_PATH_BYTES_MAX: Final = 100  # the kernel allows 107 for the whole path
 START_SECONDS_MAX: Final = 60.0  # recovery after a power cut replays the log first
 STOP_SECONDS_MAX: Final = 20.0
+LEFTOVERS_SECONDS_MAX: Final = 15.0  # sessions of a killed server notice it within moments, on a busy machine within seconds
 # What tests may give up: durability against a crash of the machine. Semantics stay.
 HASTY: Final = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
@@ -64,12 +65,14 @@ def _running_postmaster(cluster: Path) -> psutil.Process | None:
 class EmbeddedPostgres:
     """One cluster. `start` and `stop` may be called any number of times; the data and the DSN stay."""
 
-    def __init__(self, folder: Path, *, options: Mapping[str, str] | None = None, binaries: Path = BIN) -> None:
+    def __init__(self, folder: Path, *, options: Mapping[str, str] | None = None, binaries: Path = BIN, outlives_us: bool = False) -> None:
+        """`outlives_us`: it goes on when this process ends; somebody else stops it."""
         self._bin = binaries  # another version's, for tests
         self.folder = folder.resolve()
         self.cluster = self.folder / "cluster"
         self.log = self.folder / "postgres.log"
         self._options = dict(options or {})
+        self._dies_by = None if outlives_us else signal.SIGINT  # fast, not dirty: sessions are cut, data is flushed
 
     # Where to reach it
 
@@ -100,19 +103,21 @@ class EmbeddedPostgres:
         """Start, making the cluster first when there is none. StartError when that is impossible."""
         account = service_account(self.cluster)
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self._bin == BIN:
+            ensure_readable(account, BIN.parent)
         ensure_passage(account, self._bin / "postgres")
         ensure_passage(account, self.folder)
         self.stop()
         if not (self.cluster / "PG_VERSION").exists():
             self._initialise(account)
         self._drop_stale_pid_file()
-        for attempt in (1, 2, 3):
-            self._choose_port()
-            if self._launch(account):
-                return
-            if attempt == 3 or not self._may_succeed_again():
+        deadline = time.monotonic() + LEFTOVERS_SECONDS_MAX
+        self._choose_port()
+        while not self._launch(account):
+            if time.monotonic() > deadline or not self._may_succeed_again():
                 raise StartError("内置 PostgreSQL 无法启动：", f"The embedded PostgreSQL does not start:\n{last_lines(self.log)}")
-            time.sleep(0.5)
+            time.sleep(0.2)
+            self._choose_port()
 
     def stop(self) -> None:
         """Stop it: fast (sessions are cut, data is flushed), then immediately. Nothing when it does not run."""
@@ -151,7 +156,14 @@ class EmbeddedPostgres:
     def _launch(self, account: Account) -> bool:
         """Start the server and wait until it takes connections. False when it ended instead."""
         self.log.touch(mode=0o600)
-        postmaster = spawn(self._command(account), account=account, log=self.log, folder=self.cluster, environment=_environment())
+        postmaster = spawn(
+            self._command(account),
+            account=account,
+            log=self.log,
+            folder=self.cluster,
+            environment=_environment(),
+            dies_by=self._dies_by,
+        )
         deadline = time.monotonic() + START_SECONDS_MAX
         while is_alive(postmaster):
             if self._says_ready():

@@ -1,16 +1,23 @@
-"""Processes that outlive a terminal's Ctrl-C, found again by pid file, and never confused with a stranger's.
+"""Processes that outlive a terminal's Ctrl-C and end with us, found again by pid file, and never confused with a stranger's.
 
+The kernel (Linux) sends a child a signal of our choice when we are gone, also when we were killed. Elsewhere the next start finds it.
 A pid alone proves nothing: it is reused. A process is ours when it also started when we noted and runs the program we
 started with our folder on its command line.
 """
 
 import contextlib
+import ctypes
+import functools
 import json
+import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, Final
 
 import psutil
 
@@ -24,21 +31,57 @@ START_DRIFT_SECONDS_MAX = 2.0
 _children: dict[int, subprocess.Popen[bytes]] = {}
 
 
-def spawn(command: Sequence[str | Path], *, account: Account, log: Path, folder: Path, environment: Mapping[str, str]) -> psutil.Process:
-    """Start a program in a session of its own; what it prints goes to `log` (appended)."""
+PR_SET_PDEATHSIG: Final = 1
+_libc: Final = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+@functools.cache
+def _starter() -> ThreadPoolExecutor:
+    """One thread for all starts. The kernel ties a child to the thread that made it: this one lasts as long as our process."""
+    return ThreadPoolExecutor(1, thread_name_prefix="starts-children")
+
+
+def spawn(
+    command: Sequence[str | Path],
+    *,
+    account: Account,
+    log: Path,
+    folder: Path,
+    environment: Mapping[str, str],
+    dies_by: signal.Signals | None,
+) -> psutil.Process:
+    """Start a program in a session of its own; what it prints goes to `log` (appended). `dies_by`: see `start_child`."""
     with log.open("ab") as output:
-        child = subprocess.Popen(
-            [str(part) for part in command],
-            stdin=subprocess.DEVNULL,
+        child = start_child(
+            command,
+            dies_by=dies_by,
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=folder,
             env=dict(environment),
-            start_new_session=True,
             **account.popen_arguments(),
         )
-    _children[child.pid] = child  # pyright: ignore[reportArgumentType] - the arguments make it bytes, unseen by types
+    _children[child.pid] = child
     return psutil.Process(child.pid)
+
+
+def start_child(command: Sequence[str | Path], *, dies_by: signal.Signals | None, **options: Any) -> subprocess.Popen[Any]:
+    """Popen, in a session of its own and without input. `dies_by`: what the child gets when we have ended, however; None: it outlives us."""
+    words = [str(part) for part in command]
+    tied = functools.partial(end_with_parent, dies_by, os.getpid()) if dies_by is not None and _libc is not None else None
+
+    def start() -> subprocess.Popen[Any]:
+        return subprocess.Popen(words, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=tied, **options)  # noqa: PLW1509 - one system call, no lock
+
+    return _starter().submit(start).result()
+
+
+def end_with_parent(sign: signal.Signals, parent: int) -> None:
+    """In a child: ask the kernel for a signal at the parent's end. Of an end before now it says nothing: then there is nothing to do here."""
+    if _libc is not None:
+        _libc.prctl(PR_SET_PDEATHSIG, int(sign))
+        if os.getppid() != parent:
+            os._exit(1)
 
 
 def write_pid_file(path: Path, process: psutil.Process) -> None:
@@ -81,6 +124,12 @@ def reap(pid: int) -> None:
     """Collect a dead child of ours; nothing when it lives or is not our child."""
     if (child := _children.get(pid)) and child.poll() is not None:
         del _children[pid]
+
+
+def collect() -> None:
+    """Collect every dead child of ours."""
+    for pid in list(_children):
+        reap(pid)
 
 
 def stop(process: psutil.Process, *, gentle: signal.Signals, grace_seconds: float, last: signal.Signals) -> bool:

@@ -14,14 +14,13 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Final
 
 import psutil
 
-from server.embedded.account import Account, ensure_passage, service_account
+from server.embedded.account import Account, ensure_passage, ensure_readable, service_account
 from server.embedded.ports import LOOPBACK, free_ports, is_free
 from server.embedded.postgres import kept_secret
 from server.embedded.process import is_alive, last_lines, read_pid_file, send, spawn, stop, wait_gone, write_pid_file
@@ -49,6 +48,8 @@ CLOSED: Final = (
     "-master.telemetry=false",
     "-s3.autoCreateBucket=false",
 )
+SOCKETS: Final = Path("/tmp")  # noqa: S108 - SeaweedFS does not ask where
+TRIES: Final = 5
 START_SECONDS_MAX: Final = 60.0
 STOP_SECONDS_MAX: Final = 15.0
 
@@ -58,13 +59,13 @@ class EmbeddedS3:
 
     access_key: Final = ACCESS_KEY
 
-    def __init__(self, folder: Path, *, s3_port: int = 0) -> None:
-        """`s3_port` 0 chooses a free port and keeps it."""
+    def __init__(self, folder: Path, *, outlives_us: bool = False) -> None:
+        """`outlives_us`: it goes on when this process ends; somebody else stops it."""
         self.folder = folder.resolve()
         self.data = self.folder / "data"
         self.log = self.folder / "seaweed.log"
         self._pid_file = self.folder / "pid"
-        self._s3_port = s3_port
+        self._dies_by = None if outlives_us else signal.SIGTERM
 
     @property
     def endpoint(self) -> str:
@@ -86,10 +87,11 @@ class EmbeddedS3:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.data.mkdir(mode=0o700, exist_ok=True)
         account.own(self.data)
+        ensure_readable(account, weed)
         ensure_passage(account, weed)
         ensure_passage(account, self.folder)
         self.stop()
-        for attempt in (1, 2, 3):
+        for attempt in range(1, TRIES + 1):
             self._choose_ports(again=attempt > 1)
             if self._launch(weed, account):
                 return
@@ -124,14 +126,14 @@ class EmbeddedS3:
     def _launch(self, weed: Path, account: Account) -> bool:
         self.log.touch(mode=0o600)
         ports = [f"-{name}={port}" for name, port in self._ports().items()]
-        command = [weed, "mini", f"-dir={self.data}", f"-ip={LOOPBACK}", f"-ip.bind={LOOPBACK}", *CLOSED, *ports]
+        command = [weed, "-logtostderr", "mini", f"-dir={self.data}", f"-ip={LOOPBACK}", f"-ip.bind={LOOPBACK}", *CLOSED, *ports]
         environment = {
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": str(self.data),
             "AWS_ACCESS_KEY_ID": self.access_key,
             "AWS_SECRET_ACCESS_KEY": self.secret_key,
         }
-        child = spawn(command, account=account, log=self.log, folder=self.data, environment=environment)
+        child = spawn(command, account=account, log=self.log, folder=self.data, environment=environment, dies_by=self._dies_by)
         write_pid_file(self._pid_file, child)
         return self._wait_ready(child)
 
@@ -152,8 +154,6 @@ class EmbeddedS3:
             return
         ports = [port for port in free_ports(2 * len(PORT_NAMES)) if not foreign_socket(port)]
         chosen = dict(zip(PORT_NAMES, ports, strict=False))
-        if self._s3_port:
-            chosen["s3.port"] = self._s3_port
         path.write_text(json.dumps(chosen))
 
     def _ports(self) -> dict[str, int]:
@@ -187,8 +187,8 @@ def answers(port: int) -> bool:
 
 
 def leftover_sockets(port: int) -> list[Path]:
-    """The sockets SeaweedFS leaves in the folder for temporary files; their names are fixed by their port."""
-    return [path for path in Path(tempfile.gettempdir()).glob(f"seaweedfs-*-{port}.sock") if path.is_socket()]
+    """The sockets SeaweedFS leaves behind; their folder is fixed, and their names by their port."""
+    return [path for path in SOCKETS.glob(f"seaweedfs-*-{port}.sock") if path.is_socket()]
 
 
 def foreign_socket(port: int) -> bool:

@@ -1,14 +1,27 @@
 """Health that tells the truth, with the fault injected."""
 
+import asyncio
+import contextlib
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
 import httpx
+import psutil
 import pytest
 from litestar import Litestar
+from pydantic import SecretStr
 
 from contracts.people import Role
+from contracts.problems import Problem, ProblemCode
 from server.app import create_app
 from server.embedded.postgres import EmbeddedPostgres
 from server.migrate import migration_files
 from server.settings import PgSettings, S3Settings, Settings
+from tests import servers
 from tests.api.office import VILLAGE, Clock, World, client_of
 
 pytestmark = pytest.mark.anyio
@@ -36,6 +49,88 @@ async def test_an_unconfigured_s3_is_named(settings: Settings) -> None:
     app = create_app(settings.model_copy(update={"s3": S3Settings()}))
     async with app.lifespan(), client_of(app) as client:
         assert await ready(client) == (200, "degraded", {"database": "ok", "photos": "not_configured"})
+
+
+async def test_an_s3_that_takes_nothing_is_said(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading still works: a volume that is full or locked."""
+
+    async def refuse(*_args: object, **_options: object) -> None:
+        raise Problem(ProblemCode.STORAGE_UNAVAILABLE)
+
+    app = create_app(settings)
+    async with app.lifespan(), client_of(app) as client:
+        monkeypatch.setattr(app.state.resources.objects, "put", refuse)
+        assert await ready(client) == (200, "degraded", {"database": "ok", "photos": "not_writable"})
+        monkeypatch.undo()
+        assert (await ready(client))[:2] == (200, "ok")
+        assert await app.state.resources.objects.list_under("health") == [], "the probe leaves nothing behind"
+
+
+async def test_a_database_that_takes_nothing_is_not_ready(settings: Settings, pool: asyncpg.Pool) -> None:
+    name = await pool.fetchval("SELECT current_database()")
+    for setting, value, word in (("default_transaction_read_only", "on", "read_only"), ("temp_file_limit", "0", "disk_full")):
+        await pool.execute(f"ALTER DATABASE {name} SET {setting} = '{value}'")
+        app = create_app(settings)
+        async with app.lifespan(), client_of(app) as client:
+            assert await ready(client) == (503, "down", {"database": word, "photos": "ok"})
+            assert (await client.get("/health/live")).status_code == 200
+        await pool.execute(f"ALTER DATABASE {name} RESET {setting}")
+
+
+async def test_a_full_disk_is_not_ready(settings: Settings, small_disk: Path) -> None:
+    """A disk of its own that is filled to the last byte; room again, and all is well."""
+    dsn = SecretStr(EmbeddedPostgres(small_disk / "pg").dsn())
+    app = create_app(settings.model_copy(update={"pg": PgSettings(dsn=dsn)}))
+    async with app.lifespan(), client_of(app) as client:
+        assert (await ready(client))[:2] == (200, "ok")
+        with contextlib.suppress(OSError), (small_disk / "filler").open("wb", buffering=0) as filler:
+            while filler.write(bytes(64 * 1024)):
+                pass
+        assert await ready(client) == (503, "down", {"database": "disk_full", "photos": "ok"})
+        (small_disk / "filler").unlink()
+        assert (await ready(client))[:2] == (200, "ok")
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """A disk of 192 MiB with a PostgreSQL in `pg`."""
+    folder = servers.run_folder() / f"disk-{os.urandom(4).hex()}"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=192m,mode=0711", "tmpfs", folder], check=False, capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("only who may mount can fill a disk of a test's own")
+    cluster = EmbeddedPostgres(folder / "pg", options={"max_wal_size": "64MB", "min_wal_size": "32MB"})
+    cluster.start()
+    servers.migrate(cluster.dsn())
+    yield folder
+    cluster.stop()
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+async def test_a_frozen_postgresql_is_said_within_three_seconds(settings: Settings, private_cluster: EmbeddedPostgres) -> None:
+    """Stopped by SIGSTOP, as by a hanging disk: connections stand, nobody answers. Each caller hears of it in time."""
+    app = create_app(settings.model_copy(update={"pg": PgSettings(dsn=SecretStr(private_cluster.dsn()), pool_size_min=1)}))
+    async with app.lifespan(), client_of(app) as client:
+        assert (await ready(client))[0] == 200
+        postmaster = psutil.Process(private_cluster.pid)
+        frozen = [*postmaster.children(recursive=True), postmaster]
+        try:
+            for process in frozen:
+                process.suspend()
+            for _ in range(3):
+                began = time.monotonic()
+                assert (await ready(client))[2]["database"] == "unreachable"
+                assert time.monotonic() - began < 3
+            began = time.monotonic()
+            assert (await client.get("/health/live")).status_code == 200
+            assert time.monotonic() - began < 1
+        finally:
+            for process in frozen:
+                process.resume()
+        deadline = time.monotonic() + 30
+        while (await ready(client))[0] != 200:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.1)
 
 
 async def test_a_database_that_is_not_migrated_is_not_ready(world: World) -> None:

@@ -19,9 +19,9 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from server.embedded import EmbeddedPostgres, EmbeddedS3, postmaster_pid
-from server.embedded.account import Account, ensure_passage, read_acl, service_account
-from server.embedded.ports import free_ports, is_free
+from server.embedded import EmbeddedPostgres, EmbeddedS3, ports, postmaster_pid
+from server.embedded.account import Account, ensure_passage, ensure_readable, read_acl, service_account
+from server.embedded.ports import free_ports, handed_out, is_free
 from server.embedded.postgres import HASTY
 from server.embedded.process import read_pid_file, write_pid_file
 from server.trouble import StartError
@@ -103,7 +103,7 @@ async def test_a_postgres_that_outlived_its_parent_is_taken_over(postgres: Embed
     run_and_die(f"""
         from pathlib import Path
         from server.embedded import EmbeddedPostgres
-        EmbeddedPostgres(Path({str(postgres.folder)!r})).start()
+        EmbeddedPostgres(Path({str(postgres.folder)!r}), outlives_us=True).start()
     """)
     orphan = postgres.pid
     assert orphan is not None
@@ -205,7 +205,7 @@ def test_an_s3_that_outlived_its_parent_is_taken_over(s3: EmbeddedS3) -> None:
     run_and_die(f"""
         from pathlib import Path
         from server.embedded import EmbeddedS3
-        EmbeddedS3(Path({str(s3.folder)!r})).start()
+        EmbeddedS3(Path({str(s3.folder)!r}), outlives_us=True).start()
     """)
     orphan = s3.pid
     assert orphan is not None
@@ -221,9 +221,9 @@ def test_s3_moves_to_other_ports_when_its_own_are_taken_and_keeps_its_objects(s3
     client.create_bucket(Bucket="photos")
     client.put_object(Bucket="photos", Key="a", Body=b"kept")
     s3.kill()
-    ports = json.loads((s3.folder / "ports.json").read_text())
+    noted = json.loads((s3.folder / "ports.json").read_text())
 
-    with socket.create_server(("127.0.0.1", ports["s3.port"])):
+    with socket.create_server(("127.0.0.1", noted["s3.port"])):
         s3.start()
         assert bucket_client(s3).get_object(Bucket="photos", Key="a")["Body"].read() == b"kept"
         s3.kill()
@@ -249,10 +249,55 @@ def test_a_pid_file_is_believed_only_when_everything_fits(tmp_path: Path) -> Non
         assert read_pid_file(path, "time.sleep") is None
 
 
-def test_free_ports_are_free_and_different() -> None:
-    ports = free_ports(20)
-    assert len(set(ports)) == 20
-    assert all(map(is_free, ports))
+def test_free_ports_are_free_different_and_not_given_to_connections() -> None:
+    found = free_ports(20)
+    assert len(set(found)) == 20
+    assert all(map(is_free, found))
+    assert not set(found) & set(handed_out())
+
+
+def test_where_the_kernel_hands_out_everything_any_port_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "range").write_text("1024\t65535\n")
+    monkeypatch.setattr(ports, "HANDED_OUT", tmp_path / "range")
+    assert all(map(is_free, ports.free_ports(3)))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of their parent's end")
+def test_postgres_and_s3_end_with_the_process_that_started_them(postgres: EmbeddedPostgres, s3: EmbeddedS3) -> None:
+    """Also when they were started in a thread that is over."""
+    run_and_die(f"""
+        import threading
+        from pathlib import Path
+        from server.embedded import EmbeddedPostgres, EmbeddedS3
+        for start in (EmbeddedPostgres(Path({str(postgres.folder)!r})).start, EmbeddedS3(Path({str(s3.folder)!r})).start):
+            thread = threading.Thread(target=start)
+            thread.start()
+            thread.join()
+        assert EmbeddedPostgres(Path({str(postgres.folder)!r})).pid
+        assert EmbeddedS3(Path({str(s3.folder)!r})).pid
+    """)
+    deadline = time.monotonic() + 30
+    while (postgres.pid or s3.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert (postgres.pid, s3.pid) == (None, None)
+    assert "database system is shut down" in postgres.log.read_text(), "it was shut down, not cut off"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root steps down")
+def test_what_root_installed_under_a_strict_umask_can_be_read_and_run(folder: Path) -> None:
+    programs = folder / "programs"
+    (programs / "bin").mkdir(parents=True)
+    program, data = programs / "bin" / "postgres", programs / "postgres.bki"
+    program.write_text("#!/bin/sh")
+    data.write_text("data")
+    account = Account(12345, 12345, steps_down=True)
+    for path, mode in ((program, 0o700), (data, 0o600), (program.parent, 0o700), (programs, 0o700), (folder, 0o700)):
+        path.chmod(mode)
+    assert not account.can("-r", data)
+    ensure_readable(account, programs)
+    ensure_passage(account, program)
+    assert (account.can("-r", data), account.can("-x", program), account.can("-w", data)) == (True, True, False)
+    assert (stat.S_IMODE(data.stat().st_mode), stat.S_IMODE(folder.stat().st_mode) & 0o007) == (0o644, 0)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root steps down")

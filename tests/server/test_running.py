@@ -1,5 +1,6 @@
 """`python -m server run`, as somebody at a terminal meets it."""
 
+import json
 import os
 import signal
 import subprocess
@@ -13,11 +14,14 @@ from pathlib import Path
 import psutil
 import pytest
 
+from server.embedded import EmbeddedPostgres, EmbeddedS3
 from server.embedded.ports import free_ports
+from server.embedded.process import read_pid_file
 from tests import servers
 from tests.house.tree import ROOT
 
-START_SECONDS_MAX = 60
+START_SECONDS_MAX = 90
+END_SECONDS_MAX = 30
 
 
 class Installation:
@@ -39,8 +43,8 @@ class Installation:
         )
 
     @contextmanager
-    def running(self, *words: str) -> Iterator[subprocess.Popen[str]]:
-        """A `run` that answers; killed at the end if it still runs."""
+    def running(self, *words: str, umask: int = -1, waits_for: str = "") -> Iterator[subprocess.Popen[str]]:
+        """A `run` that answers, or has said something; killed at the end if it still runs."""
         process = subprocess.Popen(
             [sys.executable, "-m", "server", "run", *words],
             cwd=ROOT,
@@ -48,9 +52,14 @@ class Installation:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            umask=umask,
         )
         try:
-            self.wait_for_answer(process)
+            if waits_for:
+                assert process.stdout is not None
+                assert any(waits_for in line for line in process.stdout)
+            else:
+                self.wait_for_answer(process)
             yield process
         finally:
             process.kill()
@@ -73,17 +82,59 @@ class Installation:
         except OSError:
             return False
 
-    def processes(self) -> list[str]:
-        """Command lines of what runs on this data folder or was told of it."""
+    def processes(self) -> list[psutil.Process]:
+        """What runs on this data folder or has heard of it; first those that may start others."""
         found = []
         for process in psutil.process_iter():
             try:
                 words = process.cmdline()
-                if any(str(self.folder) in word for word in words) or str(self.folder) in process.environ().get("XUNLING_DATA_DIR", ""):
-                    found.append(" ".join(words))
+                if words and (
+                    any(str(self.folder) in word for word in words) or str(self.folder) in process.environ().get("XUNLING_DATA_DIR", "")
+                ):
+                    found.append(process)
             except psutil.Error:
                 continue
-        return [line for line in found if line]
+        return sorted(found, key=lambda process: process.create_time())
+
+    def is_deserted(self) -> bool:
+        deadline = time.monotonic() + END_SECONDS_MAX
+        while self.processes() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return self.processes() == []
+
+    def pid_of(self, part: str) -> int | None:
+        data = self.folder / "data"
+        match part:
+            case "PostgreSQL":
+                return EmbeddedPostgres(data / "pg").pid
+            case "S3":
+                return EmbeddedS3(data / "s3").pid
+            case _:
+                process = read_pid_file(data / f"{part}.pid", "server")
+                return process.pid if process else None
+
+    def killed(self, part: str) -> int:
+        """kill -9, as the kernel does when memory is short."""
+        pid = self.pid_of(part)
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def comes_back(self, part: str, killed: int) -> bool:
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while time.monotonic() < deadline:
+            if self.pid_of(part) not in (None, killed) and self.is_ready():
+                return True
+            time.sleep(0.1)
+        return False
+
+    def is_ready(self) -> bool:
+        """Database and photos answer through the server."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health/ready", timeout=10) as answer:
+                return json.load(answer)["status"] == "ok"
+        except OSError:
+            return False
 
 
 @pytest.fixture
@@ -117,21 +168,36 @@ def test_it_starts_serves_stops_and_starts_again(installation: Installation) -> 
     assert installation.processes() == []
 
 
+@pytest.mark.slow
+def test_what_is_killed_comes_back_and_all_ends_with_a_killed_run(installation: Installation) -> None:
+    """Started as a careful root starts things: nobody else may read what it makes."""
+    with installation.running(umask=0o077) as process:
+        for part in ("PostgreSQL", "S3", "worker", "server"):
+            assert installation.comes_back(part, installation.killed(part)), part
+        process.kill()
+        assert process.stdout is not None
+        said = process.stdout.read()  # until the last of them has closed it
+        for part in ("PostgreSQL", "S3", "worker", "server"):
+            assert f"{part} ended unexpectedly: starting it again." in said
+    assert installation.is_deserted()
+    log = (installation.folder / "data" / "pg" / "postgres.log").read_text()
+    assert log.rstrip().endswith("database system is shut down"), "it was shut down, not cut off"
+
+
 def test_a_killed_run_is_followed_by_a_clean_one(installation: Installation) -> None:
     with installation.running() as process:
         process.kill()
         process.wait()
-        assert installation.processes() != []
-    with installation.running() as process:
+    with installation.running(waits_for="接口文档") as process:  # at once, while the other's parts are still ending
         process.send_signal(signal.SIGINT)
         time.sleep(0.2)
         stop(process, signal.SIGINT)
-    assert installation.processes() == []
+    assert installation.is_deserted()
 
 
 def test_a_full_disk_and_a_wrong_setting_are_said_without_a_traceback(installation: Installation) -> None:
     for variables, words in (
-        ({"XUNLING_DISK_FREE_BYTES_MIN": str(2**62)}, "is full"),
+        ({"XUNLING_DISK_FREE_BYTES_MIN": str(2**62)}, "Too little room"),
         ({"XUNLING_PORT": "eighty"}, "XUNLING_PORT: Input should be a valid integer"),
         ({"XUNLING_PG__PASSWORD_FILE": "/nowhere/secret"}, "Cannot read the file named by XUNLING_PG__PASSWORD_FILE"),
         ({"XUNLING_PG__DSN": "postgresql://nobody@127.0.0.1:1/x"}, "Cannot connect to the database"),

@@ -1,12 +1,24 @@
 """Where values come from, and what is said when they are wrong."""
 
+import re
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from server.settings import PgSettings, Settings, each_setting, load_settings, settings_in_force, settings_table, variable_name
+from server.settings import (
+    OF_THE_DEPLOYMENT,
+    PgSettings,
+    Settings,
+    each_setting,
+    load_settings,
+    settings_in_force,
+    settings_table,
+    unknown_variables,
+    variable_name,
+)
 from server.trouble import StartError
+from tests.house.tree import ROOT
 
 
 def test_nothing_set_means_everything_embedded_on_loopback() -> None:
@@ -75,6 +87,64 @@ def test_every_wrong_value_is_named_and_no_secret_is_shown(monkeypatch: pytest.M
     message = str(told.value)
     assert all(name in message for name in ("XUNLING_PORT", "XUNLING_PG__POOL_SIZE_MAX", "XUNLING_PG__TYPO"))
     assert "s3cret" not in message
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("XUNLING_TRUSTED_PROXIES", "10.0.0.0/8, s3cret"),
+        ("XUNLING_PG", "s3cret"),
+        ("XUNLING_PG__DSN", "s3cret@host/base"),
+        ("XUNLING_PG__DSN", "mysql://u:s3cret@host/base"),
+        ("XUNLING_PG__DSN", "postgresql://u:s3cret@[::1/base"),
+        ("XUNLING_PG__DSN", "postgresql://u:s3cret@host:port/base"),
+        ("XUNLING_S3__ENDPOINT", "s3cret:8333"),
+        ("XUNLING_PUBLIC_URL", "s3cret.example.cn"),
+        ("XUNLING_LIMITS__BODY_BYTES_MAX", "s3cret"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line_that_names_it(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(StartError) as told:
+        load_settings()
+    lines = [line for line in str(told.value).splitlines() if line.startswith("  ")]
+    assert len(lines) == 1
+    assert name in lines[0]
+    assert "s3cret" not in str(told.value)
+
+
+def test_a_socket_and_a_password_that_stands_elsewhere_make_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    for dsn in ("postgresql://a@/d?host=%2Frun", "postgres://a@h/d", "postgresql://a:p@h:5432/d?sslmode=require"):
+        monkeypatch.setenv("XUNLING_PG__DSN", dsn)
+        assert load_settings().pg.full_dsn() == dsn
+
+
+def test_a_variable_that_nothing_reads_is_said_with_what_may_be_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("XUNLING_PROT", "XUNLING_DATADIR_FILE", "XUNLING_ZZZ", "xunling_wokers", "XUNLING_PORT", "XUNLING_DOMAIN", "XUNLING_PG"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("XUNLING_PG__PASSWORD_FILE", "/somewhere")
+    lines = {line.partition(":")[0]: line for line in unknown_variables()}
+    assert lines.keys() == {"XUNLING_PROT", "XUNLING_DATADIR_FILE", "XUNLING_ZZZ", "XUNLING_WOKERS"}
+    assert "Did you mean XUNLING_PORT?" in lines["XUNLING_PROT"]
+    assert "Did you mean XUNLING_DATA_DIR?" in lines["XUNLING_DATADIR_FILE"]
+    assert "Did you mean XUNLING_WORKERS?" in lines["XUNLING_WOKERS"]
+    assert "Did you mean" not in lines["XUNLING_ZZZ"]
+
+
+def test_a_misspelt_name_of_a_group_is_refused_with_what_may_be_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XUNLING_PG__PASWORD", "x")
+    with pytest.raises(StartError, match=r"XUNLING_PG__PASWORD: .*Did you mean XUNLING_PG__PASSWORD\?"):
+        load_settings()
+
+
+def test_the_names_of_the_deployment_are_those_of_its_files() -> None:
+    used = {
+        name
+        for file in ("compose.yaml", "deploy/Caddyfile")
+        for name in re.findall(r"\$?\{\$?(XUNLING_[A-Z0-9_]+)", (ROOT / file).read_text(encoding="utf-8"))
+    }
+    settings = {variable_name(place) for place, _ in each_setting()}
+    assert {name for name in used if name not in settings} <= OF_THE_DEPLOYMENT
 
 
 def test_a_missing_secret_file_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
