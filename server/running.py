@@ -7,6 +7,7 @@ happened. When this process is killed, the kernel tells all of them to end.
 import socket
 
 from server.bucket import ensure_bucket
+from server.demo_village import settle
 from server.installation import DISK_ERRORS, bound, disk_trouble, occupied, url
 from server.parts import environment_of, parts
 from server.roles import bring_up
@@ -37,6 +38,8 @@ def serve_all(settings: Settings, listener: socket.socket, embedded: list[Part])
     bring_up(settings.pg)
     ensure_bucket(settings.s3)
     seed(settings)
+    if settings.demo:
+        settle(settings)
     folder, environment = settings.data_dir, environment_of(settings)
     words = ("serve", "--fd", str(listener.fileno()))
     with (
