@@ -10,7 +10,7 @@ WHOLE ?= 100
 EACH ?= 25
 JOBS ?= 2
 
-.PHONY: help run parts test test-pg15 check format demo week simulate sweep bench peers openapi audit venv pins clean
+.PHONY: help run parts test test-pg15 check format demo week simulate sweep bench peers openapi audit venv pins hooks clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -70,6 +70,9 @@ PIN := uv pip compile --universal --generate-hashes --no-emit-index-url --no-ann
 pins: ## resolve the requirements files anew (needs uv)
 	@$(PIN) --extra otel -o requirements.txt
 	@$(PIN) --extra otel --extra sso --group dev -c requirements.txt -o requirements-dev.txt
+
+hooks: ## run `check` before every commit, from now on
+	@git config core.hooksPath bin/hooks
 
 clean: ## forget caches; .venv and .data stay
 	@rm -rf .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info

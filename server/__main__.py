@@ -7,6 +7,7 @@ import os
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import NoReturn
 
 import rich_click as click
 
@@ -237,8 +238,23 @@ def main() -> None:
     try:
         cli()
     except StartError as trouble:
-        click.echo(f"\n{trouble}", err=True)
-        sys.exit(1)
+        give_up(str(trouble))
+    except Exception as error:
+        if not is_out_of_reach(error):
+            raise
+        why = error.__cause__ or error
+        give_up(f"无法连接数据库或 S3：{why}\nThe database or S3 cannot be reached: {type(why).__name__}: {why}")
+
+
+def give_up(message: str) -> NoReturn:
+    click.echo(f"\n{message}", err=True)
+    sys.exit(1)
+
+
+def is_out_of_reach(error: Exception) -> bool:
+    from storage.pool import is_passing
+
+    return is_passing(error)
 
 
 if __name__ == "__main__":

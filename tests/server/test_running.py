@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -214,6 +215,45 @@ def test_production_names_what_it_misses(installation: Installation) -> None:
         result = installation.command(command)
         assert result.returncode == 1
         assert "Not configured: XUNLING_PG__DSN, XUNLING_S3__ENDPOINT" in result.stderr
+
+
+def test_a_database_that_is_not_there_is_one_line(installation: Installation) -> None:
+    nowhere = {"XUNLING_PG__DSN": "postgresql://nobody@127.0.0.1:1/x"}
+    for words in (("create-admin", "13911112222", "何静", "610902"), ("ledger",), ("audit",), ("migrate",)):
+        result = installation.command(*words, **nowhere)
+        assert result.returncode == 1, words
+        assert "Traceback" not in result.stderr, words
+        assert "annot connect to the database" in result.stderr or "cannot be reached" in result.stderr, words
+
+
+def first_minutes(readme: str) -> str:
+    """The commands of the README's first five minutes."""
+    [block] = re.findall(r"```sh\nurl=http.*?```", (ROOT / readme).read_text(encoding="utf-8"), re.DOTALL)
+    return block.removeprefix("```sh\n").removesuffix("```")
+
+
+def bare(commands: str) -> list[str]:
+    return [line for line in commands.splitlines() if not line.startswith("#")]
+
+
+@pytest.mark.slow
+def test_the_first_five_minutes_of_the_readme_run_as_they_stand(installation: Installation, tmp_path: Path) -> None:
+    """In a folder that looks like the project's own; only the port is another."""
+    commands = first_minutes("README.md")
+    assert bare(commands) == bare(first_minutes("README.zh-CN.md"))
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin" / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    (tmp_path / ".venv" / "bin" / "python").chmod(0o755)
+    (tmp_path / ".data").symlink_to(installation.folder / "data")
+    with installation.running("--demo", waits_for="接口文档"):
+        script = "set -eu\n" + commands.replace(":8686", f":{installation.port}").replace("\ncurl", "\necho; curl")
+        ran = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=90)
+        assert ran.returncode == 0, (ran.stdout, ran.stderr)
+        listed, reported, assigned, story = (json.loads(line) for line in ran.stdout.splitlines() if line)
+    assert len(listed["rows"]) >= 3, "the village has life in it"
+    assert [outcome["outcome"] for outcome in reported["outcomes"]] == ["applied"] * 3
+    assert assigned["applied"] == 1
+    assert story["record"]["body"]["state"] == "assigned"
 
 
 def test_help_lists_the_commands(installation: Installation) -> None:
