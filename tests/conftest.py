@@ -58,7 +58,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
-        servers.end_run(servers.run_folder())
+        servers.finish_run()
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import fcntl
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -38,6 +39,23 @@ def begin_run() -> None:
         if leftover.stat().st_uid == os.geteuid() and not (owner.isdigit() and psutil.pid_exists(int(owner))):
             end_run(leftover)
     os.environ[RUN_VARIABLE] = tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-")
+    watched.append(watching(run_folder()))
+
+
+watched: list[subprocess.Popen[bytes]] = []
+
+
+def watching(folder: Path) -> subprocess.Popen[bytes]:
+    """A process that does `end_run` when ours has ended, also by `kill -9`: its standard input ends then."""
+    command = [sys.executable, "-m", "tests.servers", str(folder)]
+    return subprocess.Popen(command, cwd=Path(__file__).parents[1], stdin=subprocess.PIPE, start_new_session=True)
+
+
+def finish_run() -> None:
+    """What `begin_run` began, ended in order."""
+    end_run(run_folder())
+    for process in watched:
+        process.communicate()
 
 
 def end_run(folder: Path) -> None:
@@ -104,3 +122,8 @@ def cloned(server: EmbeddedPostgres, template: str = TEMPLATE) -> Iterator[str]:
     psql(server, f"CREATE DATABASE {name} TEMPLATE {template}")
     yield server.dsn(name)
     psql(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+if __name__ == "__main__":
+    sys.stdin.buffer.read()
+    end_run(Path(sys.argv[1]))
