@@ -30,14 +30,8 @@ from server.trouble import StartError
 PREFIX = "XUNLING_"
 LEVEL = "__"
 FILE_SUFFIX = "_FILE"
-OF_THE_DEPLOYMENT = {
-    "XUNLING_DOMAIN",
-    "XUNLING_PHOTO_DOMAIN",
-    "XUNLING_VERSION",
-    "XUNLING_PG_SHARED_BUFFERS",
-    "XUNLING_S3_PUBLIC_ENDPOINT",
-    "XUNLING_S3_RELAY",
-}  # compose.yaml's own
+# compose.yaml's and the Caddyfile's own. Its XUNLING_S3_RELAY and the like are not among them: here they are misspelt names of settings.
+OF_THE_DEPLOYMENT = frozenset(f"XUNLING_{name}" for name in "APP DOMAIN PG_SHARED_BUFFERS PHOTO_DOMAIN PYTHON_IMAGE S3 TLS VERSION".split())
 UNREADABLE = re.compile(r'field "(?P<name>\w+)"')
 MIB = 1024 * 1024
 
