@@ -296,6 +296,7 @@ def wrong_addresses(settings: Settings) -> list[str]:
     """Addresses that nothing could be reached by."""
     wanted = {
         "pg.dsn": (settings.pg.dsn.get_secret_value(), ("postgresql", "postgres"), "postgresql://user@host/database"),
+        "pg.owner_dsn": (settings.pg.owner_dsn.get_secret_value(), ("postgresql", "postgres"), "postgresql://owner@host/database"),
         "s3.endpoint": (settings.s3.endpoint, ("http", "https"), "https://host:port"),
         "s3.public_endpoint": (settings.s3.public_endpoint, ("http", "https"), "https://host"),
         "public_url": (settings.public_url, ("http", "https"), "https://xunling.example.cn"),
