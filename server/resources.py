@@ -104,10 +104,6 @@ async def open_resources(settings: Settings, metrics: Metrics, now: Callable[[],
                 await objects.close()
 
 
-def access_rules(settings: Settings) -> AccessRules:
-    auth = settings.auth
-
-
 def demo_accounts(settings: Settings) -> tuple[DemoAccount, ...]:
     if not settings.demo:
         return ()
@@ -115,7 +111,8 @@ def demo_accounts(settings: Settings) -> tuple[DemoAccount, ...]:
     return tuple(DemoAccount(phone=one.phone, password=one.password, name=one.name, title=one.title) for one in staff)
 
 
-def access_rules(auth: AuthSettings, metrics_token: str) -> AccessRules:
+def access_rules(settings: Settings) -> AccessRules:
+    auth = settings.auth
     regain_per_second = 1 / (auth.login_regain_minutes * 60)
     return AccessRules(
         lifetimes=Lifetimes(
