@@ -283,7 +283,7 @@ OFFICE_LISTS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "its pictures": (story.SQL_FETCH_PHOTOS, (COUNTY, [ONE], ONE, None, SCOPE, story.PHOTOS_MAX)),
     "its journal": (story.SQL_FETCH_ENTRIES, (COUNTY, ONE, [uuid.UUID(int=7)], EVERYWHERE, story.ENTRIES_MAX)),
     "sites of a name": (importing.SQL_FETCH_SITES_NAMED, (COUNTY, FIELD, [f"s{k}" for k in range(2000)], [ONE])),
-    "accounts": (importing.SQL_FETCH_ACCOUNTS, ([str(13000000000 + k) for k in range(300)],)),
+    "accounts": (people.SQL_FETCH_ACCOUNTS, ([str(13000000000 + k) for k in range(300)],)),
     "devices": (devices.SQL_FETCH_DEVICES, (ONE,)),
 }
 BIG = {"record", "ledger_entry", "journal", "held", "audit_log", "timer_due"}

@@ -124,7 +124,7 @@ async def explained(conn: asyncpg.Connection, sql: str, *arguments: Any) -> dict
 
 async def test_pages_of_many_streams_use_the_stream_indexes(conn: asyncpg.Connection) -> None:
     streams = [f"v{s}.field" for s in range(1, 17)]
-    plan = await explained(conn, pull.SQL_FETCH_PAGES, COUNTY, streams, [295] * 16, 100)
+    plan = await explained(conn, pull.SQL_FETCH_PAGES, COUNTY, streams, [295] * 16, 100, pull.PAGE_BYTES_MAX)
     used = {n["Index Name"] for n in nodes(plan) if "Index Name" in n}
     assert {"record_stream", "marker_stream", "stream_head_pkey"} <= used
     assert filtered_away(plan) == 0
@@ -135,14 +135,14 @@ async def test_a_delta_costs_what_it_brings_and_not_what_is_stored(conn: asyncpg
     cost = {}
     for stream, size in SIZES.items():
         for cursor in (size - 200, size // 2):
-            plan = await explained(conn, pull.SQL_FETCH_PAGES, COUNTY, [stream], [cursor], 200)
-            assert sum(n["Actual Rows"] * n["Actual Loops"] for n in nodes(plan) if "Scan" in n["Node Type"]) <= 200 + 5
+            plan = await explained(conn, pull.SQL_FETCH_PAGES, COUNTY, [stream], [cursor], 200, pull.PAGE_BYTES_MAX)
+            assert sum(n["Actual Rows"] * n["Actual Loops"] for n in nodes(plan) if "Relation Name" in n) <= 200 + 5
             cost[stream, cursor] = buffers(plan)
     assert max(cost.values()) <= min(cost.values()) + 40, cost
 
 
 async def test_a_phone_that_has_everything_costs_a_handful_of_pages(conn: asyncpg.Connection) -> None:
-    plan = await explained(conn, pull.SQL_FETCH_PAGES, COUNTY, list(SIZES), list(SIZES.values()), 500)
+    plan = await explained(conn, pull.SQL_FETCH_PAGES, COUNTY, list(SIZES), list(SIZES.values()), 500, pull.PAGE_BYTES_MAX)
     assert buffers(plan) <= 30
 
 
@@ -152,7 +152,7 @@ async def test_other_reads_of_an_exchange_use_indexes(conn: asyncpg.Connection) 
     for sql, arguments in (
         (pull.SQL_FETCH_HEADS, (COUNTY, [f"v{s}.field" for s in range(1, 30)])),
         (pull.SQL_FETCH_BUCKETS, (COUNTY, "v7.field")),
-        (pull.SQL_FETCH_REPAIR, (COUNTY, "v7.field", [1, 2])),
+        (pull.SQL_FETCH_REPAIR, (COUNTY, "v7.field", [1, 2], pull.PAGE_BYTES_MAX)),
         (contact.SQL_FETCH_CONTACT, (COUNTY, device)),
         (push_state.SQL_FETCH_CHILDREN, (COUNTY, [record])),
         (push_state.SQL_FETCH_HOMES, (COUNTY, [record, an_id(1)])),

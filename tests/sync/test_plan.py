@@ -13,7 +13,7 @@ from contracts.kinds import KINDS
 from contracts.mutation import CREATE, EDIT, Mutation
 from contracts.outcomes import Outcome, Reason
 from contracts.people import Role
-from sync.intake import decode_mutation, wanted_of
+from sync.intake import NUL_LEFT_OUT, decode_mutation, wanted_of
 from sync.machines import MACHINES
 from sync.merge import get_field
 from sync.words import guarded_fields
@@ -388,12 +388,22 @@ def test_brackets_in_a_text_are_not_nesting() -> None:
     assert [o.outcome for o in plan.outcomes] == [Outcome.APPLIED]
 
 
-@pytest.mark.parametrize("unreadable", [b'"\xff\xfe"', b"1e999", b'"\\u0000"'])
+@pytest.mark.parametrize("unreadable", [b'"\xff\xfe"', b"1e999"])
 def test_what_no_phone_could_read_never_enters_a_record(unreadable: bytes) -> None:
     """Promise 3. Also where only a newer app would look."""
     raw = _json(_creation_with_body({**BODIES["site"], "newer": "HERE"})).replace(b'"HERE"', unreadable)
     plan = WORLD.plan(a_sender(4), [decode_mutation(50, raw, NOW, BYTES_MAX)])
     assert [(o.outcome, o.reason) for o in plan.outcomes] == [(Outcome.QUARANTINED, Reason.MALFORMED)]
+
+
+def test_a_nul_never_enters_a_record_and_its_absence_is_said() -> None:
+    """Promise 3. PostgreSQL has no NUL, and nobody typed one: what stands around it is kept, also where only a newer app would look."""
+    raw = _json(_creation_with_body({**BODIES["site"], "note": "HERE", "newer": "HERE"})).replace(b"HERE", b"a\\u0000b")
+    plan = WORLD.plan(a_sender(4), [decode_mutation(50, raw, NOW, BYTES_MAX)])
+    assert [(o.outcome, o.reason, o.detail) for o in plan.outcomes] == [(Outcome.APPLIED, Reason.OK, {"left_out": (NUL_LEFT_OUT,)})]
+    kept = json.loads(plan.records[0].body)
+    assert (kept["note"], kept["newer"]) == ("ab", "ab")
+    assert plan.entries[0].raw == raw
 
 
 def _creation_with_body(body: Any) -> dict[str, Any]:
