@@ -16,13 +16,11 @@ from contracts.caller import Caller
 from contracts.ids import DeviceId, PersonId
 from contracts.problems import Problem, ProblemCode
 from storage.audit_log import Note, Origin, insert_note
-from storage.devices import fetch_devices, fetch_owner, revoke_device, wipe_device
+from storage.devices import RETIRED, fetch_devices, fetch_owner, revoke_device, wipe_device
 from storage.people import fetch_duties
 from storage.pool import transaction
 from sync.administration import person_refusal
 from sync.places import Places
-
-RETIRED: Final = "retired"
 
 
 @get("/", summary="我的设备 · My devices")

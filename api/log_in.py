@@ -19,13 +19,14 @@ from contracts.ids import PersonId
 from contracts.problems import Problem, ProblemCode
 from storage.audit_log import Note, Origin, insert_note
 from storage.credentials import Login, fetch_login, lock_login, rehash, update_password
-from storage.devices import enrol
+from storage.devices import enrol, make_room
 from storage.pool import Connection, transaction
 from storage.rate_limit import Rate, bucket_key, forget, give_back, take
 from storage.second_factor import Factor, fetch_factor
 from storage.tokens import Pair, end_person_tokens
 
 SECOND_FACTOR: Final = "second_factor"
+ROOM: Final = "room_for_another"  # of the audit log: why a device was retired
 
 
 @dataclass(frozen=True)
@@ -130,12 +131,20 @@ class Attempt:
                 await self._use_code(conn, login, factor)
             if new_hash is not None:
                 await self._change(conn, login, new_hash)
+            await self._make_room(conn, login)
             pair = await enrol(conn, login.id, device, self.now, self.resources.access.lifetimes, strong=factor is not None)
             if isinstance(pair, Pair):
                 detail = {"kind": device.kind.value, "name": device.name}
                 note = Note(action=Action.ENROLLED, person=login.id, device=device.id, subject=str(device.id), detail=detail)
                 await insert_note(conn, note, self.origin, self.now)
         return pair
+
+    async def _make_room(self, conn: Connection, login: Login) -> None:
+        device, devices_max = self.request.device.id, self.resources.access.devices_max
+        for retired in await make_room(conn, login.id, device, devices_max, self.now):
+            detail = {"why": ROOM}
+            note = Note(action=Action.DEVICE_REVOKED, person=login.id, device=device, about=login.id, subject=str(retired), detail=detail)
+            await insert_note(conn, note, self.origin, self.now)
 
     async def _use_code(self, conn: Connection, login: Login, factor: Factor) -> None:
         if not await is_code_right(conn, self.resources.account_keys, factor, self.request.code, self.now):

@@ -40,6 +40,7 @@ class AccessRules:
     session: Rate  # refreshes of one device
     wiped_for: timedelta
     wiped_bytes_max: int
+    devices_max: int  # live devices of one person
     backdated_days: int  # a duty starts so many days before today at most
     metrics_token: str = ""
     second_factor_required: bool = True  # of the roles in sync/administration.py

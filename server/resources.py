@@ -128,6 +128,7 @@ def access_rules(settings: Settings) -> AccessRules:
         session=Rate(capacity=REFRESHES_AT_ONCE, per_second=1 / 60),
         wiped_for=timedelta(days=auth.wiped_days),
         wiped_bytes_max=auth.wiped_bytes_max,
+        devices_max=auth.devices_per_person_max,
         backdated_days=auth.backdated_days,
         metrics_token=settings.observe.metrics_token.get_secret_value(),
         second_factor_required=auth.second_factor_required,

@@ -132,6 +132,11 @@ class AuthSettings(Group):
     console_hours: int = Field(default=12, ge=1, description="a console session, from the log-in to its end, however much it is used")
     console_idle_hours: int = Field(default=4, ge=1, description="a console session without use")
     device_days: int = Field(default=180, ge=1, description="a phone's token without use: longer than any winter in the hills")
+    devices_per_person_max: int = Field(
+        default=8,
+        ge=2,
+        description="live phones and browsers of one person; one more retires the one unused for longest that has sent everything",
+    )
     second_factor_required: bool = Field(
         default=True, description="admins, supervisors and auditors show a second factor at a console; demo accounts never do"
     )

@@ -15,6 +15,7 @@ from storage.pool import Connection, Executor
 from storage.tokens import Lifetimes, Pair, begin_session, end_device_tokens, insert_pair, random_tokens
 
 CLONED: Final = "cloned"
+RETIRED: Final = "retired"
 NOT_MADE_HERE: Final = "设备编号须由本机新生成（UUIDv7），请更新应用后重新登记"
 
 OFFICE: Final = "office"  # the kind of an identity under which the server numbers; no store is of it, and none enrols under its id
@@ -66,6 +67,41 @@ async def enrol(
     await end_device_tokens(conn, device.id)
     session = begin_session(device.id, person, device.kind.value, now, lifetimes, strong=strong)
     return await insert_pair(conn, session, random_tokens(), now, lifetimes)
+
+
+SQL_FETCH_LIVE: Final[LiteralString] = """
+    SELECT id FROM device WHERE person = $1 AND kind <> 'office' AND revoked_at IS NULL AND wiped_at IS NULL
+"""
+# Those that are logged out already come first, then those that have not refreshed for longest.
+SQL_FETCH_IDLE: Final[LiteralString] = """
+    SELECT d.id FROM device d
+    LEFT JOIN LATERAL (SELECT max(issued_at) AS used_at FROM token WHERE device = d.id AND expires_at > $2) t ON true
+    WHERE d.id = ANY ($1::uuid[])
+      AND NOT EXISTS (SELECT FROM county c JOIN device_county k ON k.county = c.county AND k.device = d.id WHERE k.n_made > k.n_high)
+      AND NOT EXISTS (
+          SELECT FROM county c JOIN blob_announcement a ON a.county = c.county AND a.device = d.id
+          WHERE a.refused IS NULL AND a.noted_at IS NULL AND NOT EXISTS (
+              SELECT FROM blob_sending s
+              WHERE s.county = a.county AND s.sha256 = a.sha256 AND s.person = a.person AND s.sent_at IS NOT NULL))
+    ORDER BY t.used_at NULLS FIRST, d.enrolled_at, d.id LIMIT $3
+"""
+
+
+async def make_room(conn: Connection, person: PersonId, device: DeviceId, devices_max: int, now: datetime) -> list[DeviceId]:
+    """Retire as many of the person's live devices as one more needs (docs/access.md); returns them. The caller holds the person's lock.
+
+    Never one that, by what the server knows, holds a mutation or a photo that was not sent. Problem when there are too few others.
+    """
+    live = {row["id"] for row in await conn.fetch(SQL_FETCH_LIVE, person)}
+    excess = len(live) + 1 - devices_max
+    if device in live or excess <= 0:
+        return []
+    idle = [row["id"] for row in await conn.fetch(SQL_FETCH_IDLE, list(live), now, excess)]
+    if len(idle) < excess:
+        raise Problem(ProblemCode.TOO_MANY_DEVICES, devices_max=devices_max)
+    for one in idle:
+        await revoke_device(conn, one, RETIRED, now)
+    return idle
 
 
 SQL_FETCH_DEVICES: Final[LiteralString] = """

@@ -1,5 +1,6 @@
 """Devices: whose they are, retiring them, and the lost phone."""
 
+import asyncio
 import json
 import uuid
 from datetime import timedelta
@@ -11,6 +12,7 @@ from uuid_utils.compat import uuid7
 
 from contracts.exchange import EXCHANGE_PATH
 from contracts.people import Role
+from server.settings import AuthSettings
 from tests.api.office import HANBIN, OTHER_COUNTY, TOWNSHIP, VILLAGE, Someone, World, every_route
 from tests.api.test_auth import problem_of, refresh, whoami
 
@@ -163,3 +165,112 @@ async def test_disabling_a_person_wipes_the_phone_after_it_has_handed_in(world: 
     duties = await world.pool.fetch("SELECT ends FROM duty WHERE person = $1", someone.id)
     assert [row["ends"] for row in duties] == [world.clock()]
     assert world.clock() - timedelta(days=1) < duties[0]["ends"]
+
+
+# ------------------------------------------------------------------------------------------------ how many
+
+MAX = AuthSettings().devices_per_person_max
+
+
+async def filled(world: World, kind: str = "console") -> tuple[Someone, list[Someone]]:
+    """A person who has logged in on as many devices as they may, one after the other; the devices in this order."""
+    someone = await world.person(FIELD, kind=kind)
+    devices = [someone]
+    for _ in range(MAX - 1):
+        world.clock.forward(minutes=1)
+        devices.append(Someone(someone.id, someone.phone, someone.password, uuid7()))
+        await world.log_in(devices[-1], kind=kind)
+    world.clock.forward(minutes=1)
+    return someone, devices
+
+
+async def live(world: World, someone: Someone) -> set[uuid.UUID]:
+    rows = await world.pool.fetch("SELECT id FROM device WHERE person = $1 AND kind <> 'office' AND revoked_at IS NULL", someone.id)
+    return {row["id"] for row in rows}
+
+
+async def one_more(world: World, someone: Someone, kind: str = "phone") -> Someone:
+    new = Someone(someone.id, someone.phone, someone.password, uuid7())
+    await world.log_in(new, kind=kind)
+    return new
+
+
+async def have_unsent(world: World, device: Someone, n_high: int = 3) -> None:
+    sql = "INSERT INTO device_county (county, device, n_high, n_made) VALUES (610921, $1, $2, 4)"
+    await world.pool.execute(sql, device.device, n_high)
+
+
+async def announce(world: World, device: Someone, sha256: str) -> None:
+    """A photo whose bytes have not come."""
+    await world.pool.execute("INSERT INTO blob (county, sha256) VALUES (610902, $1)", sha256)
+    sql = "INSERT INTO blob_announcement (county, device, person, sha256, bytes, n, photo) VALUES (610902, $1, $2, $3, 1, 1, $1)"
+    await world.pool.execute(sql, device.device, device.id, sha256)
+
+
+async def test_one_device_too_many_retires_the_one_unused_for_longest(world: World) -> None:
+    someone, devices = await filled(world)
+    devices[0].access = (await refresh(world, devices[0].refresh)).json()["access"]
+    new = await one_more(world, someone)
+    assert await live(world, someone) == {one.device for one in [devices[0], *devices[2:], new]}
+    assert (await whoami(world, devices[1].access)).status_code == 401
+    assert (await whoami(world, devices[0].access)).status_code == 200
+    noted = await world.pool.fetchrow(
+        "SELECT person, device, detail FROM audit_log WHERE action = 'device_revoked' AND subject = $1", str(devices[1].device)
+    )
+    assert (noted["person"], noted["device"], json.loads(noted["detail"])) == (someone.id, new.device, {"why": "room_for_another"})
+    await world.log_in(devices[1], kind="console")  # it may come back, and another makes room
+    assert len(await live(world, someone)) == MAX
+
+
+async def test_a_browser_with_a_new_id_each_day_locks_nobody_out_and_leaves_the_phone_in_the_hills(world: World) -> None:
+    someone = await world.person(FIELD)
+    for _ in range(2 * MAX):
+        world.clock.forward(days=1)
+        await one_more(world, someone, "console")
+    assert len(await live(world, someone)) == MAX
+    assert (await refresh(world, someone.refresh)).status_code == 200, "those that are logged out already go first"
+
+
+async def test_a_device_that_is_known_logs_in_again_without_retiring_any(world: World) -> None:
+    someone, devices = await filled(world)
+    await world.log_in(devices[3], kind="console")
+    assert await live(world, someone) == {one.device for one in devices}
+
+
+async def test_what_holds_something_unsent_is_not_retired_and_the_way_out_is_named(world: World) -> None:
+    someone, devices = await filled(world, "phone")
+    await have_unsent(world, devices[0])
+    await announce(world, devices[1], "a" * 64)
+    await have_unsent(world, devices[2], n_high=4)  # all of it came
+    new = await one_more(world, someone)
+    assert await live(world, someone) == {one.device for one in [*devices[:2], *devices[3:], new]}
+    for device in [*devices[3:], new]:
+        await have_unsent(world, device)
+    refused = problem_of(await world.enrol(someone.phone, someone.password, uuid7()), 409)
+    assert (refused["code"], refused["details"]) == ("too_many_devices", {"devices_max": MAX})
+    assert "停用" in refused["detail"]
+    assert len(await live(world, someone)) == MAX, "nothing was retired for nothing"
+    assert (await post(world, new, f"/devices/v1/{devices[4].device}/revoke")).status_code == 204
+    await one_more(world, someone)
+
+
+async def test_a_photo_that_was_sent_or_never_can_be_holds_no_place(world: World) -> None:
+    someone, devices = await filled(world, "phone")
+    for number, device in enumerate(devices):
+        await announce(world, device, str(number) * 64)
+    assert (await world.enrol(someone.phone, someone.password, uuid7())).status_code == 409
+    await world.pool.execute("UPDATE blob_announcement SET refused = 'photo_too_large' WHERE device = $1", devices[2].device)
+    await world.pool.execute(
+        "INSERT INTO blob_sending (county, sha256, device, person, bytes, opened_at, sent_at) VALUES (610902, $1, $2, $3, 1, now(), now())",
+        "5" * 64, devices[5].device, someone.id,
+    )  # fmt: skip
+    await one_more(world, someone)
+    await one_more(world, someone)
+    assert {one.device for one in devices} - await live(world, someone) == {devices[2].device, devices[5].device}
+
+
+async def test_of_log_ins_at_once_none_passes_the_bound(world: World) -> None:
+    someone, _ = await filled(world)
+    answers = await asyncio.gather(*(world.enrol(someone.phone, someone.password, uuid7(), "console") for _ in range(4)))
+    assert [answer.status_code for answer in answers] == [200] * 4
+    assert len(await live(world, someone)) == MAX

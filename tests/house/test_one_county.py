@@ -18,6 +18,7 @@ WHOLE = {
     "storage.audit_log.SQL_FETCH_AUDIT": "an audit view over several counties, by LATERAL",
     "storage.backups.SQL_FETCH_KEPT": "a backup is of everything",
     "storage.backups.SQL_FETCH_MARKS": "a backup is of everything",
+    "storage.devices.SQL_FETCH_IDLE": "at a log-in beyond the bound: whether a device holds anything unsent in any county, by its keys",
     "storage.desk.SQL_FETCH_DEFERRED": "the worker's round, oldest first",
     "storage.ledger.SQL_IS_MISSING": "asked once at a start",
     "storage.photo_sendings.SQL_FETCH_DAY_BYTES": "a person's day is one, by an index of its own",
