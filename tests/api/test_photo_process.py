@@ -236,3 +236,28 @@ async def test_the_sweep_leaves_alone_what_was_given_up(phone, pool, work) -> No
     await pool.execute("DELETE FROM pgqueuer")
     await sweep_photos(work)
     assert [row["status"] for row in await pool.fetch("SELECT status FROM pgqueuer")] == ["queued"]
+
+
+@pytest.mark.parametrize("kind", ["problem", "site"])
+async def test_members_that_a_newer_app_writes_do_not_stop_the_photo(phone, pool, work, kind) -> None:
+    """Accepted and carried, but of no shape that this version knows (decision 0001)."""
+    if kind == "site":
+        parent = await phone.site(position=HERE, started_at="上午", found_at=[7])
+    else:
+        parent = uuid.uuid4()
+        body = {
+            "title": "河道倾倒",
+            "subject": "river_outfall",
+            "unit": VILLAGE,
+            "found_at": phone.world.clock().isoformat(),
+            "name": 7,
+            "position": HERE,
+        }
+        frames = await phone.push(phone.mutation("problem", parent, body))
+        assert frames["outcomes"]["outcomes"][0]["outcome"] == "applied", frames
+    photo = await handed_in(phone, jpeg(picture(41), **taken_now(phone)), parent, position=HERE, taken=phone.capture())
+    await work_off(pool, work)
+    body = await body_of(pool, photo)
+    assert (body["rendered"], [flag for flag in body["flags"] if flag != "stamp_without_chinese"]) == (True, [])
+    stored = msgspec.json.decode(await pool.fetchval("SELECT body FROM record WHERE id = $1", parent))
+    assert (stored["started_at"] if kind == "site" else stored["name"]) in ("上午", 7), "carried as it came"

@@ -14,7 +14,7 @@ from uuid_utils.compat import uuid7
 from contracts.people import Role
 from server.app import create_app
 from server.settings import Settings
-from tests.api.office import HANBIN, TOWNSHIP, VILLAGE, Clock, Someone, World
+from tests.api.office import HANBIN, TOWNSHIP, VILLAGE, Clock, Someone, World, client_of
 from tests.api.test_auth import FIELD, change, problem_of, refresh, whoami
 
 pytestmark = pytest.mark.anyio
@@ -111,6 +111,23 @@ async def test_a_duty_granted_later_asks_for_it_at_once_and_an_ended_one_no_more
     await world.pool.execute("UPDATE duty SET ends = starts + interval '1 second' WHERE person = $1 AND role = 'admin'", someone.id)
     world.clock.forward(seconds=2)
     assert (await get(world, someone, "/people/v1/units")).status_code == 200
+
+
+async def test_a_demo_account_needs_none_while_demo_is_on_and_one_as_soon_as_it_is_off(
+    world: World, app: Litestar, settings: Settings
+) -> None:
+    demo, real = await supervisor(world), await supervisor(world)
+    await world.pool.execute("UPDATE person SET demo = true WHERE id = $1", demo.id)
+    path = "/people/v1/persons"
+    for someone in (demo, real):
+        assert problem_of(await get(world, someone, path), 403)["code"] == "second_factor_required", "demo is off"
+    tried_out = settings.model_copy(update={"auth": settings.auth.model_copy(update={"second_factor_required": True}), "demo": True})
+    other = create_app(tried_out, now=world.clock)
+    async with other.lifespan(), client_of(other) as client:
+        assert (await client.get(path, headers=demo.headers)).status_code == 200
+        assert problem_of(await client.get(path, headers=real.headers), 403)["code"] == "second_factor_required", (
+            "others have no part in it"
+        )
 
 
 # ------------------------------------------------------------------------------------------------ setting up
