@@ -272,7 +272,7 @@ async def enable(
                 field="phone",
                 reason="number_passed_on",
             )
-        if not await enable_person(conn, person_id):
+        if not await enable_person(conn, person_id, by=deed.caller.person):
             raise Problem(ProblemCode.CONFLICTING_STATE, "该账号没有停用，不需要恢复")
         note = deed.note(Action.PERSON_ENABLED, person_id, about=person_id)
         await deed.tell(conn, note)

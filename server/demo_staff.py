@@ -6,12 +6,14 @@ Passwords are made once, at random, and kept in the data folder; nobody else's i
 
 from __future__ import annotations
 
+import asyncio
 import os
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, LiteralString, NamedTuple
 
+import asyncpg
 import msgspec
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
@@ -19,9 +21,12 @@ from argon2.exceptions import VerificationError
 from api.passwords import generate_password
 from contracts.ids import PersonId, UnitCode
 from contracts.people import Duty, Role
+from contracts.problems import Problem
+from server.settings import Settings
+from server.trouble import StartError
 from storage.credentials import fetch_login, update_password
 from storage.people import insert_duty, insert_person
-from storage.pool import Pool, transaction
+from storage.pool import Pool, infrastructure_problem, open_pool, retrying, transaction
 
 FAMILY: Final = uuid.UUID("8f0a3c52-0d3e-5b0b-9a52-6f7c1f6f0a11")  # fixed for ever: demo people are known by it
 SINCE: Final = datetime(2026, 1, 1, tzinfo=UTC)
@@ -147,3 +152,28 @@ async def disable_demo(pool: Pool, now: datetime) -> tuple[int, int, int]:
         devices = await conn.fetch(SQL_REVOKE_DEMO_DEVICES, now)
         await conn.execute(SQL_END_DEMO_TOKENS)
     return len(accounts), len(duties), len(devices)
+
+
+def end_demo(settings: Settings) -> None:
+    """Shut what a trial left, unless this is one; says so in one line. StartError when the database cannot be reached for some seconds."""
+    if settings.demo:
+        return
+    try:
+        ended = asyncio.run(retrying(lambda: _ended(settings.pg.full_dsn())))
+    except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
+        return  # not migrated yet: migrating does it, too
+    except Exception as error:
+        if infrastructure_problem(error) is None and not isinstance(error, OSError | Problem):
+            raise
+        raise StartError("无法连接数据库", f"The database cannot be reached: {error}") from error
+    say_ended(ended)
+
+
+async def _ended(dsn: str) -> tuple[int, int, int]:
+    async with await open_pool(dsn, size_min=0, size_max=1) as pool:
+        return await disable_demo(pool, datetime.now(UTC))
+
+
+def say_ended(ended: tuple[int, int, int]) -> None:
+    if any(ended):
+        print("演示已关闭：停用账号 {} 个、结束职责 {} 项、停用设备 {} 台 demo leftovers ended".format(*ended), flush=True)

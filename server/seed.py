@@ -6,7 +6,7 @@ import asyncio
 from datetime import UTC, datetime
 
 from contracts.ids import County
-from server.demo_staff import DemoPerson, demo_staff, disable_demo, seed_demo
+from server.demo_staff import DemoPerson, demo_staff, disable_demo, say_ended, seed_demo
 from server.places import JURISDICTIONS, seed_places
 from server.settings import Settings
 from storage.checklists import publish_checklists
@@ -35,9 +35,7 @@ async def _seed(settings: Settings) -> tuple[list[DemoPerson], set[str]]:
         await _publish(pool, now)
         await rebuild_missing(pool)
         if not settings.demo:
-            ended = await disable_demo(pool, now)
-            if any(ended):
-                print("演示已关闭：停用账号 {} 个、结束职责 {} 项、停用设备 {} 台 demo leftovers ended".format(*ended), flush=True)
+            say_ended(await disable_demo(pool, now))
             return [], set()
         staff = demo_staff(settings.data_dir / "secrets")
         return staff, await seed_demo(pool, staff, now)

@@ -15,6 +15,7 @@ from uvicorn.supervisors.multiprocess import Multiprocess
 
 from api.metrics import FOLDER_VARIABLE
 from server.app import create_app
+from server.demo_staff import end_demo
 from server.embedded.process import end_with_parent
 from server.installation import bound
 from server.logs import configure_logs
@@ -36,6 +37,7 @@ def serve(settings: Settings, fd: int | None = None) -> None:
     """Serve until a signal; requests under way may finish. `fd`: an inherited socket to serve on. StartError when it cannot start."""
     binding = bound(settings.host, settings.port) if fd is None else socket.socket(fileno=fd)
     with contextlib.suppress(Interrupted), interruptible(), binding as listener:
+        end_demo(settings)
         if settings.workers == 1:
             serve_on(listener, settings)
         else:

@@ -95,12 +95,18 @@ async def disable_person(conn: Connection, person: PersonId, now: datetime) -> t
     return [row["id"] for row in duties], [row["id"] for row in phones]
 
 
-SQL_ENABLE: Final[LiteralString] = "UPDATE person SET disabled_at = NULL WHERE id = $1 AND disabled_at IS NOT NULL"
+SQL_ENABLE: Final[LiteralString] = """
+    UPDATE person SET disabled_at = NULL, demo = demo AND coalesce((SELECT p.demo FROM person p WHERE p.id = $2), false)
+    WHERE id = $1 AND disabled_at IS NOT NULL
+"""
 
 
-async def enable_person(conn: Connection, person: PersonId) -> bool:
-    """The account is good again; duties are granted anew. False: it was not disabled. The number is locked, and of no other account."""
-    return not (await conn.execute(SQL_ENABLE, person)).endswith(" 0")
+async def enable_person(conn: Connection, person: PersonId, *, by: PersonId) -> bool:
+    """The account is good again; duties are granted anew. False: it was not disabled. The number is locked, and of no other account.
+
+    by   an admin; one who is no demo account makes it an account of the installation, which no end of a demonstration shuts
+    """
+    return not (await conn.execute(SQL_ENABLE, person, by)).endswith(" 0")
 
 
 SQL_INSERT_DUTY: Final[LiteralString] = """

@@ -610,3 +610,12 @@ async def test_a_name_is_something_to_read_in_one_line(world: World, name: str) 
     ):
         answer = await post(world, admin, path, body)
         assert (answer.status_code, answer.json()["code"]) == (422, "invalid_value"), (path, answer.text)
+
+
+@pytest.mark.parametrize("by_demo", [False, True])
+async def test_an_account_that_a_real_admin_enables_is_no_demo_account_any_more(world: World, by_demo: bool) -> None:
+    admin, someone = await world.person((Role.ADMIN, HANBIN)), await world.person((Role.GRID_MEMBER, VILLAGE))
+    await world.pool.execute("UPDATE person SET demo = true WHERE id = $1 OR ($2 AND id = $3)", someone.id, by_demo, admin.id)
+    assert (await post(world, admin, f"/people/v1/persons/{someone.id}/disable")).status_code == 204
+    assert (await post(world, admin, f"/people/v1/persons/{someone.id}/enable")).status_code == 204
+    assert await world.pool.fetchval("SELECT demo FROM person WHERE id = $1", someone.id) is by_demo

@@ -1,5 +1,6 @@
 """`serve`, as production starts it: in one process or several, ended by a signal, or refusing to start."""
 
+import asyncio
 import re
 import signal
 import socket
@@ -7,14 +8,20 @@ import subprocess
 import sys
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
+import asyncpg
 import psutil
 import pytest
+from pydantic import SecretStr
 
+from server.demo_staff import end_demo
 from server.embedded.ports import free_ports
+from server.embedded.postgres import EmbeddedPostgres
 from server.parts import environment_of
 from server.serving import Server, configuration
 from server.settings import Settings
+from server.trouble import StartError
 from tests.house.tree import ROOT
 
 START_SECONDS_MAX = 30
@@ -104,3 +111,55 @@ def test_a_second_ctrl_c_does_not_cut_the_stopping_short(settings: Settings) -> 
     for _ in range(2):
         server.handle_exit(signal.SIGINT, None)
     assert (server.should_exit, server.force_exit) == (True, False)
+
+
+DEMO_LEFT = "INSERT INTO person (id, name, phone, password_hash, demo) VALUES (gen_random_uuid(), '演示', '13911110001', 'x', true)"
+
+
+def run_sql(dsn: str, sql: str) -> object:
+    async def run() -> object:
+        conn = await asyncpg.connect(dsn)
+        try:
+            return await conn.fetchval(sql)
+        finally:
+            await conn.close()
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("demo", ["false", "true"])
+def test_serving_in_earnest_shuts_what_a_trial_left(demo: str, database: str, settings: Settings) -> None:
+    """Without `migrate` or `run` before it, and with several workers: once, before the first request."""
+    run_sql(database, DEMO_LEFT)
+    port = free_ports(1)[0]
+    with start(settings, port, XUNLING_DEMO=demo, XUNLING_WORKERS="2") as process:
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while not is_answered(port):
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=30)
+    is_shut = run_sql(database, "SELECT disabled_at IS NOT NULL FROM person WHERE phone = '13911110001'")
+    assert (is_shut, output.count("演示已关闭：停用账号 1 个")) == ((True, 1) if demo == "false" else (False, 0)), output
+
+
+def test_a_database_that_comes_back_soon_delays_the_start_only(private_cluster: EmbeddedPostgres, settings: Settings) -> None:
+    run_sql(private_cluster.dsn(), DEMO_LEFT)
+    own = settings.model_copy(update={"pg": settings.pg.model_copy(update={"dsn": SecretStr(private_cluster.dsn())})})
+    private_cluster.kill()
+    with ThreadPoolExecutor(1) as aside:
+        started = aside.submit(private_cluster.start)
+        end_demo(own)
+        started.result()
+    assert run_sql(private_cluster.dsn(), "SELECT disabled_at IS NOT NULL FROM person") is True
+
+
+def test_a_database_that_stays_away_is_said(settings: Settings) -> None:
+    gone = SecretStr(f"postgresql://x@127.0.0.1:{free_ports(1)[0]}/x")
+    with pytest.raises(StartError):
+        end_demo(settings.model_copy(update={"pg": settings.pg.model_copy(update={"dsn": gone})}))
+
+
+def test_a_database_without_our_schema_is_left_to_migrating(empty_database: str, settings: Settings) -> None:
+    end_demo(settings.model_copy(update={"pg": settings.pg.model_copy(update={"dsn": SecretStr(empty_database)})}))
