@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
+import asyncpg
 import msgspec
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -33,6 +34,8 @@ SECRET_LOOKS: Final = (
 )
 SUSPICIOUS: Final = re.compile(r"\d{9}|://|(?i:bearer|basic|x-amz-)")  # whatever a look of the above matches has one of these
 NESTING_MAX: Final = 8
+RECONNECTING: Final = frozenset({"asyncpg.pool", "pgqueuer"})  # libraries that connect again by themselves
+LOST_CONNECTION: Final = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError)
 
 
 def configure_logs(settings: LogSettings) -> None:
@@ -44,6 +47,7 @@ def configure_logs(settings: LogSettings) -> None:
         structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
+        shorten_lost_connection,
         structlog.processors.format_exc_info,
         drop_duplicates,
         strike_out_secrets,
@@ -75,6 +79,15 @@ def configure_logs(settings: LogSettings) -> None:
 def strike_out_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Replace secret values, at any depth. The names stay, so that one sees that something was there."""
     return {name: _struck(name, value, 0) for name, value in event.items()}
+
+
+def shorten_lost_connection(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """One plain line when a library reports that PostgreSQL went away. It tries again by itself; a traceback would only hide why."""
+    error = sys.exc_info()[1] if (given := event.get("exc_info")) is True else given[1] if isinstance(given, tuple) else given
+    if event.get("logger") in RECONNECTING and isinstance(error, LOST_CONNECTION):
+        del event["exc_info"]
+        event["error"] = f"{type(error).__name__}: {error}"
+    return event
 
 
 def drop_duplicates(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -102,3 +102,16 @@ def test_less_than_the_level_is_not_written(capsys: pytest.CaptureFixture[str]) 
     structlog.get_logger().info("x")
     logging.getLogger("library").info("x")
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("logger", ["asyncpg.pool", "pgqueuer"])
+def test_a_library_that_connects_again_says_so_in_a_line(logger: str, capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs(LogSettings(format="json"))
+    for error in (ConnectionRefusedError("refused"), ValueError("a fault of ours")):
+        try:
+            raise error
+        except Exception:  # as libraries do
+            logging.getLogger(logger).warning("no connection", exc_info=True)
+    lost, fault = map(json.loads, capsys.readouterr().err.splitlines())
+    assert (lost["error"], "exception" in lost) == ("ConnectionRefusedError: refused", False)
+    assert "Traceback" in fault["exception"]
