@@ -44,7 +44,7 @@ def typed(code: str) -> str:
 
 
 def step_of(secret: str, code: str, now: datetime) -> int | None:
-    """The time step whose code this is; None: it is none of those that may be meant now."""
+    """The time step whose code this is; None: no step that is valid now."""
     totp, present = TOTP(secret), int(now.timestamp()) // STEP_SECONDS
     steps = range(present - STEPS_OFF_MAX, present + STEPS_OFF_MAX + 1)
     return next((step for step in steps if secrets.compare_digest(totp.generate_otp(step).encode(), code.encode())), None)

@@ -269,7 +269,7 @@ async def push_office_mutations(
 
 
 def check_ids(drafts: Sequence[Mutation]) -> None:
-    """The caller's ids are none that the server works out for what others will ask of it. Problem: invalid_value; `index` counts from 0."""
+    """The caller's ids are not among those that the server derives for what others will ask of it. Problem: invalid_value; `index` counts from 0."""
     wrong = [(k, one, fault) for k, one in enumerate(drafts) if (fault := worded_fault(one)) is not None]
     if wrong:
         reason = Reason.MALFORMED.value

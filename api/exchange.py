@@ -119,7 +119,7 @@ class Exchange:
         return [(county, part) for county, part in parts if not part.mutations]
 
     def _leave(self, county: County, reason: str, retry_after_s: int | None = None) -> None:
-        """The mutations of this county stay on the phone, and it is told why."""
+        """The mutations of this county stay on the phone, and the answer says why."""
         self.not_taken.append(NotTaken(county=county, reason=reason, message=NOT_TAKEN_ZH[reason], retry_after_s=retry_after_s))
 
     async def _county(self, reference: Reference, county: County, part: CountyPart) -> Outcomes | None:

@@ -1,6 +1,6 @@
 """How often a person may come, and how much they may hand in a day. The counts are in PostgreSQL, but who behaves never touches them.
 
-Of a person, not of a device: whoever has many devices has no more than others. Each process lets everybody pass `FREE_SHARE` of the rate on
+Of a person, not of a device: a person with many devices has no more than others. Each process lets everybody pass `FREE_SHARE` of the rate on
 its own word; only who uses that up is asked about in the database, which all processes share. So an ordinary exchange costs no
 statement, and a runaway phone is stopped everywhere.
 """

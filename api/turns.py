@@ -1,4 +1,4 @@
-"""One person's requests take turns, so that nobody's account takes more than a share of the server, whatever it sends.
+"""One person's requests take turns, so that no account takes more than a share of the server with any input.
 
 A few of a person's requests are at work at the same time; a few more wait; what is beyond that is refused at once. Requests that only arrive
 (a body on a slow road) count as waiting. Each process counts for itself.

@@ -37,7 +37,7 @@ Reading = tuple[str, str, str]  # the text, the code of what is wrong with it or
 
 
 def day_written(text: str) -> date | None:
-    """2026-12-01, 2026/12/1, 2026.12.1, 2026年12月1日 (also 号, or with a time behind it) and 20261201 are one day; None for what is none."""
+    """2026-12-01, 2026/12/1, 2026.12.1, 2026年12月1日 (also 号, or with a time behind it) and 20261201 are one day; None for any other value."""
     found = DAY.fullmatch(text) or DAY_IN_DIGITS.fullmatch(text)
     try:
         return date(*(int(part) for part in found.groups())) if found else None

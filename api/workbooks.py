@@ -62,7 +62,7 @@ def fault_of(title: str, row: int, column: str, code: str, more: str = "") -> Im
 
 
 def read_workbook(data: bytes, subject: str) -> WorkbookRead:
-    """Rows of the known sheets. Whatever was typed and is not in them has a fault."""
+    """Rows of the known sheets. Everything typed outside of them is a fault."""
     sheets = SHEETS[ImportSubject(subject)]
     try:
         pages = _read_pages(data)
@@ -70,7 +70,7 @@ def read_workbook(data: bytes, subject: str) -> WorkbookRead:
         return WorkbookRead({}, [fault(None, 0, "", error.code)])
     except MemoryError:
         raise
-    except Exception:  # noqa: BLE001 - a stranger's file: whatever it makes of the readers says the same
+    except Exception:  # noqa: BLE001 - a stranger's file: any exception of the readers means the same
         return WorkbookRead({}, [fault(None, 0, "", "not_a_workbook")])
     found = WorkbookRead({}, [])
     known = {sheet.title: sheet for sheet in sheets}

@@ -27,7 +27,7 @@ class SystemClock:
     """This machine's clock. The session is this process: after a restart continuity is unproven.
 
     The monotonic clock counts sleep where the system has one that does (Linux, Android). Elsewhere it stands still, and only the
-    wall clock tells: whoever finds more of that gone by begins a session, for the two may have been set or have slept.
+    wall clock tells: a phone that finds more of that elapsed begins a session, for the two may have been set or have slept.
 
     elapsed_ns   the monotonic clock
     wall_ns      Unix time

@@ -71,7 +71,7 @@ def decode(raw: bytes) -> Frame | None:
 
 
 def _is_newer(raw: bytes) -> bool:
-    """Whether it is a frame at all, of a kind that this phone does not know. What some gateway says is none."""
+    """Whether it is a frame at all, of a kind that this phone does not know. A gateway's answer is not one."""
     try:
         frame = msgspec.json.decode(raw)
     except UNREADABLE:

@@ -83,7 +83,7 @@ def reached(settings: Settings) -> Iterator[Settings]:
 def create(
     settings: Settings, folder: Path, *, with_objects: bool, now: Callable[[], datetime] = utc_now, at: FaultPoint = no_fault
 ) -> Path:
-    """Make a backup and return its folder. The dump comes first: whatever it has a receipt for is in S3 afterwards.
+    """Make a backup and return its folder. The dump comes first: everything it has a receipt for is in S3 afterwards.
 
     When it fails it leaves nothing behind but photos, which the next one needs as well.
     """
@@ -126,7 +126,7 @@ def _fill(settings: Settings, path: Path, encryption: Encryption, *, with_object
 
 
 async def audit_head(settings: Settings) -> AuditSeal | None:
-    """The newest seal: whatever the dump has of the audit log up to there is fixed by it."""
+    """The newest seal: the part of the audit log in the dump up to there is fixed by it."""
     async with await open_pool(settings.pg.full_owner_dsn(), size_min=0) as pool:
         return await fetch_head(pool)
 

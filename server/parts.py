@@ -10,7 +10,7 @@ from server.embedded import EmbeddedPostgres, EmbeddedS3
 from server.settings import LEVEL, PREFIX, Settings
 from server.trouble import StartError
 
-OWNERS = PREFIX + LEVEL.join(("PG", "OWNER_"))  # no server and no worker is told how to be the database's owner
+OWNERS = PREFIX + LEVEL.join(("PG", "OWNER_"))  # no server and no worker gets the owner's credentials
 
 
 @contextmanager

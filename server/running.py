@@ -1,7 +1,7 @@
 """`run`: everything on one machine, for trying out and developing.
 
-Starts PostgreSQL, S3, the worker and the server, watches over them (server/supervision.py), and stops them in reverse, whatever
-happened. When this process is killed, the kernel tells all of them to end.
+Starts PostgreSQL, S3, the worker and the server, watches over them (server/supervision.py), and stops them in reverse in any
+case. When this process is killed, the kernel tells all of them to end.
 """
 
 import socket

@@ -1,4 +1,4 @@
-"""The child's side of storage/children.py: read a task, do it, answer; end with the parent, whatever ends that.
+"""The child's side of storage/children.py: read a task, do it, answer; end with the parent in any case.
 
 Imports nothing of the product but the work itself, so that a child starts fast and stays small. Files from outside are read
 here: the answer is data of a fixed shape (msgpack), so that a decoder that was taken over cannot make the parent run anything.
@@ -29,7 +29,7 @@ PR_SET_PDEATHSIG: Final = 1
 
 
 def serve(parent: int, memory_bytes_max: int) -> None:
-    """Do tasks until standard input ends. `parent`: process id of whoever started this process."""
+    """Do tasks until standard input ends. `parent`: id of the process that started this one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides: it finishes what is under way, then closes the pipe
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     tie_to(parent)

@@ -102,7 +102,7 @@ class Children:
         else:
             self._keep(each)
         if answer[:1] == child_side.NO_MEMORY:
-            raise ChildDied("MemoryError", alone=True)  # its own limit, whoever else runs
+            raise ChildDied("MemoryError", alone=True)  # its own limit, even if others run
         if answer[:1] != child_side.DONE:
             raise WorkFailed(answer[1:].decode("utf-8", "replace"))
         return msgspec.msgpack.decode(answer[1:], type=return_type(work))

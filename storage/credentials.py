@@ -1,7 +1,7 @@
 """What a person logs in with. Every new password has a new number (`credential`), by which one that is under way is recognised.
 
-Whoever decides about a log-in, a refresh or a password locks the person's row first and looks again: so a password change, a
-log-out, a reset or a disabling ends everything that was begun before it, whatever the order in which the database is reached.
+Each decision about a log-in, a refresh or a password locks the person's row first and reads again: so a password change, a
+log-out, a reset or a disabling ends everything that was begun before it, in any order in which the database is reached.
 """
 
 from __future__ import annotations

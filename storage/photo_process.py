@@ -115,7 +115,7 @@ class Original:
 
 
 async def refuse_picture(pool: Pool, blob: Blob, reason: ProblemCode) -> Blob:
-    """No picture will come of the bytes, which are kept. Its records are told by the job."""
+    """No picture will come of the bytes, which are kept. The job notes it on the records."""
     async with transaction(pool) as conn:
         locked = await blobs.lock_blob(conn, blob.county, blob.sha256)
         await blobs.update_refused(conn, locked, reason)

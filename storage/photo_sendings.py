@@ -122,7 +122,7 @@ async def fetch_turn(conn: Executor, who: Uploader, now: datetime) -> int:
 
 
 async def mark_sender(objects: Objects, who: Uploader) -> None:
-    """Known to S3, too, before anybody is told."""
+    """Known to S3, too, before it is reported."""
     await objects.put(sender_key(who.county, who.sha256, who.person), b"")
 
 

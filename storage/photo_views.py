@@ -15,7 +15,7 @@ from contracts.ids import County, RecordId, StreamName
 from storage.pool import Executor
 
 RENDERING_MEDIA_TYPE: Final = "image/jpeg"
-UNKNOWN_MEDIA_TYPE: Final = "application/octet-stream"  # until the decoder has seen what it is, whatever was announced
+UNKNOWN_MEDIA_TYPE: Final = "application/octet-stream"  # until the decoder has seen what it is, regardless of what was announced
 
 
 class Rendering(str, Enum):

@@ -85,7 +85,7 @@ async def fetch_pages(
             StreamHead(county=county, incarnation=r[1], seq=r[2], count=r[3], digest=r[4], floor=r[5]),
             r[6],
             r[7],
-            r[2] if r[10] else r[8],  # what was not cut reaches the head, whatever seqs rewritten records left behind
+            r[2] if r[10] else r[8],  # what was not cut reaches the head, regardless of the seqs that rewritten records left behind
             r[9],
             r[10],
         )

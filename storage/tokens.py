@@ -139,7 +139,7 @@ SQL_LOCK_HOLDER: Final[LiteralString] = """
 """  # refreshes of one person queue here, and behind what ends log-ins (storage/credentials.py)
 SQL_LOCK_DEVICE_OF: Final[LiteralString] = """
     SELECT 1 FROM device WHERE id = (SELECT device FROM token WHERE hash = $1) FOR NO KEY UPDATE
-"""  # and behind whoever retires the device
+"""  # and behind a request that retires the device
 SQL_FETCH_REFRESH: Final[LiteralString] = """
     SELECT t.device, t.family, t.parent, t.expires_at, t.spent_at, t.successor_key, t.session_ends, t.strong,
            d.person, d.kind, d.wiped_at, d.revoked_at, d.revoked_why, p.disabled_at

@@ -120,12 +120,12 @@ def grant_refusal(
 
 
 def apart_refusal(wanted: Duty, beside: Iterable[Duty]) -> Refusal | None:
-    """Why somebody with these duties may not have that one, whoever gives it."""
+    """Why somebody with these duties may not have that one, no matter who grants it."""
     return Refusal.AUDITOR_IS_APART if any(_is_apart(wanted, other) for other in beside) else None
 
 
 def _is_apart(one: Duty, other: Duty) -> bool:
-    """Whether somebody would audit what they administer or supervise at the same moment, in whatever units."""
+    """Whether somebody would audit what they administer or supervise at the same moment, in any units."""
     roles = {one.role, other.role}
     return Role.AUDITOR in roles and not roles.isdisjoint(WATCHED) and _at_once(one, other)
 
@@ -168,7 +168,7 @@ def answered_for(theirs: Collection[Duty], now: datetime) -> list[Duty]:
 
 
 def number_refusal(admin: Iterable[Duty], name: str, holder: Account | None, places: Places, now: datetime) -> Refusal | None:
-    """Why a new account may not have the number of that one. A number goes on from a disabled account to whoever has it now.
+    """Why a new account may not have the number of that one. A number goes on from a disabled account to the account that has it now.
 
     Of accounts outside the admin's units nothing is said but that the number is in use.
     """

@@ -1,6 +1,6 @@
 """Which bytes a mutation promises: read of every photo, also of one that cannot be understood otherwise (docs/photos.md).
 
-Evidence waits for no desk: whatever is odd about a photo's record, its SHA-256 and size are enough to take the bytes.
+Evidence waits for no desk: even if a photo's record is odd, its SHA-256 and size are enough to take the bytes.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ _nul: Final = re.compile(rb"(?<!\\)((?:\\\\)*+)\\u0000")  # the escape itself: a
 FIELDS_MAX: Final = 500  # that one edit may name: each is merged by itself, and may become a conflict of its own
 NUL_LEFT_OUT, UNREADABLE_LEFT_OUT = "nul", "unreadable"  # `left_out` in the detail of an outcome
 DEPTH_MAX: Final = 64  # so that what is read here can be read everywhere: decoders follow nesting down the stack
-# A text that does not end reaches to the end of the bytes, and nothing is tried twice (`*+`): the time is linear in the length, whatever comes.
+# A text that does not end reaches to the end of the bytes, and nothing is tried twice (`*+`): the time is linear in the length of any input.
 _TEXT: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)'
 _texts: Final = re.compile(_TEXT, re.DOTALL)
 _structure: Final = re.compile(_TEXT + rb"|[\[\]{}]", re.DOTALL)

@@ -1,7 +1,7 @@
 """Who may change what stands as evidence (decision 0023). The table of permissions asks for a role at the record's unit, and the
 inspected village has one: what the county found there is not for the village to rewrite, to move or to delete.
 
-An inspection, and a problem that is not verified yet, are changed by their author's side: the author, an inspector, whoever has a role
+An inspection, and a problem that is not verified yet, are changed by their author's side: the author, an inspector, persons with a role
 of the author's level or above there (for a problem also the office). Afterwards, and with what the office gives to others, only the
 office changes what it says. Comments, photos and the commands of the machine come in as ever.
 """
@@ -38,7 +38,7 @@ RANKS: Final[Mapping[Role, int]] = {
 }
 UNKNOWN_RANK: Final = 2  # of an author of whom nothing was written down
 MADE_AS: Final[Mapping[str, str]] = {"inspection": "recorded_as", "problem": "reported_as"}
-WHOLE: Final = frozenset({DELETE, "inspection.submit", "inspection.amend"})  # about all of an inspection, whatever fields come with it
+WHOLE: Final = frozenset({DELETE, "inspection.submit", "inspection.amend"})  # about all of an inspection, with any fields beside it
 EVERYTHING: Final = "*"
 
 
@@ -50,7 +50,7 @@ class Office(msgspec.Struct, frozen=True, kw_only=True):
     free: frozenset[str] = frozenset()
 
 
-# 整改措施 is for whoever rectifies to write; a task's note for whoever carries it out.
+# 整改措施 is for those who rectify to write; a task's note for those who carry it out.
 OF_OFFICE: Final[Mapping[str, Office]] = {
     "problem": Office(by=OFFICE, until=frozenset({"draft", "reported"}), free=frozenset({"measures"})),
     "task": Office(by=OFFICE, free=frozenset({"note"})),

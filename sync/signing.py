@@ -54,7 +54,7 @@ def signed_body(mutation: Mutation, sender: Sender, tally: Tally) -> dict[str, A
 
 
 def with_author(inspectors: Any, author: str | None) -> Any:
-    """Who took part in an inspection: its author first, if nobody named them, and whoever they named."""
+    """Who took part in an inspection: its author first, if nobody named them, and those they named."""
     return [author, *inspectors] if isinstance(inspectors, list) and author is not None and author not in inspectors else inspectors
 
 
