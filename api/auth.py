@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from litestar.connection import ASGIConnection
 from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
+from litestar.types import Scope
 
 from api.resources import AccessRules, Resources
 from contracts.caller import Caller, DeviceKind
@@ -29,7 +30,8 @@ LIMITED = {"limited": True}
 
 # What is open to whose roles need a second factor that the log-in has not shown: setting one up, and for a phone what a phone does.
 SET_UP_PATHS: Final = ("/auth/v1/", "/people/v1/me")
-PHONE_PATHS: Final = ("/sync/v1/", "/photos/v1/", "/people/v1/units")
+PHONE_PATHS: Final = ("/sync/v1/", "/photos/v1/")
+PHONE_READS: Final = "/people/v1/units"  # the list; below it units are made, renamed and closed
 
 
 class Authenticate(AbstractAuthenticationMiddleware):
@@ -45,7 +47,7 @@ class Authenticate(AbstractAuthenticationMiddleware):
         opt = connection.route_handler.opt
         if (found.wiped or found.cloned) and not opt.get("push_only"):
             raise refusal(Refused(ProblemCode.DEVICE_REVOKED, wipe=found.wiped))
-        if lacks_second_factor(found, resources.access, now) and not is_open_without(connection.scope["path"], found.device_kind):
+        if lacks_second_factor(found, resources.access, now) and not is_open_without(connection.scope, found.device_kind):
             raise Problem(ProblemCode.SECOND_FACTOR_REQUIRED)
         if opt.get("limited"):
             await resources.person_limit.check(resources.pool, found.person, now)
@@ -59,9 +61,12 @@ def lacks_second_factor(caller: Caller, rules: AccessRules, now: datetime) -> bo
     return any(duty.role in SECOND_FACTOR_ROLES for duty in open_duties(caller.duties, now))
 
 
-def is_open_without(path: str, kind: DeviceKind) -> bool:
-    """Whether a path may be asked for without the second factor that the caller's roles need."""
-    return path.startswith(SET_UP_PATHS) or (kind is DeviceKind.PHONE and path.startswith(PHONE_PATHS))
+def is_open_without(scope: Scope, kind: DeviceKind) -> bool:
+    """Whether a request may be made without the second factor that the caller's roles need."""
+    path, is_read = scope["path"], scope.get("method") == "GET"
+    if path.startswith(SET_UP_PATHS):
+        return True
+    return kind is DeviceKind.PHONE and (path.startswith(PHONE_PATHS) or (is_read and path == PHONE_READS))
 
 
 def bearer_token(header: str) -> str:

@@ -18,14 +18,22 @@ class HeadAsGet:
             await self.app(scope, receive, send)
             return
 
+        is_sent = False
+
         async def send_headers(message: Message) -> None:
+            nonlocal is_sent
             if message["type"] == "http.response.start":
                 await send(message)
-                await send({"type": "http.response.body", "body": b"", "more_body": False})  # from now on `receive` says: hung up
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                is_sent = True
+
+        async def receive_until_sent() -> Any:
+            """Said here, and not by the server: to what paces bodies, nobody hung up in the middle of one."""
+            return {"type": "http.disconnect"} if is_sent else await receive()
 
         asked: Any = {**scope, "method": "GET"}
         try:
-            await self.app(asked, receive, send_headers)
+            await self.app(asked, receive_until_sent, send_headers)
         finally:
             if "path_template" in asked:  # what the log and the metrics call the route
                 scope["path_template"] = asked["path_template"]  # type: ignore[typeddict-unknown-key]

@@ -49,7 +49,7 @@ class Attempt:
         factor = await fetch_factor(self.resources.pool, login.id)
         if factor is not None and not self.request.code:
             raise Problem(ProblemCode.SECOND_FACTOR_NEEDED)
-        if login.must_change and self.request.new_password is None:
+        if login.must_change and (self.request.new_password is None or is_changed):  # the one that others know is no new one
             raise Problem(ProblemCode.PASSWORD_CHANGE_REQUIRED)
         if factor is not None:
             await self._limit("code", login, self.resources.access.account, ProblemCode.ACCOUNT_LOCKED)

@@ -7,11 +7,22 @@ from typing import Any, Final
 
 from litestar import Request
 
-FORWARDED: Final = "x-forwarded-for"  # who comes by a proxy on this machine is not on it, also where nobody named that proxy
+# Who comes by a proxy on this machine is not on it, also where nobody named that proxy.
+FORWARDED: Final = ("x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "forwarded", "via")
 
 
 def came_from_this_machine(request: Request[Any, Any, Any]) -> bool:
-    return FORWARDED not in request.headers and is_loopback(str(request.scope["state"].get("source", "")))
+    is_forwarded = any(header in request.headers for header in FORWARDED)
+    return not is_forwarded and is_loopback(str(request.scope["state"].get("source", "")))
+
+
+def asked_for_this_machine(request: Request[Any, Any, Any]) -> bool:
+    """Whether the browser had one of this machine's own names in its address line. A page from elsewhere whose name was made to lead here
+    (DNS rebinding) reads as this machine, but under that name.
+    """
+    host = request.headers.get("host", "").lower()
+    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    return name == "localhost" or is_loopback(name)
 
 
 def is_loopback(source: str) -> bool:

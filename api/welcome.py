@@ -14,7 +14,7 @@ from litestar import MediaType, Request, Response, get
 from api.auth import PUBLIC
 from api.demo_accounts import DemoAccount
 from api.dependencies import GivenResources
-from api.loopback import came_from_this_machine
+from api.loopback import asked_for_this_machine, came_from_this_machine
 
 STYLE: Final = """
 body{font:16px/1.7 system-ui,"Noto Sans SC","Microsoft YaHei",sans-serif;max-width:46rem;margin:3rem auto;padding:0 1rem;color:#1c2b22}
@@ -30,7 +30,8 @@ VERSION: Final = metadata.version("xunling")
 @get("/", opt=PUBLIC, include_in_schema=False, media_type=MediaType.HTML)
 async def welcome(request: Request[Any, Any, Any], resources: GivenResources) -> Response[str]:
     """One page without a script and without anything from elsewhere. Passwords of demo accounts are for this machine only."""
-    page = "".join(written(resources.demo, with_passwords=came_from_this_machine(request)))
+    is_here = came_from_this_machine(request) and asked_for_this_machine(request)
+    page = "".join(written(resources.demo, with_passwords=is_here))
     return Response(page, media_type=MediaType.HTML, headers={"content-security-policy": POLICY, "cache-control": "no-store"})
 
 

@@ -11,6 +11,8 @@ from litestar import Litestar
 from litestar.routes import HTTPRoute
 
 from api.document import operations
+from api.head import HeadAsGet
+from api.pace import BodyPace
 from contracts.kinds import KINDS
 from contracts.people import Role
 from server.contract import contract
@@ -113,3 +115,23 @@ async def test_the_head_of_an_answer_without_end_ends(world: World) -> None:
     someone = await world.person((Role.GRID_MEMBER, VILLAGE))
     answer = await world.client.head("/sync/v1/live", headers=someone.headers)
     assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (200, "text/event-stream")
+
+
+async def test_to_what_paces_bodies_a_head_is_no_client_that_hung_up() -> None:
+    """A server says `http.disconnect` as soon as the headers of a HEAD are sent, whose body nobody has read by then."""
+
+    async def endless(_scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        assert (await receive())["type"] == "http.disconnect"
+
+    async def hung_up() -> Any:
+        return {"type": "http.disconnect"}
+
+    sent: list[str] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    scope: Any = {"type": "http", "method": "HEAD", "path": "/sync/v1/live", "headers": []}
+    await BodyPace(HeadAsGet(endless))(scope, hung_up, send)
+    assert sent == ["http.response.start", "http.response.body"]

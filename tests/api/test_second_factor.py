@@ -103,6 +103,20 @@ async def test_a_phone_of_a_supervisor_syncs_without_and_does_nothing_else(world
         assert (await get(world, someone, path)).json()["code"] == "second_factor_required", path
 
 
+async def test_a_phone_of_an_admin_changes_no_unit_without(world: World) -> None:
+    """A thief with the password of an admin only has to call the device a phone."""
+    someone = await world.person((Role.ADMIN, HANBIN), kind="phone")
+    wanted = {"code": "team-of-a-thief", "parent": HANBIN, "level": "team", "name": "执法队"}
+    acts = {
+        "/people/v1/units": wanted,
+        f"/people/v1/units/{TOWNSHIP}/close": {"closed_on": None},
+        f"/people/v1/units/{HANBIN}-env_bureau/name": {"name": "某局"},
+    }
+    for path, body in acts.items():
+        assert problem_of(await post(world, someone, path, body), 403)["code"] == "second_factor_required", path
+    assert (await get(world, someone, "/people/v1/units")).status_code == 200
+
+
 async def test_a_duty_granted_later_asks_for_it_at_once_and_an_ended_one_no_more(world: World) -> None:
     someone = await world.person((Role.TOWNSHIP_LEAD, TOWNSHIP), kind="console")
     granted = "INSERT INTO duty (id, person, role, unit, starts) VALUES (gen_random_uuid(), $1, 'admin', $2, $3)"
@@ -318,6 +332,16 @@ async def test_a_change_whose_answer_was_lost_is_asked_for_again(world: World) -
         assert (await change(world, someone, NEW, "another one, not taken")).status_code == 204
     changed = await world.pool.fetchval("SELECT count(*) FROM audit_log WHERE action = 'password_changed'")
     assert changed == 2
+
+
+async def test_a_password_that_an_admin_has_seen_does_not_pass_for_the_new_one(world: World) -> None:
+    """Beside a wrong password it looks like a change whose answer was lost."""
+    someone, seen = await given(world)
+    for _ in range(2):
+        refused = await world.enrol(someone.phone, "not the old one", someone.device, more={"new_password": seen})
+        assert problem_of(refused, 403)["code"] == "password_change_required"
+    assert await world.pool.fetchval("SELECT must_change FROM person WHERE id = $1", someone.id)
+    assert (await world.enrol(someone.phone, seen, someone.device, more={"new_password": NEW})).status_code == 200
 
 
 async def test_a_new_password_beside_a_wrong_one_is_a_guess_as_well(world: World) -> None:

@@ -33,8 +33,13 @@ async def test_a_demo_names_its_accounts_and_their_passwords_on_this_machine_onl
     staff = demo_staff(demo.data_dir / "secrets")
     app = create_app(demo)
     async with app.lifespan(), client_of(app) as here, client_of(app, "203.0.113.9") as elsewhere:
-        near, far = (await here.get("/")).text, (await elsewhere.get("/")).text
-        proxied = (await here.get("/", headers={"x-forwarded-for": "203.0.113.9"})).text
-    assert all(one.phone in near and one.password in near and one.name in near for one in staff)
-    for page in (far, proxied):
+        own_names = ("127.0.0.1:8686", "localhost:8686", "[::1]:8686", "LOCALHOST")
+        near = [(await here.get("/", headers={"host": name})).text for name in own_names]
+        far = [(await elsewhere.get("/", headers={"host": "127.0.0.1"})).text, (await here.get("/")).text]
+        proxied = [{"host": "127.0.0.1", header: "203.0.113.9"} for header in ("x-forwarded-for", "x-real-ip", "forwarded", "via")]
+        names = ("rebound.example:8686", "127.0.0.1.example", "localhost.example", "[::ffff:203.0.113.9]", "", "::1")
+        far += [(await here.get("/", headers=headers)).text for headers in [*proxied, *({"host": name} for name in names)]]
+    for page in near:
+        assert all(one.phone in page and one.password in page and one.name in page for one in staff)
+    for page in far:
         assert all(one.phone in page and one.password not in page for one in staff)
