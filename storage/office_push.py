@@ -27,6 +27,7 @@ from storage.push_state import Reach, fetch_view, lock_state, reach_of, write_pl
 from storage.reference import Reference
 from sync.clock import Interval
 from sync.decision import Incoming, Lack, Sender
+from sync.located import with_places_only
 from sync.plan import plan_push
 
 SYSTEM_PERSON: Final = uuid.UUID("00000000-0000-8000-8000-000000000001")
@@ -274,7 +275,13 @@ async def system_push_each(
 def _numbered(drafts: Sequence[Mutation], first: int, now: datetime) -> list[Incoming]:
     moment = to_ms(now)
     numbered = [replace(mutation, n=first + k) for k, mutation in enumerate(drafts)]
-    return [Incoming(n=m.n, raw=msgspec.json.encode(m), captured=Interval(moment, moment), mutation=m) for m in numbered]
+    return [_arrived(mutation, msgspec.json.encode(mutation), Interval(moment, moment)) for mutation in numbered]
+
+
+def _arrived(numbered: Mutation, raw: bytes, when: Interval) -> Incoming:
+    """As a phone's would be taken of the same bytes: these the journal keeps, and an audit reads again."""
+    mutation, left_out = with_places_only(numbered, raw)
+    return Incoming(n=mutation.n, raw=raw, captured=when, mutation=mutation, left_out=left_out)
 
 
 def _unnumbered(guess: Sequence[Incoming]) -> list[Incoming]:

@@ -18,6 +18,7 @@ from contracts.visits import ANSWERED_SOURCES
 from sync.assigning import each_unit_once, parts_of
 from sync.corrections import corrected_term, corrected_terms
 from sync.decision import Refuse
+from sync.located import placed
 from sync.merge import Merge
 from sync.permission import holds_within, may
 from sync.places import is_secret, unit_of
@@ -278,7 +279,10 @@ def _reported_in(situation: Situation, values: dict[str, Any]) -> dict[str, Any]
     is_late = not situation.transition.accepts(state_now(situation.state.kind, situation.state.values))
     if is_late and known and datetime.fromisoformat(str(known)) <= captured:
         return {}
-    return {"reported_in_at": captured.isoformat(), "reported_in_position": situation.mutation.args.get("position")}
+    position, left_out = placed(situation.mutation.args.get("position"))
+    if left_out is not None:
+        situation.tally.flag({"left_out": (left_out,)})
+    return {"reported_in_at": captured.isoformat(), "reported_in_position": position}
 
 
 def _acknowledged(situation: Situation, values: dict[str, Any]) -> dict[str, Any]:

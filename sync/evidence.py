@@ -17,9 +17,9 @@ import prcoords
 
 from contracts.kind import Position
 from contracts.mutation import Capture
+from sync.located import given
 
 EARTH_RADIUS_M: Final = 6_371_000
-NO_FIX_DEGREES: Final = 1e-4
 GCJ02_TOLERANCE_M: Final = 100.0
 NEAR_BITS_MAX: Final = 31  # of 256: the hash's authors call pictures the same up to here; the index relies on it
 WORD_BITS: Final = 16
@@ -123,13 +123,6 @@ def is_far(position: Position | None, place: Position | None, far_m: float) -> b
 
 def errors_m(a: Position, b: Position) -> float:
     return (a.error_m or 0) + (b.error_m or 0)
-
-
-def given(position: Position | None) -> Position | None:
-    """None for 0,0 (in the Gulf of Guinea), which phones and cameras write when they have no fix."""
-    if position is None or (abs(position.lat) < NO_FIX_DEGREES and abs(position.lng) < NO_FIX_DEGREES):
-        return None
-    return position
 
 
 def exif_position(exif: Exif) -> Position | None:

@@ -18,6 +18,7 @@ from contracts.kinds import KINDS
 from contracts.mutation import CREATE, Envelope, Mutation
 from sync.clock import DeviceClock, Interval, captured, certain
 from sync.decision import Incoming
+from sync.located import with_places_only
 
 NUL: Final = b"\\u0000"
 _nul: Final = re.compile(rb"(?<!\\)((?:\\\\)*+)\\u0000")  # the escape itself: after a backslash that is escaped it is six letters
@@ -87,16 +88,17 @@ def taken(raw: bytes) -> tuple[Mutation | None, tuple[str, ...]]:
 
 
 def _decoded(raw: bytes) -> tuple[Mutation | None, tuple[str, ...]]:
-    """PostgreSQL has no NUL, and nobody can have typed one: it came with something pasted, and is left out."""
+    """PostgreSQL has no NUL, and nobody can have typed one: it came with something pasted, and is left out, as is a position that says no place."""
     left_out: tuple[str, ...] = ()
     if NUL in raw and (cleaned := _nul.sub(rb"\1", raw)) != raw:
         raw, left_out = cleaned, (NUL_LEFT_OUT,)
     if is_deep(raw):
         return None, ()
     try:
-        return _mutation.decode(raw), left_out
+        mutation, no_place = with_places_only(_mutation.decode(raw), raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None, ()
+    return mutation, (*left_out, *no_place)
 
 
 def without_unreadable(raw: bytes) -> bytes | None:

@@ -10,6 +10,7 @@ import msgspec
 
 from contracts.ids import RecordId, projection_id
 from contracts.kind import Position
+from sync.located import given
 from sync.secrecy import share_sight
 from sync.situation import STORIED, Situation
 from sync.state import RecordState
@@ -167,10 +168,9 @@ def site_checked(situation: Situation, values: dict[str, Any]) -> bool:
 
 def _is_position(value: object) -> bool:
     try:
-        msgspec.convert(value, Position)
+        return given(msgspec.convert(value, Position)) is not None
     except msgspec.ValidationError:
         return False
-    return True
 
 
 def _is_visit(value: object, situation: Situation, values: dict[str, Any]) -> bool:
