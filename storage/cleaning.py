@@ -22,7 +22,7 @@ import structlog
 from contracts.ids import County, DeviceId
 from storage import blobs
 from storage.blobs import BlobState
-from storage.objects import Objects, StoredObject, photo_key, senders_prefix
+from storage.objects import Objects, StoredObject, photo_key, senders_prefix, uuid_of
 from storage.photos import restore_senders
 from storage.pool import Executor, Pool, transaction
 
@@ -132,13 +132,10 @@ async def clean_chunks(
         by_device: dict[str, list[StoredObject]] = {}
         for each in chunks:
             by_device.setdefault(each.key.split("/")[-2], []).append(each)
-        for device, parts in by_device.items():
-            count += await clean_device_chunks(pool, objects, photo_of(county, sha256, device), parts, abandoned_before)
+        for name, parts in by_device.items():
+            if (device := uuid_of(name)) is not None:
+                count += await clean_device_chunks(pool, objects, (county, sha256, device), parts, abandoned_before)
     return count
-
-
-def photo_of(county: County, sha256: str, device: str) -> tuple[County, str, DeviceId]:
-    return county, sha256, DeviceId(device)
 
 
 SQL_LOCK_SENDING: Final[LiteralString] = """

@@ -25,14 +25,13 @@ from contracts.outcomes import MutationOutcome, Outcome, Reason
 from contracts.people import Duty
 from storage.access import duties_from
 from storage.pool import Connection, Executor, Pool
-from storage.push import Also, Pushed, to_ms, until_planned
+from storage.push import Also, Pushed, planned, to_ms, until_planned
 from storage.push_state import Reach, fetch_view, lock_state, reach_of, write_plan
 from storage.reference import Reference
 from sync.clock import Interval
 from sync.decision import Incoming, Lack, Sender, View
 from sync.desk import plan_discard
 from sync.intake import decode_held, envelope_of
-from sync.plan import plan_push
 from sync.planned import Plan
 
 # The page first: what a mutation said is looked up for those alone that are shown.
@@ -182,7 +181,7 @@ async def _decide_one(
             return _nothing(county, locked.incarnation)
         incoming = _incoming(again, n, action, releaser)
         view = await fetch_view(conn, reference, county, now, locked, reach, [incoming])
-        plan = _plan(incoming, sender, _without_itself(view, n), action, detail)
+        plan = await _plan(incoming, sender, _without_itself(view, n), action, detail)
         if isinstance(plan, Lack):
             return plan
         if not plan.outcomes[0].outcome.is_held:
@@ -211,7 +210,7 @@ def _incoming(held: Held, n: int, action: DeskAction, releaser: tuple[Duty, ...]
         captured=held.captured,
         mutation=decoded,
         envelope=Envelope() if decoded is not None else envelope_of(held.raw),
-        is_too_large=is_too_large,
+        is_too_large=is_too_large or (decoded is None and held.reason is Reason.TOO_LARGE),
         left_out=left_out,
         entry=held.entry,
         released=is_released,
@@ -224,10 +223,10 @@ def _without_itself(view: View, n: int) -> View:
     return replace(view, known={}, held=tuple(h for h in view.held if h.n != n))
 
 
-def _plan(incoming: Incoming, sender: Sender, view: View, action: DeskAction, detail: dict[str, Any]) -> Plan | Lack:
+async def _plan(incoming: Incoming, sender: Sender, view: View, action: DeskAction, detail: dict[str, Any]) -> Plan | Lack:
     if action is DeskAction.DISCARD:
         return plan_discard(incoming, sender, view, detail)
-    return plan_push([incoming], sender, view, said=detail)
+    return await planned([incoming], sender, view, said=detail)
 
 
 def _nothing(county: County, incarnation: int) -> Pushed:

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeVar
+from uuid import UUID
 
 import anyio.to_thread
 import boto3
@@ -54,6 +55,14 @@ def senders_prefix(county: County, sha256: str) -> str:
 
 def sender_key(county: County, sha256: str, person: PersonId) -> str:
     return f"{senders_prefix(county, sha256)}{person}"
+
+
+def uuid_of(text: str) -> UUID | None:
+    """The id that a part of a key is. None: an object that we did not put there."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
 
 
 def rendering_key(county: County, sha256: str, name: str) -> str:

@@ -13,7 +13,7 @@ from typing import Final, LiteralString
 from contracts.ids import County, PersonId
 from contracts.problems import Problem, ProblemCode
 from storage.blobs import Announced, Uploader
-from storage.objects import Objects, sender_key, senders_prefix
+from storage.objects import Objects, sender_key, senders_prefix, uuid_of
 from storage.pool import Connection, Executor
 
 DAY: Final = timedelta(days=1)
@@ -129,7 +129,8 @@ async def mark_sender(objects: Objects, who: Uploader) -> None:
 async def fetch_marked(objects: Objects, county: County, sha256: str) -> set[PersonId]:
     """Who has sent these bytes, by S3's memory."""
     prefix = senders_prefix(county, sha256)
-    return {PersonId(each.key.removeprefix(prefix)) for each in await objects.list_under(prefix)}
+    people = (uuid_of(each.key.removeprefix(prefix)) for each in await objects.list_under(prefix))
+    return {person for person in people if person is not None}
 
 
 SQL_FETCH_ANNOUNCERS: Final[LiteralString] = """

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from typing import Final, LiteralString, TypeAlias
+from typing import Any, Final, LiteralString, TypeAlias
 
 import asyncpg
 import msgspec
@@ -31,6 +31,7 @@ from sync.decision import Incoming, Lack, Sender, View
 from sync.gaps import Gap, gap_before
 from sync.intake import dated, take_in
 from sync.plan import plan_push
+from sync.planned import Plan
 from sync.rewind import is_rewound
 
 TRIES_MAX: Final = TRIES_WITH_MORE + 3
@@ -174,6 +175,13 @@ def _is_heavy(batch: Sequence[Incoming], view: View) -> bool:
     return weight > HEAVY_BYTES
 
 
+async def planned(batch: Sequence[Incoming], sender: Sender, view: View, said: dict[str, Any] | None = None) -> Plan | Lack:
+    """`plan_push`, in a thread where it would stop the event loop for long."""
+    if _is_heavy(batch, view):
+        return await asyncio.to_thread(plan_push, batch, sender, view, said=said)
+    return plan_push(batch, sender, view, said=said)
+
+
 async def _attempt(
     conn: Connection,
     reference: Reference,
@@ -202,7 +210,7 @@ async def _attempt(
     clock = remember(device.clock, request.clock, part.n_made, to_ms(request.began_at or request.received_at), server_ms)
     batch = dated(arrived, begun(clock, to_ms(request.enrolled_at)) if request.enrolled_at else clock, server_ms, fault)
     view = await fetch_view(conn, reference, county, request.received_at, locked, reach, batch)
-    plan = await asyncio.to_thread(plan_push, batch, sender, view) if _is_heavy(batch, view) else plan_push(batch, sender, view)
+    plan = await planned(batch, sender, view)
     if isinstance(plan, Lack):
         return plan
     if plan.held and request.held_max is not None:

@@ -66,14 +66,14 @@ def _dated(incoming: Incoming, clock: DeviceClock, server_ms: int, fault: str | 
 
 
 def decode_held(n: int, raw: bytes, bytes_max: int, *, mend: bool) -> tuple[Mutation | None, tuple[str, ...]]:
-    """A held mutation again, as it was stored, and what was left out of it.
+    """A held mutation again, as it was stored, and what was left out of it. One with more fields than FIELDS_MAX stays held.
 
     mend    a person answers for it: characters and numbers that JSON does not have are left out, and it takes the number of its place
     """
     if len(raw) > bytes_max:
         return None, ()
     mutation, left_out = taken(raw) if mend else _decoded(raw)
-    if mutation is None or (mutation.n != n and not mend):
+    if mutation is None or len(mutation.fields) > FIELDS_MAX or (mutation.n != n and not mend):
         return None, ()
     return (mutation if mutation.n == n else replace(mutation, n=n)), left_out
 
@@ -161,9 +161,9 @@ def set_deep_aside(raw: bytes, level: int) -> tuple[bytes, dict[bytes, bytes]]:
 
 
 def envelope_of(raw: bytes) -> Envelope:
-    """What may be known of a mutation that does not decode."""
+    """What may be known of a mutation that does not decode. Its texts are stored, so a NUL is left out of them, too."""
     try:
-        return _envelope.decode(raw)
+        return _envelope.decode(_nul.sub(rb"\1", raw) if NUL in raw else raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Envelope()
 

@@ -11,6 +11,7 @@ from contracts.exchange import EXCHANGE_PATH, Limits
 from contracts.mutation import MUTATION_BYTES_MAX, RECORD_BYTES_MAX
 from contracts.people import Role
 from storage.audit import audit
+from sync.intake import FIELDS_MAX
 from tests.api.office import HANBIN, TOWNSHIP, VILLAGE, Someone, World
 from tests.api.test_exchange import a_part, a_site, exchanged, named
 from tests.builders import a_mutation, an_edit
@@ -174,6 +175,16 @@ async def test_an_edit_that_was_too_large_is_cut_out_and_the_record_goes_on(worl
     assert ends == [(1, "applied", "ok"), (2, "quarantined", "too_large"), (3, "deferred", "waits_for")]
     assert await decided(world, lead, member, 2, "discard") == [(2, "rejected", "discarded"), (3, "applied", "ok")]
     assert await world.pool.fetchval("SELECT body ->> 'note' FROM record WHERE id = $1", site.record) == "改"
+
+
+async def test_an_edit_of_too_many_fields_stays_held_at_the_desk_too(world: World, member: Someone, lead: Someone) -> None:
+    site = a_site(1)
+    wide = an_edit(2, site.record, site.id, **{f"f{k}": (None, 1) for k in range(FIELDS_MAX + 1)})
+    ends = outcomes_of(await exchanged(world, member, a_part(site, wide), limits=Limits(records=0)))
+    assert ends == [(1, "applied", "ok"), (2, "quarantined", "too_large")]
+    for action in ("retry", "release"):
+        assert await decided(world, lead, member, 2, action) == [(2, "quarantined", "too_large")]
+    assert await decided(world, lead, member, 2, "discard") == [(2, "rejected", "discarded")]
 
 
 # ------------------------------------------------------------------------------------------------ characters

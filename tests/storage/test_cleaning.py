@@ -206,3 +206,14 @@ async def test_what_is_not_ours_is_left_alone(pool, objects) -> None:
     assert await clean(pool, objects) == Cleaned()
     assert await objects.head(f"{COUNTY}/photos/readme.txt")
     await objects.delete([f"{COUNTY + 1}/photos/{SHA256}"])
+
+
+async def test_an_object_that_somebody_else_put_there_stops_nothing(pool, objects) -> None:
+    strays = [f"{COUNTY}/chunks/{SHA256}", f"{COUNTY}/chunks/{SHA256}/notes/1", f"{COUNTY}/senders/{SHA256}/readme.txt"]
+    for key in strays:
+        await objects.put(key, b"")
+    await announce(pool)
+    await sent_before(objects)
+    await clean(pool, objects)
+    assert (await blobs.fetch_blob(pool, COUNTY, SHA256)).received_at == TOMORROW
+    assert [bool(await objects.head(key)) for key in strays] == [True] * 3

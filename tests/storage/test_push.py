@@ -271,3 +271,18 @@ async def test_a_record_that_comes_back_to_a_stream_has_no_marker_there(pool: Po
         await assert_true(pool, reader)
     markers = await pool.fetch("SELECT stream FROM marker WHERE county = $1", COUNTY)
     assert [r["stream"] for r in markers] == [f"{VILLAGE_B}.field"]
+
+
+NOT_STORABLE = [rb"\u0000", rb"a\u0000b", rb"\\\u0000", rb"\ud800", rb"\udc00x", b"\x00", b"\xed\xa0\x80", b"\xff"]
+
+
+@pytest.mark.parametrize("member", [b"id", b"kind", b"record", b"op", b"unknown"])
+async def test_no_character_in_an_unreadable_mutation_stops_a_push(pool: Pool, member: bytes) -> None:
+    """PostgreSQL stores neither NUL nor half a surrogate: what cannot be read is held, and what follows is taken."""
+    reference = await load_county(pool)
+    request = a_request([a_creation(n, an_id(n)) for n in range(1, len(NOT_STORABLE) + 2)])
+    broken = [msgspec.Raw(b'{"n":%d,"%s":"%s"}' % (k + 1, member, text)) for k, text in enumerate(NOT_STORABLE)]
+    part = msgspec.structs.replace(request.part, mutations=[*broken, request.part.mutations[-1]])
+    pushed = await push(pool, reference, msgspec.structs.replace(request, part=part))
+    assert {outcome.reason for outcome in pushed.outcomes[:-1]} == {Reason.MALFORMED}
+    assert pushed.n_high == len(NOT_STORABLE) + 1
