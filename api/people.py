@@ -61,6 +61,7 @@ from sync.administration import (
     end_refusal,
     grant_refusal,
     last_admin_refusal,
+    longer_refusal,
     number_refusal,
     overlap,
     person_refusal,
@@ -360,6 +361,8 @@ async def end_one_duty(
         if duty is None:
             raise Problem(ProblemCode.NOT_FOUND)
         refuse(end_refusal(deed.caller.duties, duty, ends, places, deed.now))
+        others = [d for d in await lock_duties_of(conn, duty.person) if d != duty]
+        refuse(longer_refusal(deed.caller.duties, duty, ends, others, places, deed.now, resources.access.backdated_days))
         refuse(last_admin_refusal([duty], [d for one, d in admins.items() if one != duty_id], ends, places))
         await end_duty(conn, duty_id, ends)
         note = deed.note(Action.DUTY_ENDED, duty_id, about=duty.person, unit=duty.unit, detail={"role": duty.role.value, "ends": ends})

@@ -36,7 +36,7 @@ SQL_FETCH_UNSEALED: Final[LiteralString] = """
     SELECT l.county, l.id, l.at, l.unit, l.action, l.person, l.device, l.subject, l.detail::text AS detail, l.source, l.request
     FROM (SELECT county FROM county UNION ALL SELECT 0) c JOIN audit_log l ON l.county = c.county AND l.at >= $1
     WHERE NOT EXISTS (SELECT FROM sealed s WHERE s.county = l.county AND s.id = l.id)
-    ORDER BY l.county, l.id
+    ORDER BY l.at, l.county, l.id
     LIMIT $3
 """
 SQL_INSERT_SEAL: Final[LiteralString] = """
@@ -58,10 +58,12 @@ async def seal_log(pool: Pool, key: str, sign: Sign, now: datetime) -> int:
     if not entries:
         return 0
     number = head.number + 1 if head else 1
+    # A full batch ends where its last entry is: what waits behind it is still looked for, and is not called forgotten.
+    sealed_at = min(entries[-1].at, now) if len(entries) == ENTRIES_MAX else now
     digest = chain_digest(number, bytes.fromhex(head.digest) if head else NO_SEAL, [entry.digest() for entry in entries])
-    seal = AuditSeal(number=number, sealed_at=now, entries=len(entries), digest=digest, key=key)
+    seal = AuditSeal(number=number, sealed_at=sealed_at, entries=len(entries), digest=digest, key=key)
     done = await pool.execute(
-        SQL_INSERT_SEAL, number, now, [e.county for e in entries], [e.id for e in entries], digest, key, sign(seal.signed_bytes())
+        SQL_INSERT_SEAL, number, sealed_at, [e.county for e in entries], [e.id for e in entries], digest, key, sign(seal.signed_bytes())
     )
     return len(entries) if done.endswith(" 1") else 0
 

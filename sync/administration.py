@@ -12,6 +12,8 @@ from datetime import date, datetime, timedelta
 from enum import Enum
 from typing import Final
 
+from msgspec.structs import replace
+
 from contracts.ids import UnitCode
 from contracts.people import Account, Duty, Level, Role
 from sync.places import Places
@@ -117,6 +119,19 @@ def grant_refusal(
     if wanted.person in {duty.person for duty in admin}:
         return Refusal.NOT_TO_YOURSELF
     return person_refusal(admin, theirs, places, now) or duty_refusal(admin, wanted, theirs, places, now, backdated_days)
+
+
+def longer_refusal(
+    admin: Collection[Duty], duty: Duty, ends: datetime, others: Collection[Duty], places: Places, now: datetime, backdated_days: int
+) -> Refusal | None:
+    """Why a duty may not end later than it does: more of it is a grant. `others`: what the person has or had besides."""
+    if duty.ends is None or ends <= duty.ends:
+        return None
+    if duty.person in {one.person for one in admin}:
+        return Refusal.NOT_TO_YOURSELF
+    longer = replace(duty, starts=max(duty.starts, now), ends=ends)
+    answered = person_refusal(admin, [*others, duty], places, now)
+    return answered or duty_refusal(admin, longer, others, places, now, backdated_days)
 
 
 def apart_refusal(wanted: Duty, beside: Iterable[Duty]) -> Refusal | None:

@@ -25,7 +25,7 @@ from sync.machines import transition_of
 from sync.merge import MAP_SEPARATOR, get_field, policy_of, spread
 from sync.permission import COMMANDERS, DEPARTMENT, FIELD, OFFICE, TOWNSHIP, holds_within
 from sync.places import unit_of
-from sync.standing import is_own
+from sync.standing import certain_duties, is_own, now_ms
 from sync.state import EVERY_OTHER, RecordState
 from sync.tally import Tally
 from sync.words import state_now
@@ -73,9 +73,15 @@ def not_theirs_to_change(incoming: Incoming, mutation: Mutation, sender: Sender,
         return None
     touched = {EVERYTHING} if state.kind == "inspection" and mutation.op in WHOLE else _touched(mutation, state)
     by = changers(state, touched, sender, incoming.captured, tally, mutation) if touched else None
+    certain = sender.duties if incoming.released else certain_duties(sender, incoming.captured, now_ms(tally))
+    is_uncertain = by is None and touched and len(certain) < len(sender.duties)
+    if is_uncertain:
+        by = changers(state, touched, msgspec.structs.replace(sender, duties=certain), incoming.captured, tally, mutation)
     if by is None:
         return None
     detail = {"op": mutation.op, "fields": sorted(touched), "by": by}
+    if not incoming.released and is_uncertain:
+        return Hold(outcome=Outcome.QUARANTINED, reason=Reason.DUTY_UNCERTAIN, detail={"unit": unit_of(state.stream)})
     if not incoming.released:
         return Refuse(reason=Reason.NOT_YOURS, detail=detail)
     lends = _has_one(frozenset(map(Role, by)), incoming.releaser, state, tally, None)

@@ -219,6 +219,12 @@ def holds_within(duty: Duty, when: Interval) -> bool:
     return _overlap(duty, when)[0]
 
 
+def holds_surely(duty: Duty, when: Interval, now_ms: int) -> bool:
+    """Whether the duty was held in all of the interval, or in some of it and is held now."""
+    part, whole = _overlap(duty, when)
+    return whole or (part and not has_ended(duty, now_ms))
+
+
 def _overlap(duty: Duty, when: Interval) -> tuple[bool, bool]:
     """(the duty covers some of the interval, it covers all of it)."""
     starts = duty.starts.timestamp() * 1000

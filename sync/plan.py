@@ -40,7 +40,7 @@ from sync.planned import Plan
 from sync.projections import on_source, projected
 from sync.secrecy import kept_secret
 from sync.situation import given_on
-from sync.standing import is_taken_all_the_same, judged_at, since_seen
+from sync.standing import certain_duties, is_own, is_taken_all_the_same, judged_at, now_ms, since_seen
 from sync.state import RecordState
 from sync.tally import Tally
 from sync.words import id_fault, shape_fault, word_fault, worded_fault
@@ -223,10 +223,15 @@ def _forbidden_move(incoming: Incoming, mutation: Mutation, sender: Sender, tall
     if wanted is None or isinstance(wanted, Hold) or wanted == unit:
         return None
     stays = places.county_of(wanted) == (state.moved_to or tally.view.county)
-    if stays and may(sender.duties, places, mutation.kind, mutation.op, wanted, when).is_yes:
+    duties = sender.duties if is_own(state, sender) else certain_duties(sender, when, now_ms(tally))
+    if stays and may(duties, places, mutation.kind, mutation.op, wanted, when).is_yes:
         return None
     roles = movers(mutation.kind, mutation.op) if stays else PERMITTED.get((mutation.kind, LEAVE), SERVER_ONLY)
-    if judge(sender.duties, places, roles, unit, when).is_yes:
+    if judge(duties, places, roles, unit, when).is_yes:
         return None
+    if judge(sender.duties, places, roles, unit, when).is_yes or (
+        stays and may(sender.duties, places, mutation.kind, mutation.op, wanted, when).is_yes
+    ):
+        return Hold(outcome=Outcome.QUARANTINED, reason=Reason.DUTY_UNCERTAIN, detail={"unit": unit})
     by = sorted(role.value for role in roles)
     return Hold(outcome=Outcome.QUARANTINED, reason=Reason.NOT_YOUR_ROLE, detail={"unit": wanted, "by": by})

@@ -11,9 +11,10 @@ from msgspec.structs import replace
 
 from contracts.ids import UnitCode, Version
 from contracts.mutation import CREATE, Mutation
+from contracts.people import Duty
 from sync.clock import Interval, not_before
 from sync.decision import Incoming, Sender
-from sync.permission import FIELD, PERMITTED, SERVER_ONLY, Verdict, has_ended, holds_within, may
+from sync.permission import FIELD, PERMITTED, SERVER_ONLY, Verdict, has_ended, holds_surely, holds_within, may
 from sync.places import unit_of
 from sync.state import EVERY_OTHER, RecordState
 from sync.tally import Tally
@@ -66,6 +67,14 @@ def is_taken_all_the_same(mutation: Mutation, sender: Sender, tally: Tally, unit
         return False
     state = tally.records.get(mutation.record)
     return mutation.op == CREATE if state is None else is_own(state, sender)
+
+
+def certain_duties(sender: Sender, when: Interval, now: int) -> tuple[Duty, ...]:
+    """The duties that permit more than one's own work: one that has ended and covers the interval in part is left out.
+
+    now    milliseconds since 1970
+    """
+    return tuple(duty for duty in sender.duties if holds_surely(duty, when, now))
 
 
 def is_own(state: RecordState, sender: Sender) -> bool:

@@ -619,3 +619,25 @@ async def test_an_account_that_a_real_admin_enables_is_no_demo_account_any_more(
     assert (await post(world, admin, f"/people/v1/persons/{someone.id}/disable")).status_code == 204
     assert (await post(world, admin, f"/people/v1/persons/{someone.id}/enable")).status_code == 204
     assert await world.pool.fetchval("SELECT demo FROM person WHERE id = $1", someone.id) is by_demo
+
+
+async def test_a_later_end_of_a_duty_is_judged_as_a_grant(world: World) -> None:
+    """Not for oneself, and not for an auditor who administers by then."""
+    admin, other = await world.person((Role.ADMIN, HANBIN)), await world.person((Role.ADMIN, HANBIN))
+    someone = await world.person((Role.GRID_MEMBER, VILLAGE))
+
+    async def granted(whom: Any, role: str, unit: str, starts: int, ends: int) -> str:
+        times = {"starts": (world.clock() + timedelta(days=starts)).isoformat(), "ends": (world.clock() + timedelta(days=ends)).isoformat()}
+        made = await post(world, other, "/people/v1/duties", {"person": str(whom.id), "duty": {"role": role, "unit": unit, **times}})
+        assert made.status_code == 201, made.text
+        return next(str(d["id"]) for d in made.json()["duties"] if d["role"] == role and d["unit"] == unit)
+
+    async def moved(duty: str, days: int) -> Any:
+        return await post(world, admin, f"/people/v1/duties/{duty}/end", {"ends": (world.clock() + timedelta(days=days)).isoformat()})
+
+    mine = await granted(admin, "grid_member", VILLAGE, 0, 3)
+    audits = await granted(someone, "auditor", HANBIN, 0, 3)
+    await granted(someone, "county_supervisor", HANBIN, 5, 9)
+    assert (await moved(mine, 9)).json()["details"]["reason"] == "not_to_yourself"
+    assert (await moved(audits, 7)).json()["details"]["reason"] == "auditor_is_apart"
+    assert (await moved(audits, 4)).status_code == 200

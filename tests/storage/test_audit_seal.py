@@ -245,3 +245,10 @@ def test_the_worker_seals_and_the_command_finds_what_differs(
     assert set(heads_of([backup])) == {backup.name}
     assert not run_audit(settings, [backup])
     assert f"the head in {backup.name} is not signed" in capsys.readouterr().out
+
+
+async def test_a_backlog_is_sealed_whole_in_several_batches(pool: Pool) -> None:
+    """2,500 entries of ten days ago: no batch leaves one behind that is then called put in later."""
+    await noted(pool, 2500, NOW - timedelta(days=10))
+    assert [await seal(pool) for _ in range(4)] == [1000, 1000, 500, 0]
+    assert await found(pool) == LogAudit(seals=3, entries=2500, unsealed=0, faults=[])

@@ -178,3 +178,19 @@ def test_nobody_looks_for_what_was_seen_where_no_ended_duty_may_count() -> None:
     told(county, open_duty, an_edit(1, SITE, (1, 1), note=("", "一")), UNKNOWN)
     told(county, who_left(), an_edit(2, SITE, (1, 2), note=("一", "二")), Interval(NOW_MS, NOW_MS))
     assert asked == []
+
+
+@pytest.mark.parametrize("fields", [{"answers.covering": (None, {"value": "yes"})}, {"unit": (VILLAGE_A, VILLAGE_B)}])
+def test_an_ended_higher_duty_beside_a_present_one_neither_rewrites_nor_moves_the_work_of_others(fields: dict[str, object]) -> None:
+    county = a_county(MORNING_MS)
+    who = who_left(Role.COUNTY_SUPERVISOR, str(COUNTY), a_duty(Role.GRID_MEMBER, VILLAGE_A, starts=utc(NOON_MS)))
+    edit = a_mutation(1, INSPECTION, "inspection", "edit", base=(1, 3), fields=fields)
+    outcome = told(county, who, edit, UNKNOWN)
+    assert (outcome.outcome, outcome.reason) == (Outcome.QUARANTINED, Reason.DUTY_UNCERTAIN)
+
+
+def test_an_ended_higher_duty_does_not_move_a_site_of_others() -> None:
+    county = a_county(MORNING_MS)
+    who = who_left(Role.COUNTY_SUPERVISOR, str(COUNTY), a_duty(Role.GRID_MEMBER, VILLAGE_A, starts=utc(NOON_MS)))
+    outcome = told(county, who, a_mutation(1, SITE, "site", "edit", base=(1, 1), fields={"unit": (VILLAGE_A, VILLAGE_B)}), UNKNOWN)
+    assert (outcome.outcome, outcome.reason) == (Outcome.QUARANTINED, Reason.DUTY_UNCERTAIN)
