@@ -8,11 +8,12 @@ from typing import Final
 from litestar import Router, post
 from litestar.params import JSONBody
 
-from api.auth import PUBLIC, refusal
+from api.auth import PUBLIC, WITHOUT_FACTOR, refusal
 from api.dependencies import GivenCaller, GivenNow, GivenOrigin, GivenResources
 from api.log_in import Attempt, known_key, lock_unchanged, note_failure
 from api.passwords import check_new_password
 from api.proxies import source_group
+from api.resources import Resources
 from contracts.access import Action, ChangePassword, EnrolRequest, RefreshRequest, Tokens
 from contracts.problems import Problem, ProblemCode
 from storage.audit_log import Note, insert_note
@@ -29,8 +30,6 @@ async def enrol_device(data: JSONBody[EnrolRequest], resources: GivenResources, 
     """Phone number and password for a pair of tokens. The phone makes its own device id, once per local store."""
     attempt = Attempt(data, resources, now, origin)
     pair = await attempt.log_in()
-    if isinstance(pair, ProblemCode):
-        raise Problem(pair, new_device_id_needed=True)
     resources.metrics.logins.labels("ok").inc()
     return _tokens(pair, now, resources.account_keys.proof(pair.person, pair.device))
 
@@ -92,11 +91,12 @@ async def change_password(
     """Needs the old one. All other devices must log in again; what they hold unsent stays on them."""
     login = await fetch_login_of(resources.pool, caller.person)
     tries = known_key(login.phone, str(caller.device))  # strangers' wrong tries do not count here
-    if wait_s := await take(resources.pool, tries, resources.access.account, now):
-        raise Problem(ProblemCode.ACCOUNT_LOCKED, retry_after_s=wait_s)
+    await _count(tries, resources, now)
     party = source_group(origin.source)
     if not await resources.passwords.is_right(login.password_hash, data.old, party):
+        await _count(tries, resources, now)  # another guess, another try
         if await resources.passwords.is_right(login.password_hash, data.new, party):
+            await forget(resources.pool, tries)
             return  # it is the new one already: the answer was lost
         await note_failure(Action.LOGIN_FAILED, caller.person, "password", resources, now, origin)
         raise Problem(ProblemCode.WRONG_CREDENTIALS)
@@ -111,8 +111,14 @@ async def change_password(
         await insert_note(conn, note, origin, now)
 
 
+async def _count(tries: str, resources: Resources, now: datetime) -> None:
+    if wait_s := await take(resources.pool, tries, resources.access.account, now):
+        raise Problem(ProblemCode.ACCOUNT_LOCKED, retry_after_s=wait_s)
+
+
 ACCOUNTS: Final = Router(
     "/auth/v1",
+    opt=WITHOUT_FACTOR,
     route_handlers=[enrol_device, refresh_tokens, log_out, change_password],
     tags=["auth"],
     request_max_body_size=BODY_BYTES_MAX,

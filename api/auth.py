@@ -3,16 +3,16 @@
 public=True      no token needed (log-in, health, documentation)
 push_only=True   also for a wiped device, which may only hand in
 limited=True     counted against the person's rate
+without_factor   kinds of device that may ask also when their person's roles need a second factor that the log-in has not shown
 """
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from litestar.connection import ASGIConnection
 from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
-from litestar.types import Scope
 
 from api.resources import AccessRules, Resources
 from contracts.caller import Caller, DeviceKind
@@ -27,11 +27,8 @@ from sync.scope import open_duties
 PUBLIC = {"public": True}
 PUSH_ONLY = {"push_only": True, "limited": True}
 LIMITED = {"limited": True}
-
-# What is open to whose roles need a second factor that the log-in has not shown: setting one up, and for a phone what a phone does.
-SET_UP_PATHS: Final = ("/auth/v1/", "/people/v1/me")
-PHONE_PATHS: Final = ("/sync/v1/", "/photos/v1/")
-PHONE_READS: Final = "/people/v1/units"  # the list; below it units are made, renamed and closed
+WITHOUT_FACTOR = {"without_factor": tuple(DeviceKind)}  # setting one up
+PHONE_WITHOUT_FACTOR = {"without_factor": (DeviceKind.PHONE,)}  # what a phone does in the field
 
 
 class Authenticate(AbstractAuthenticationMiddleware):
@@ -47,7 +44,7 @@ class Authenticate(AbstractAuthenticationMiddleware):
         opt = connection.route_handler.opt
         if (found.wiped or found.cloned) and not opt.get("push_only"):
             raise refusal(Refused(ProblemCode.DEVICE_REVOKED, wipe=found.wiped))
-        if lacks_second_factor(found, resources.access, now) and not is_open_without(connection.scope, found.device_kind):
+        if found.device_kind not in opt.get("without_factor", ()) and lacks_second_factor(found, resources.access, now):
             raise Problem(ProblemCode.SECOND_FACTOR_REQUIRED)
         if opt.get("limited"):
             await resources.person_limit.check(resources.pool, found.person, now)
@@ -59,14 +56,6 @@ def lacks_second_factor(caller: Caller, rules: AccessRules, now: datetime) -> bo
     if caller.strong or not rules.second_factor_required or (caller.demo and rules.demo):
         return False
     return any(duty.role in SECOND_FACTOR_ROLES for duty in open_duties(caller.duties, now))
-
-
-def is_open_without(scope: Scope, kind: DeviceKind) -> bool:
-    """Whether a request may be made without the second factor that the caller's roles need."""
-    path, is_read = scope["path"], scope.get("method") == "GET"
-    if path.startswith(SET_UP_PATHS):
-        return True
-    return kind is DeviceKind.PHONE and (path.startswith(PHONE_PATHS) or (is_read and path == PHONE_READS))
 
 
 def bearer_token(header: str) -> str:

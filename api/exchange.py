@@ -16,7 +16,7 @@ import structlog
 from litestar import Request, post
 from uuid_utils.compat import uuid7
 
-from api.auth import PUSH_ONLY, charge_wiped
+from api.auth import PHONE_WITHOUT_FACTOR, PUSH_ONLY, charge_wiped
 from api.dependencies import provide_resources
 from api.frames import FrameResponse, encoding_for
 from api.reading import decode_request
@@ -349,7 +349,7 @@ async def request_of(body: bytes, caller: Caller) -> ExchangeRequest:
 
 @post(
     EXCHANGE_PATH,
-    opt=PUSH_ONLY | {OWN_TURN: True},
+    opt=PUSH_ONLY | PHONE_WITHOUT_FACTOR | {OWN_TURN: True},
     request_max_body_size=EXCHANGE_BYTES_MAX,
     status_code=200,
     tags=["sync"],

@@ -16,12 +16,12 @@ import msgspec
 from litestar import Request, get
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 
-from api.auth import LIMITED
+from api.auth import LIMITED, PHONE_WITHOUT_FACTOR, lacks_second_factor
 from api.dependencies import GivenResources
 from api.listeners import Line
 from api.resources import Resources
 from api.turns import OWN_TURN
-from contracts.caller import Caller
+from contracts.caller import Caller, DeviceKind
 from contracts.exchange import LIVE_PATH
 from contracts.ids import County, StreamName
 from contracts.problems import ProblemCode
@@ -76,6 +76,8 @@ class Listener:
             return caller.code
         if caller.wiped or caller.cloned:
             return ProblemCode.DEVICE_REVOKED
+        if caller.device_kind is not DeviceKind.PHONE and lacks_second_factor(caller, resources.access, now):
+            return ProblemCode.SECOND_FACTOR_REQUIRED
         scope = streams_of(caller.duties, caller.device, await resources.units.places(), now)
         self.line.scope = frozenset(scope)
         self.counties = {}
@@ -112,7 +114,7 @@ def _event(name: str, data: object) -> ServerSentEventMessage:
 
 @get(
     LIVE_PATH,
-    opt=LIMITED | {OWN_TURN: True},
+    opt=LIMITED | PHONE_WITHOUT_FACTOR | {OWN_TURN: True},
     tags=["sync"],
     summary="动态提示 / live hints",
     description="Server-sent events: `moved` with the names of streams that have something new; `end` with the reason. Only a hint.",

@@ -42,14 +42,14 @@ class Attempt:
     def party(self) -> str:
         return source_group(self.origin.source)
 
-    async def log_in(self) -> Pair | ProblemCode:
-        """Tokens, or why this device id cannot have any. Problem for what the person has to mend."""
+    async def log_in(self) -> Pair:
+        """Tokens. Problem for what the person has to mend, or the device: with `new_device_id_needed` this id cannot have any."""
         login, is_changed = await self._check_password()
         await self._limit("logins", login, self.resources.access.logins, ProblemCode.TOO_MANY_REQUESTS)
         factor = await fetch_factor(self.resources.pool, login.id)
         if factor is not None and not self.request.code:
             raise Problem(ProblemCode.SECOND_FACTOR_NEEDED)
-        if login.must_change and (self.request.new_password is None or is_changed):  # the one that others know is no new one
+        if login.must_change and (is_changed or self.request.new_password is None):  # changed: to the password that is to go
             raise Problem(ProblemCode.PASSWORD_CHANGE_REQUIRED)
         if factor is not None:
             await self._limit("code", login, self.resources.access.account, ProblemCode.ACCOUNT_LOCKED)
@@ -123,20 +123,23 @@ class Attempt:
         if wait_s := await take(self.resources.pool, bucket_key(what, str(login.id)), rate, self.now):
             raise Problem(refusal, retry_after_s=wait_s)
 
-    async def _enrol(self, login: Login, factor: Factor | None, new_hash: str | None) -> Pair | ProblemCode:
+    async def _enrol(self, login: Login, factor: Factor | None, new_hash: str | None) -> Pair:
         device = self.request.device
         async with transaction(self.resources.pool) as conn:
             await lock_unchanged(conn, login)
+            if await fetch_factor(conn, login.id) != factor:  # set up or reset since it was looked at
+                raise Problem(ProblemCode.SECOND_FACTOR_NEEDED)
             if factor is not None:
                 await self._use_code(conn, login, factor)
             if new_hash is not None:
                 await self._change(conn, login, new_hash)
             await self._make_room(conn, login)
             pair = await enrol(conn, login.id, device, self.now, self.resources.access.lifetimes, strong=factor is not None)
-            if isinstance(pair, Pair):
-                detail = {"kind": device.kind.value, "name": device.name}
-                note = Note(action=Action.ENROLLED, person=login.id, device=device.id, subject=str(device.id), detail=detail)
-                await insert_note(conn, note, self.origin, self.now)
+            if isinstance(pair, ProblemCode):  # raised in here: no code is used and no password changed
+                raise Problem(pair, new_device_id_needed=True)
+            detail = {"kind": device.kind.value, "name": device.name}
+            note = Note(action=Action.ENROLLED, person=login.id, device=device.id, subject=str(device.id), detail=detail)
+            await insert_note(conn, note, self.origin, self.now)
         return pair
 
     async def _make_room(self, conn: Connection, login: Login) -> None:

@@ -12,6 +12,7 @@ from litestar import Router, get, post
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from uuid_utils.compat import uuid7
 
+from api.auth import WITHOUT_FACTOR
 from api.dependencies import Deed, GivenCaller, GivenDeed, GivenNow, GivenOrigin, GivenPlaces, GivenResources, PageSize
 from api.passwords import check_new_password, generate_password
 from api.resources import Resources
@@ -72,7 +73,7 @@ from sync.scope import open_duties, units_with
 Text = Annotated[str, QueryParameter(max_length=50)]
 
 
-@get("/me", summary="我是谁 · Who am I")
+@get("/me", opt=WITHOUT_FACTOR, summary="我是谁 · Who am I")
 async def me(caller: GivenCaller, resources: GivenResources, places: GivenPlaces) -> Me:
     """The caller with all duties, the device, and the counties whose records it may exchange."""
     person = await fetch_person(resources.pool, caller.person)

@@ -12,7 +12,7 @@ from litestar.params import FromPath, FromQuery, JSONBody
 from litestar.response import Stream
 from msgspec import Meta
 
-from api.auth import LIMITED, PUBLIC, PUSH_ONLY, charge_wiped
+from api.auth import LIMITED, PHONE_WITHOUT_FACTOR, PUBLIC, PUSH_ONLY, charge_wiped
 from api.dependencies import GivenCaller, GivenNow, GivenOrigin, GivenPlaces, GivenResources
 from api.ledgers import visible_streams
 from api.paging import position_of, position_text
@@ -31,9 +31,10 @@ from storage.objects import Objects, photo_key, rendering_key
 from storage.photo_views import RENDERING_MEDIA_TYPE, Rendering, fetch_view
 from storage.photos import UploadPlan, complete_upload, plan_upload
 from storage.rate_limit import Rate, bucket_key, take
+from sync.administration import FIELD_ROLES
 from sync.permission import OFFICE
 from sync.places import unit_of
-from sync.scope import AUDIENCES, held_duties, streams_of, units_with
+from sync.scope import AUDIENCES, held_duties, open_duties, streams_of, units_with
 
 VERIFYING_RETRY_SECONDS: Final = 5
 VIEW_SECONDS: Final = 120  # a presigned address that a browser follows at once
@@ -172,13 +173,13 @@ async def view_photo(
 ) -> Response[Any]:
     """The original or a rendering, for people who may see a record that shows it. `not_found` also while it is being made.
 
-    What a console looks at is noted in the audit log.
+    What a console looks at, or somebody of the office on any device (its kind is the client's own word), is noted in the audit log.
     """
     streams = [s for s, c in streams_of(caller.duties, caller.device, places, now).items() if c == county]
     view = await fetch_view(resources.pool, county, sha256, rendering, streams)
     if view is None:
         raise Problem(ProblemCode.NOT_FOUND)
-    if caller.device_kind is DeviceKind.CONSOLE:
+    if caller.device_kind is DeviceKind.CONSOLE or any(duty.role not in FIELD_ROLES for duty in open_duties(caller.duties, now)):
         resources.readings.note(caller, Action.PHOTO_READ, f"{county}/{sha256}", origin=origin, now=now)
     key = photo_key(county, sha256) if view.name is None else rendering_key(county, sha256, view.name)
     media_type = RENDERING_MEDIA_TYPE if view.name else view.media_type
@@ -207,6 +208,7 @@ async def list_keys(resources: GivenResources) -> list[PublicKey]:
 
 PHOTOS: Final = Router(
     "/photos/v1",
+    opt=PHONE_WITHOUT_FACTOR,
     route_handlers=[plan_photo_upload, complete_photo, relay_part, list_wanted, view_photo],
     tags=["photos"],
 )

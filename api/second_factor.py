@@ -11,7 +11,7 @@ from uuid import UUID
 from litestar import Router, get, post
 from litestar.params import FromPath, JSONBody
 
-from api.auth import lacks_second_factor
+from api.auth import WITHOUT_FACTOR, lacks_second_factor
 from api.codes import hashes_of, is_code_right, new_recovery_codes, new_secret, provisioning_uri
 from api.dependencies import Deed, GivenCaller, GivenDeed, GivenNow, GivenPlaces, GivenResources
 from api.log_in import SECOND_FACTOR, known_key, lock_unchanged, note_failure
@@ -19,7 +19,7 @@ from api.resources import Resources
 from contracts.access import Action, BeginSecondFactor, CodeIn, RecoveryCodes, SecondFactorDraft, SecondFactorState
 from contracts.caller import Caller
 from contracts.problems import Problem, ProblemCode
-from storage.credentials import Login, fetch_login_of
+from storage.credentials import Login, fetch_login_of, lock_login
 from storage.people import fetch_duties
 from storage.pool import Connection, transaction
 from storage.rate_limit import bucket_key, forget, take
@@ -70,6 +70,7 @@ async def confirm(data: JSONBody[CodeIn], caller: GivenCaller, resources: GivenR
     """With a code of the new secret. The recovery codes are in this answer and nowhere else; other devices log in again, with a code."""
     codes = new_recovery_codes()
     async with _code_transaction(caller, resources, deed) as conn:
+        await lock_login(conn, caller.person)  # a log-in under way was checked without it
         draft = await fetch_draft(conn, caller.person)
         if draft is None:
             raise Problem(ProblemCode.CONFLICTING_STATE, "没有待确认的第二因素，请先开始设置", reason="no_draft")
@@ -104,6 +105,7 @@ async def reset(person_id: FromPath[UUID], caller: GivenCaller, resources: Given
     if person_refusal(caller.duties, await fetch_duties(resources.pool, person_id), places, deed.now):
         raise Problem(ProblemCode.NOT_FOUND)
     async with transaction(resources.pool) as conn:
+        await lock_login(conn, person_id)  # a log-in under way has used the old one
         if not await delete_factor(conn, person_id):
             raise Problem(ProblemCode.CONFLICTING_STATE, "该人员尚未设置第二因素，不需要重置", reason="no_second_factor")
         await end_person_tokens(conn, person_id)
@@ -145,10 +147,11 @@ async def _use_code(conn: Connection, code: str, factor: Factor, resources: Reso
 
 SECOND_FACTOR_ROUTES: Final = Router(
     "/auth/v1/second-factor",
+    opt=WITHOUT_FACTOR,
     route_handlers=[show, begin, confirm, renew_recovery_codes],
     tags=["auth"],
     request_max_body_size=BODY_BYTES_MAX,
 )
 
-# not below /auth/v1, which is open to log-ins that have shown no second factor
+# closed to log-ins that have shown no second factor
 SECOND_FACTOR_RESETS: Final = Router("/people/v1", route_handlers=[reset], tags=["people"], request_max_body_size=BODY_BYTES_MAX)

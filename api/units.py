@@ -6,6 +6,7 @@ import msgspec
 from litestar import get, post
 from litestar.params import FromPath, JSONBody
 
+from api.auth import PHONE_WITHOUT_FACTOR
 from api.dependencies import GivenCaller, GivenDeed, GivenNow, GivenPlaces, GivenResources
 from contracts.access import Action, CloseUnit, RenameUnit, UnitIn, Units
 from contracts.ids import UnitCode
@@ -31,7 +32,7 @@ def refuse(refusal: Refusal | None) -> None:
             raise Problem(ProblemCode.INVALID_VALUE, FAULT_TEXTS[refusal.value], reason=refusal.value)
 
 
-@get("/units", summary="单位 · Units")
+@get("/units", opt=PHONE_WITHOUT_FACTOR, summary="单位 · Units")
 async def list_units(caller: GivenCaller, places: GivenPlaces, now: GivenNow) -> Units:
     """The units of the caller's duties, all below them, and the line above each for its name."""
     below = {code for d in open_duties(caller.duties, now) for code in places.below(d.unit)}

@@ -17,7 +17,7 @@ from contracts.people import Duty, Role
 from server.settings import Settings
 from server.trouble import StartError
 from storage.audit_log import Note, Origin, insert_notes
-from storage.credentials import fetch_login
+from storage.credentials import fetch_login, lock_login
 from storage.people import insert_duty, insert_person, lock_duties_of, lock_number
 from storage.pool import open_pool, transaction
 from storage.second_factor import delete_factor
@@ -73,6 +73,8 @@ async def _reset(settings: Settings, phone: str) -> None:
     now = datetime.now(UTC)
     async with await open_pool(settings.pg.full_dsn(), size_min=0, size_max=1) as pool, transaction(pool) as conn:
         login = await fetch_login(conn, phone)
+        if login is not None:
+            await lock_login(conn, login.id)
         if login is None or not await delete_factor(conn, login.id):
             raise StartError("没有该手机号的账号，或尚未设置第二因素", "There is no account with this number, or it has no second factor.")
         await end_person_tokens(conn, login.id)

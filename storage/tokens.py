@@ -168,7 +168,7 @@ SQL_KEEP_KEY: Final[LiteralString] = "UPDATE token SET successor_key = $2 WHERE 
 
 
 async def rotate(conn: Connection, refresh: str, now: datetime, lifetimes: Lifetimes, wiped_for: timedelta) -> Pair | Reused | Refused:
-    """A new pair for a refresh token. Inside a transaction, which the caller must commit whatever the answer is."""
+    """A new pair for a refresh token. Inside a transaction, which the caller must commit with `Reused` and `Refused`; a pair it may roll back: then nothing was rotated."""
     presented = hash_token(refresh)
     await conn.execute(SQL_LOCK_HOLDER, presented)
     await conn.execute(SQL_LOCK_DEVICE_OF, presented)

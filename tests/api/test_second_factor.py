@@ -11,10 +11,11 @@ from litestar import Litestar
 from pyotp.totp import TOTP
 from uuid_utils.compat import uuid7
 
+from contracts.exchange import LIVE_PATH
 from contracts.people import Role
 from server.app import create_app
 from server.settings import Settings
-from tests.api.office import HANBIN, TOWNSHIP, VILLAGE, Clock, Someone, World, client_of
+from tests.api.office import HANBIN, TOWNSHIP, VILLAGE, Clock, Someone, World, client_of, every_route
 from tests.api.test_auth import FIELD, change, problem_of, refresh, whoami
 
 pytestmark = pytest.mark.anyio
@@ -30,6 +31,19 @@ async def app(settings: Settings, clock: Clock) -> AsyncIterator[Litestar]:
     app = create_app(settings.model_copy(update={"auth": auth}), now=clock)
     async with app.lifespan():
         yield app
+
+
+ENDING_PATHS = {"/auth/v1/logout"}  # would end the log-in that asks
+SET_UP = {
+    "/auth/v1/password",
+    "/auth/v1/second-factor",
+    "/auth/v1/second-factor/confirm",
+    "/auth/v1/second-factor/recovery-codes",
+    "/people/v1/me",
+}
+FOR_PHONES = {
+    "/people/v1/units", "/sync/v1/exchange", "/photos/v1/uploads", "/photos/v1/complete", "/photos/v1/wanted", "/photos/v1/610902/x/x",
+}  # fmt: skip
 
 
 async def post(world: World, someone: Someone, path: str, body: Any = None) -> httpx.Response:
@@ -287,6 +301,21 @@ async def test_whoever_has_not_shown_one_resets_nobody_s(world: World) -> None:
     assert (await world.pool.fetchval("SELECT count(*) FROM second_factor")) == 1
 
 
+async def test_without_a_factor_only_the_routes_that_say_so_answer(world: World, app: Litestar) -> None:
+    """A new route is closed to log-ins that have not shown what their roles need."""
+    for kind in ("console", "phone"):
+        someone = await world.person((Role.ADMIN, HANBIN), kind=kind)
+        opened = set()
+        for method, path, opt in every_route(app):
+            if opt.get("public") or path in ENDING_PATHS or path == LIVE_PATH:
+                continue
+            answer = await world.client.request(method, path, headers=someone.headers, content=b"{}")
+            if answer.status_code != 403 or answer.json()["code"] != "second_factor_required":
+                opened.add(f"{method} {path}")
+        assert {route.split()[1] for route in opened} == SET_UP | (FOR_PHONES if kind == "phone" else set())
+        assert ("POST /people/v1/units" in opened) is False
+
+
 async def test_a_stolen_database_without_the_key_opens_nothing(world: World, app: Litestar) -> None:
     from api.account_keys import AccountKeys
 
@@ -320,6 +349,24 @@ async def test_a_password_that_an_admin_has_seen_opens_nothing_but_its_change(wo
     assert (await world.enrol(someone.phone, seen, someone.device, more={"new_password": NEW})).status_code == 200
     assert (await world.enrol(someone.phone, seen, someone.device)).status_code == 401
     assert (await world.enrol(someone.phone, NEW, someone.device)).status_code == 200
+
+
+async def test_the_password_that_an_admin_has_seen_is_not_its_own_successor(world: World) -> None:
+    someone, seen = await given(world)
+    for beside in ("x", NEW):
+        refused = await world.enrol(someone.phone, beside, someone.device, more={"new_password": seen})
+        assert problem_of(refused, 403)["code"] == "password_change_required"
+    assert (await world.enrol(someone.phone, seen, someone.device, more={"new_password": seen})).json()["details"]["rule"] == "same"
+    assert await world.pool.fetchval("SELECT must_change FROM person WHERE id = $1", someone.id)
+
+
+async def test_a_device_id_that_is_refused_uses_no_code_and_changes_no_password(world: World) -> None:
+    someone, other = await supervisor(world), await world.person(FIELD)
+    _, codes = await set_up(world, someone)
+    more = {"code": codes[0], "new_password": NEW}
+    refused = await world.enrol(someone.phone, someone.password, other.device, kind="console", more=more)
+    assert problem_of(refused, 409)["details"] == {"new_device_id_needed": True}
+    assert (await log_in(world, someone, codes[0])).status_code == 200
 
 
 async def test_a_change_whose_answer_was_lost_is_asked_for_again(world: World) -> None:

@@ -13,15 +13,18 @@ import httpx
 import pytest
 from argon2 import PasswordHasher
 from litestar import Litestar
+from pyotp.totp import TOTP
 from uuid_utils.compat import uuid7
 
 import api.accounts
+import api.log_in
 import api.people
 import storage.devices
 import storage.tokens
 from contracts.people import Role
 from tests.api.office import HANBIN, VILLAGE, Someone, World
 from tests.api.test_auth import FIELD, change, refresh, whoami
+from tests.api.test_second_factor import PATH, code_of, reset_of, set_up
 
 pytestmark = pytest.mark.anyio
 
@@ -58,7 +61,7 @@ class Stop:
             await self.go_on.wait()
 
 
-async def race(stop: Stop, pool: asyncpg.Pool, first: Awaitable[httpx.Response], second: Callable[[], Awaitable[httpx.Response]]) -> Any:
+async def race(stop: Stop, pool: asyncpg.Pool, first: Awaitable[httpx.Response], second: Callable[[], Awaitable[Any]]) -> Any:
     """The answers of both: the second begins where the first stands still, which goes on once the second is done or waits for a lock."""
     one = asyncio.ensure_future(first)
     await asyncio.wait_for(stop.reached.wait(), 30)
@@ -157,6 +160,54 @@ async def test_a_password_change_that_was_checked_before_the_end_changes_nothing
     assert ended.status_code in (200, 204), ended.text
     assert refused.status_code in (401, 403)
     assert (await world.enrol(someone.phone, "another one, not taken", uuid7())).status_code == 401
+
+
+async def test_a_log_in_that_was_checked_before_a_factor_was_set_up_opens_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    someone = await world.person((Role.COUNTY_SUPERVISOR, HANBIN), kind="console")
+    stop = Stop()
+    monkeypatch.setattr(api.log_in, "fetch_factor", stop.after(api.log_in.fetch_factor))
+    entered, _ = await race(stop, world.pool, world.enrol(someone.phone, someone.password, uuid7()), lambda: set_up(world, someone))
+    assert (entered.status_code, entered.json()["code"]) == (401, "second_factor_needed"), entered.text
+
+
+async def test_a_log_in_with_a_factor_that_is_reset_meanwhile_opens_nothing(
+    world: World, admin: Someone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    someone = await world.person((Role.COUNTY_SUPERVISOR, HANBIN), kind="console")
+    _, codes = await set_up(world, someone)
+    stop = Stop()
+    monkeypatch.setattr(api.log_in, "fetch_factor", stop.after(api.log_in.fetch_factor))
+    log_in = world.enrol(someone.phone, someone.password, uuid7(), more={"code": codes[0]})
+    reset = lambda: world.client.post(reset_of(someone), headers=admin.headers)  # noqa: E731
+    entered, ended = await race(stop, world.pool, log_in, reset)
+    assert ended.status_code == 204, ended.text
+    assert (entered.status_code, entered.json()["code"]) == (401, "second_factor_needed"), entered.text
+
+
+@pytest.mark.parametrize("how", ["confirm", "reset"])
+async def test_a_log_in_that_came_first_ends_with_a_factor_that_changes(
+    world: World, admin: Someone, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """The change waits for the log-in that holds the account, and then ends its tokens."""
+    someone = await world.person((Role.COUNTY_SUPERVISOR, HANBIN), kind="console")
+    draft, codes = None, [""]
+    if how == "reset":
+        _, codes = await set_up(world, someone)
+    else:
+        draft = (await world.client.post(PATH, json={"password": someone.password}, headers=someone.headers)).json()["secret"]
+
+    async def change_factor() -> httpx.Response:
+        if draft is None:
+            return await world.client.post(reset_of(someone), headers=admin.headers)
+        code = code_of(world, TOTP(draft))
+        return await world.client.post(f"{PATH}confirm", json={"code": code}, headers=someone.headers)
+
+    stop = Stop()
+    monkeypatch.setattr(api.log_in, "enrol", stop.before(api.log_in.enrol))
+    log_in = world.enrol(someone.phone, someone.password, uuid7(), more={"code": codes[0]})
+    entered, changed = await race(stop, world.pool, log_in, change_factor)
+    assert (entered.status_code, changed.status_code // 100) == (200, 2), changed.text
+    assert await is_ended(world, entered.json())
 
 
 # ------------------------------------------------------------------------------------------------ refresh
