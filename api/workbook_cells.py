@@ -23,7 +23,7 @@ DAY: Final = re.compile(
 DAY_IN_DIGITS: Final = re.compile(r"((?:19|20)[0-9]{2})([0-9]{2})([0-9]{2})")
 SCIENTIFIC: Final = re.compile(r"[0-9](?:\.[0-9]+)?E\+?[0-9]+", re.IGNORECASE)
 DECIMAL: Final = re.compile(r"[-+]?[0-9]+(?:\.[0-9]*)?|[-+]?\.[0-9]+")
-WHOLE_WITH_POINT: Final = re.compile(r"([0-9]+)\.0+")
+WHOLE_WITH_POINT: Final = re.compile(r"(?<![0-9])([0-9]++)\.0++")
 NATIONAL_CODE: Final = re.compile(r"[0-9]{6}|[0-9]{9}|[0-9]{12}")
 SPACED_NAME: Final = re.compile(r"[\u3400-\u9fff](?: [\u3400-\u9fff])+")
 MIDDLE_DOTS: Final = re.compile(r"(?<=[\u3400-\u9fff])\s*[·•‧∙⋅・･．․]\s*(?=[\u3400-\u9fff])")

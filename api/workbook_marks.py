@@ -18,7 +18,7 @@ from api.workbook_files import WORKBOOK, Parts, UnreadableFile
 
 # The possessive parts keep a tag that does not end from being tried again and again.
 TAG: Final = re.compile(r"""<(/?)(?:[\w.-]++:)?([\w.-]++)((?>[^<>"']|"[^"]*+"|'[^']*+')*+)>""")
-ATTRIBUTE: Final = re.compile(r"""([\w.:-]++)\s*+=\s*+(?:"([^"]*+)"|'([^']*+)')""")
+ATTRIBUTE: Final = re.compile(r"""(?<![\w.:-])([\w.:-]++)\s*+=\s*+(?:"([^"]*+)"|'([^']*+)')""")
 REFERENCE: Final = re.compile(r"\$?([A-Za-z]{1,3})\$?([0-9]{1,7})")
 HIDDEN_POINTS: Final = 0.01  # rows and columns that are so flat show nothing
 

@@ -67,7 +67,7 @@ class Installation:
             "XUNLING_WORKERS": str(self.workers),
             "XUNLING_PG__DSN": self.dsn,
             "XUNLING_S3__ENDPOINT": f"http://{HOST}:9",
-            "XUNLING_LIMITS__DEVICE_REQUESTS_PER_MINUTE": "0",
+            "XUNLING_LIMITS__PERSON_REQUESTS_PER_MINUTE": "0",
             "XUNLING_AUTH__SECOND_FACTOR_REQUIRED": "false",
             **self.settings,
         }

@@ -13,7 +13,7 @@ PHONE_DIGITS: Final = 11
 # Between digits people put blanks, hyphens of every kind, dots and brackets; format characters come along when a number is pasted.
 _BETWEEN: Final = r"[ \t\u00a0\u2000-\u200f\u202a-\u202e\u202f\u2060\u3000\ufeff\-\u2010-\u2015－.．·•()（）]*"
 _DIGIT: Final = r"[0-9０-９]"
-_COUNTRY: Final = rf"(?:(?:[+＋]|[0０]{_BETWEEN}[0０])?{_BETWEEN}[8８]{_BETWEEN}[6６]{_BETWEEN})?"
+_COUNTRY: Final = rf"(?:(?:(?:[+＋]|[0０]{_BETWEEN}[0０]){_BETWEEN})?[8８]{_BETWEEN}[6６]{_BETWEEN})?"
 # What may be typed. Length is bounded beside it; blanks and digits never match the same, so it is linear.
 TYPED_PHONE_PATTERN: Final = rf"^{_BETWEEN}{_COUNTRY}[1１]{_BETWEEN}[3-9３-９]{_BETWEEN}(?:{_DIGIT}{_BETWEEN}){{9}}$(?!\n)"
 TYPED_CHARACTERS_MAX: Final = 64

@@ -25,8 +25,10 @@ UPLOADS_MAX: Final = 20
 SQL_COUNT_UNNOTED: Final = """
     SELECT count(*) FROM blob_announcement a
     JOIN record r ON r.county = a.county AND r.id = a.photo
-    JOIN blob b ON b.county = a.county AND b.sha256 = a.sha256 AND (b.state <> 'wanted' OR b.completed_at IS NOT NULL)
     WHERE a.county = $1 AND a.noted_at IS NULL
+    AND EXISTS (
+        SELECT FROM blob_sending s
+        WHERE s.county = a.county AND s.sha256 = a.sha256 AND (s.completed_at IS NOT NULL OR s.sent_at IS NOT NULL))
 """
 SQL_FETCH_DONE: Final = "SELECT done_until FROM timer_run WHERE county = $1"
 

@@ -42,6 +42,8 @@ REACHABLE: Final[dict[str, list[str]]] = {
 }
 # No record is in them: health, metrics, documents, keys; draws that are disclosed to everybody.
 PUBLIC: Final = {
+    "/",
+    "/auth/v1/second-factor",  # one's own
     "/health/live",
     "/health/ready",
     "/metrics",

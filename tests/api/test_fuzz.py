@@ -29,6 +29,8 @@ from tests.conftest import S3
 from tests.world import COUNTY, DEPARTMENT, TOWNSHIP, VILLAGE_A, World, open_world
 
 CASES = 12  # of each operation and mode: a minute in all
+WORKBOOK = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+schemathesis.serializer.alias(WORKBOOK, "application/octet-stream")
 SCHEMA = schemathesis.openapi.from_dict(json.loads((Path(__file__).parents[2] / "contracts" / "openapi.json").read_text()))
 OURS = {"authorization", "accept-encoding"}  # not the case's: who asks, and what this client can unpack
 ENDLESS = {"/sync/v1/live"}

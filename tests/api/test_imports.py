@@ -124,12 +124,13 @@ async def test_passwords_of_a_lost_answer_are_made_anew_until_somebody_has_logge
     log = await read(office.world, admin, "/audit/v1/entries")
     reset = [entry for entry in log["entries"] if entry["action"] == "password_reset"]
     assert {(entry["subject"], entry["detail"]["sha256"]) for entry in reset} == {(one["person"], tried["sha256"]) for one in lost}
+    chosen = {"new_password": "河边第三棵大柳树"}
     for accounts, status in ((lost, 401), (again["accounts"], 200)):
-        log_in = {key: accounts[0][key] for key in ("phone", "password")} | {"device": {"id": str(uuid7()), "kind": "phone"}}
+        log_in = {key: accounts[0][key] for key in ("phone", "password")} | {"device": {"id": str(uuid7()), "kind": "phone"}} | chosen
         assert (await office.world.client.post("/auth/v1/enrol", json=log_in)).status_code == status
     assert (await send(office, admin, data, confirm=tried["sha256"])).json()["accounts"] == []
     one = accounts[1]  # of whom nobody has logged in, but the list has arrived
-    log_in = {key: one[key] for key in ("phone", "password")} | {"device": {"id": str(uuid7()), "kind": "phone"}}
+    log_in = {key: one[key] for key in ("phone", "password")} | {"device": {"id": str(uuid7()), "kind": "phone"}} | chosen
     assert (await office.world.client.post("/auth/v1/enrol", json=log_in)).status_code == 200
 
 

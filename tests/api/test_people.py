@@ -216,7 +216,8 @@ async def test_the_number_of_a_disabled_account_passes_on(world: World) -> None:
     assert (refused["details"]["reason"], refused["details"]["person"]) == ("account_disabled", str(former.id))
     made = (await post(world, admin, "/people/v1/persons", new_person(phone=former.phone))).json()
     assert made["id"] != str(former.id)
-    assert (await world.enrol(former.phone, made["password"], uuid.uuid4())).status_code == 200
+    chosen = {"new_password": "河边第三棵大柳树"}
+    assert (await world.enrol(former.phone, made["password"], uuid7(), more=chosen)).status_code == 200
     assert problem_of(await world.enrol(former.phone, former.password, uuid.uuid4()), 401)["code"] == "wrong_credentials"
     shown = (await get(world, admin, f"/people/v1/persons/{former.id}")).json()
     assert (shown["name"], shown["phone"], len(shown["duties"])) == (name, former.phone, 1)
@@ -243,8 +244,9 @@ async def test_a_number_is_one_number_however_it_is_typed(world: World, typed: s
     admin = await world.person((Role.ADMIN, TOWNSHIP))
     made = (await post(world, admin, "/people/v1/persons", new_person(phone=typed))).json()
     assert made["phone"] == "13611112222"
-    assert (await world.enrol(typed, made["password"], uuid.uuid4())).status_code == 200
-    assert (await world.enrol("13611112222", made["password"], uuid.uuid4())).status_code == 200
+    chosen = {"new_password": "河边第三棵大柳树"}
+    assert (await world.enrol(typed, made["password"], uuid7(), more=chosen)).status_code == 200
+    assert (await world.enrol("13611112222", chosen["new_password"], uuid7())).status_code == 200
     assert problem_of(await post(world, admin, "/people/v1/persons", new_person()), 409)["details"]["person"] == made["id"]
     found = (await get(world, admin, "/people/v1/persons", text=typed)).json()["people"]
     assert [person["id"] for person in found] == [made["id"]]
@@ -337,7 +339,7 @@ async def test_a_disabled_person_is_out_and_can_be_brought_back(world: World) ->
 
     assert (await post(world, admin, f"/people/v1/persons/{someone.id}/enable")).status_code == 204
     assert (await post(world, admin, f"/people/v1/persons/{someone.id}/enable")).status_code == 409
-    assert (await world.enrol(someone.phone, someone.password, uuid.uuid4())).status_code == 200
+    assert (await world.enrol(someone.phone, someone.password, uuid7())).status_code == 200
     assert (await post(world, admin, "/people/v1/duties", grant)).status_code == 201
     assert await actions(world, someone.id) == ["person_disabled", "person_enabled"]
 

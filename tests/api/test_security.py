@@ -18,7 +18,9 @@ from tests.api.test_auth import problem_of
 pytestmark = pytest.mark.anyio
 
 FIELD = (Role.GRID_MEMBER, VILLAGE)
-OPEN = re.compile(r"/auth/v1/(enrol|refresh)|/health/(live|ready)|/metrics|/schema.*|/sync/v1/keys|/photos/v1/relay/.*|/public/v1/draws.*")
+OPEN = re.compile(
+    r"/|/auth/v1/(enrol|refresh)|/health/(live|ready)|/metrics|/schema.*|/sync/v1/keys|/photos/v1/relay/.*|/public/v1/draws.*"
+)
 
 
 async def test_every_route_but_the_listed_refuses_without_a_token(app: Litestar, client: httpx.AsyncClient) -> None:

@@ -16,8 +16,8 @@ from phone.exchange import Ended, Pacing
 from phone.faults import Fault, FaultyTransport, Killed, Loss
 from phone.phone import Phone
 from server.settings import Settings
-from storage.blobs import fetch_blob
-from storage.photos import verify_blob
+from storage.photo_sendings import fetch_unverified
+from storage.photos import verify_sending
 from tests.photo_builder import jpeg, noise, picture
 from tests.world import COUNTY, PASSWORD, TOWNSHIP, VILLAGE_A, VILLAGE_B, World, open_world
 
@@ -174,11 +174,8 @@ async def test_a_large_photo_goes_on_after_every_broken_part(settings: Settings,
 
         async def worker(seconds: float) -> None:
             """While the phone waits, the worker works."""
-            row = await world.pool.fetchrow("SELECT county, sha256 FROM blob WHERE state = 'wanted'")
-            if row is not None:
-                blob = await fetch_blob(world.pool, row["county"], row["sha256"])
-                assert blob is not None
-                await verify_blob(resources.pool, resources.objects, resources.photo_rules, blob, world.time)
+            for who in await fetch_unverified(world.pool, COUNTY):
+                await verify_sending(resources.pool, resources.objects, resources.photo_rules, who, world.time)
 
         puts: list[str] = []
 

@@ -381,7 +381,7 @@ async def test_closing_ends_what_only_assisted(day: Day) -> None:
 
 async def test_a_correction_reaches_the_departments(day: Day) -> None:
     called = await blown(day)
-    called.member.edit(called.whistle, {"position": THERE, "text": "在桥下游 50 米"})
+    called.lead.edit(called.whistle, {"position": THERE, "text": "在桥下游 50 米"})
     await called.all_sync()
     for phone, record in ((called.housing, called.of_housing), (called.water, called.of_water)):
         assert (body(phone, record)["position"], body(phone, record)["text"]) == (THERE, "在桥下游 50 米")
