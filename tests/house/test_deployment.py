@@ -189,6 +189,15 @@ def test_units_run_commands_that_exist_as_their_own_user() -> None:
             assert CliRunner().invoke(cli, [*words.split(), "--help"]).exit_code == 0, words
 
 
+def test_only_migrations_and_backups_can_read_the_owners_password() -> None:
+    """They run as the same user: what a unit does not need is out of its sight."""
+    hidden = "InaccessiblePaths=-/etc/xunling/secrets/pg_owner_password"
+    for unit in UNITS:
+        runs_ours = unit.suffix == ".service" and "/opt/xunling" in unit.read_text()
+        needs_owner = unit.stem in ("xunling-migrate", "xunling-backup")
+        assert (hidden in unit.read_text().splitlines()) == (runs_ours and not needs_owner), unit.name
+
+
 def test_the_installer_is_a_shell_script_and_makes_every_secret_that_units_read() -> None:
     script = ROOT / "deploy" / "install.sh"
     subprocess.run(["sh", "-n", script], check=True)
