@@ -483,7 +483,8 @@ def _receipt_believed(garden: Garden, _now: Now) -> None:
 
 
 def _anybody_may(garden: Garden, _now: Now) -> None:
-    garden.replace(sync.plan, "may", lambda _may: lambda *_args: Verdict.YES)
+    for module in (sync.plan, sync.standing):
+        garden.replace(module, "may", lambda _may: lambda *_args: Verdict.YES)
 
 
 def _number_unthought_of(garden: Garden, _now: Now) -> None:
