@@ -101,8 +101,7 @@ async def list_held(
 ) -> HeldPage:
     """What waits for a person, with the raw mutation as it came, the longest waiting first."""
     units = desk_units(caller, places, county, now)
-    items = await desk.fetch_held(resources.pool, county, units, outcome, held_key(after), PAGE_ROWS)
-    full = len(items) == PAGE_ROWS
+    items, full = await desk.fetch_held(resources.pool, county, units, outcome, held_key(after), PAGE_ROWS)
     last = items[-1] if items else None
     following = position_text(last.opened_at, last.device, last.n) if full and last else None
     return HeldPage(items=items, next=following)

@@ -40,16 +40,22 @@ SQL_FETCH_HELD: Final[LiteralString] = """
         SELECT h.* FROM held h
         WHERE h.county = $1 AND h.settled_at IS NULL AND h.unit = ANY ($2::text[])
           AND ($3::text IS NULL OR h.outcome = $3) AND (h.opened_at, h.device, h.n) > ($4, $5, $6)
-        ORDER BY h.opened_at, h.device, h.n LIMIT $7)
-    SELECT h.county, h.device, h.n, h.outcome, h.reason, h.opened_at, h.mutation, h.record, h.kind, j.op, h.unit, h.person,
-           p.name AS person_name, h.detail, h.waits_for, h.tries, j.captured_from, j.captured_to, j.raw
-    FROM page h
-    CROSS JOIN LATERAL (
-        SELECT j.op, j.captured_from, j.captured_to, j.raw FROM journal j
-        WHERE j.county = $1 AND j.device = h.device AND j.n = h.n AND j.entry = 0 OFFSET 0) j
+        ORDER BY h.opened_at, h.device, h.n LIMIT $7),
+    sized AS (
+        SELECT h.*, j.op, j.captured_from, j.captured_to, j.raw,
+               sum(octet_length(j.raw)) OVER (ORDER BY h.opened_at, h.device, h.n) AS bytes
+        FROM page h
+        CROSS JOIN LATERAL (
+            SELECT j.op, j.captured_from, j.captured_to, j.raw FROM journal j
+            WHERE j.county = $1 AND j.device = h.device AND j.n = h.n AND j.entry = 0 OFFSET 0) j)
+    SELECT h.county, h.device, h.n, h.outcome, h.reason, h.opened_at, h.mutation, h.record, h.kind, h.op, h.unit, h.person,
+           p.name AS person_name, h.detail, h.waits_for, h.tries, h.captured_from, h.captured_to, h.raw
+    FROM sized h
     LEFT JOIN person p ON p.id = h.person
+    WHERE h.bytes - coalesce(octet_length(h.raw), 0) < $8
     ORDER BY h.opened_at, h.device, h.n
 """
+HELD_PAGE_BYTES_MAX: Final = 2 * 1024 * 1024  # of raw mutations; the one that passes it is the last of its page
 BEGINNING: Final = (datetime.fromisoformat("1970-01-01T00:00:00+00:00"), uuid.UUID(int=0), 0)
 
 
@@ -60,10 +66,12 @@ async def fetch_held(
     outcome: Outcome | None,
     after: tuple[datetime, DeviceId, int],
     limit: int,
-) -> list[HeldItem]:
-    """Open items of these units' desks, oldest first, after a key."""
-    rows = await executor.fetch(SQL_FETCH_HELD, county, list(units), outcome.value if outcome else None, *after, limit)
-    return [_item(row) for row in rows]
+) -> tuple[list[HeldItem], bool]:
+    """(open items of these units' desks, oldest first, after a key; whether there may be more). A page ends by its rows or its bytes."""
+    named = outcome.value if outcome else None
+    rows = await executor.fetch(SQL_FETCH_HELD, county, list(units), named, *after, limit, HELD_PAGE_BYTES_MAX)
+    is_full = len(rows) == limit or sum(len(row["raw"] or b"") for row in rows) >= HELD_PAGE_BYTES_MAX
+    return [_item(row) for row in rows], is_full
 
 
 def _item(row: Any) -> HeldItem:

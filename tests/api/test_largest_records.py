@@ -10,6 +10,7 @@ import pytest
 from contracts.exchange import EXCHANGE_PATH, Limits
 from contracts.mutation import MUTATION_BYTES_MAX, RECORD_BYTES_MAX
 from contracts.people import Role
+from storage import desk
 from storage.audit import audit
 from sync.intake import FIELDS_MAX
 from tests.api.office import HANBIN, TOWNSHIP, VILLAGE, Someone, World
@@ -259,3 +260,20 @@ async def test_a_mutation_under_a_wrong_number_takes_that_of_its_place_when_it_i
     assert await decided(world, lead, member, 1, "retry") == [(1, "quarantined", "malformed")]
     assert await decided(world, lead, member, 1, "release") == [(1, "applied", "released")]
     assert await note_of(world, record) == "x"
+
+
+async def test_a_page_of_the_desk_is_bounded_in_bytes(
+    world: World, member: Someone, lead: Someone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two that are too large fill a page; the rest is on the next, and nothing is left out."""
+    monkeypatch.setattr(desk, "HELD_PAGE_BYTES_MAX", 2 * MUTATION_BYTES_MAX)
+    large = [a_site(n, newer="x" * MUTATION_BYTES_MAX) for n in (1, 2, 3, 4, 5)]
+    await exchanged(world, member, a_part(*large), limits=Limits(records=0))
+    pages: list[list[int]] = []
+    after: dict[str, str] = {}
+    while not pages or after:
+        query: dict[str, Any] = {"county": HANBIN, **after}
+        page = (await world.client.get("/office/v1/held", params=query, headers=lead.headers)).json()
+        pages.append([item["n"] for item in page["items"]])
+        after = {"after": page["next"]} if page.get("next") else {}
+    assert pages == [[1, 2], [3, 4], [5]]

@@ -258,9 +258,12 @@ EVER = datetime(2000, 1, 1, tzinfo=UTC)
 OFFICE_LISTS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "conflicts of a county": (conflicts.SQL_FETCH_CONFLICTS, (COUNTY, OFFICE, *conflicts.BEGINNING, 100)),
     "conflicts of a township": (conflicts.SQL_FETCH_CONFLICTS, (COUNTY, OFFICE[:15], *conflicts.BEGINNING, 100)),
-    "desk of a county": (desk.SQL_FETCH_HELD, (COUNTY, EVERYWHERE, None, *desk.BEGINNING, 100)),
-    "desk of a township": (desk.SQL_FETCH_HELD, (COUNTY, FEW, "quarantined", *desk.BEGINNING, 100)),
-    "desk, read on": (desk.SQL_FETCH_HELD, (COUNTY, FEW, None, datetime(2026, 3, 1, tzinfo=UTC), uuid.UUID(int=0), 0, 100)),
+    "desk of a county": (desk.SQL_FETCH_HELD, (COUNTY, EVERYWHERE, None, *desk.BEGINNING, 100, desk.HELD_PAGE_BYTES_MAX)),
+    "desk of a township": (desk.SQL_FETCH_HELD, (COUNTY, FEW, "quarantined", *desk.BEGINNING, 100, desk.HELD_PAGE_BYTES_MAX)),
+    "desk, read on": (
+        desk.SQL_FETCH_HELD,
+        (COUNTY, FEW, None, datetime(2026, 3, 1, tzinfo=UTC), uuid.UUID(int=0), 0, 100, desk.HELD_PAGE_BYTES_MAX),
+    ),
     "one held mutation": (desk.SQL_FETCH_HELD_ONE, (COUNTY, uuid.UUID(int=7), 7)),
     "audit": (audit_log.SQL_FETCH_AUDIT, AuditFilter(**AUDITED).arguments(50)),
     "audit of a township": (audit_log.SQL_FETCH_AUDIT, AuditFilter(counties=[COUNTY], units=FEW).arguments(50)),
