@@ -94,7 +94,6 @@ async def change_password(
     await _count(tries, resources, now)
     party = source_group(origin.source)
     if not await resources.passwords.is_right(login.password_hash, data.old, party):
-        await _count(tries, resources, now)  # another guess, another try
         if await resources.passwords.is_right(login.password_hash, data.new, party):
             await forget(resources.pool, tries)
             return  # it is the new one already: the answer was lost

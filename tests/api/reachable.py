@@ -85,6 +85,9 @@ QUIET: Final = {
     "/auth/v1/logout",
     "/auth/v1/password",
     "/auth/v1/refresh",
+    "/auth/v1/second-factor",
+    "/auth/v1/second-factor/confirm",
+    "/auth/v1/second-factor/recovery-codes",
     "/devices/v1/{device_id:uuid}/lost",
     "/devices/v1/{device_id:uuid}/revoke",
     "/office/v1/imports/{subject:str}",  # tests/api/test_imports.py
@@ -93,6 +96,7 @@ QUIET: Final = {
     "/people/v1/duties/{duty_id:uuid}/end",
     "/people/v1/persons",
     "/people/v1/persons/{person_id:uuid}/disable",
+    "/people/v1/persons/{person_id:uuid}/second-factor/reset",
     "/people/v1/units",
     "/people/v1/units/{unit:str}/close",
     "/people/v1/units/{unit:str}/name",

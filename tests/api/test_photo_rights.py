@@ -297,7 +297,6 @@ async def test_an_odd_announcement_is_a_photo_like_any_other(victim, pool, work,
     [
         {"media_type": 7},
         {"purpose": "art"},
-        {"position": {"lat": 132.6, "lng": 108.9}},
         {"caption": ["长"]},
         {"taken": "yesterday"},
         {"bytes": str(len(SMALL))},

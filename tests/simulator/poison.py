@@ -16,9 +16,9 @@ def poison_the_planner() -> None:
     """From now on `plan_push` fails in this process for a batch that carries the poison."""
     plan_push = storage.push.plan_push
 
-    def plan(batch, *rest):
+    def plan(batch, *rest, **named):
         if any(POISON.encode() in incoming.raw and incoming.fault is None for incoming in batch):
             raise PoisonedError("a mutation was poisoned")
-        return plan_push(batch, *rest)
+        return plan_push(batch, *rest, **named)
 
     storage.push.plan_push = plan
