@@ -187,6 +187,8 @@ async def test_every_statement_of_storage_is_permitted_to_the_lesser_role(app_da
 async def test_a_statement_that_is_not_permitted_would_be_noticed(app_database: str) -> None:
     conn = await asyncpg.connect(app_database)
     try:
+        if conn.get_server_version().major < 16:
+            pytest.skip("EXPLAIN of a statement without its values needs PostgreSQL 16")
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await conn.execute("EXPLAIN (GENERIC_PLAN) UPDATE audit_log SET action = $1")
     finally:

@@ -36,10 +36,10 @@ def failing_on(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Planning raises for whatever holds the word, unless it is told that it raised before."""
     plan = push.plan_push
 
-    def planned(batch: Any, *rest: Any) -> Any:
+    def planned(batch: Any, *rest: Any, **named: Any) -> Any:
         if any(word.encode() in incoming.raw and incoming.fault is None for incoming in batch):
             raise ZeroDivisionError("a bug nobody foresaw")
-        return plan(batch, *rest)
+        return plan(batch, *rest, **named)
 
     monkeypatch.setattr(push, "plan_push", planned)
 
