@@ -1,7 +1,7 @@
 """Positions as phones send them when they have none: what is no place on earth is left out, and the rest of the mutation stands.
 
 Without a fix, phones write 0,0, the smallest double (4.9E-324), 999, -180,-180 (kCLLocationCoordinate2DInvalid) or null (what JSON makes
-of NaN); without an accuracy they write -1, the greatest float, null or nothing. A place that is known is kept, and an accuracy that is none
+of NaN); without an accuracy they write -1, the greatest float, null or nothing. A place that is known is kept, and an accuracy that says nothing
 of a place's is unknown (contracts.kind.Position.error_m). What is no position of any kind stays as it is, and is judged as any other value.
 """
 

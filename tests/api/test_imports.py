@@ -446,7 +446,7 @@ async def faults(office: Office, admin: Phone, data: bytes) -> list[tuple[str, s
 
 
 async def test_an_import_gives_no_more_than_an_admin_may(office: Office, admin: Phone) -> None:
-    """The same rules as by hand: nobody's own duty, nobody of other units, no auditor who administers, no made-up past."""
+    """The same rules as by hand: no duty for oneself, no person of other units, no auditor who administers, no made-up past."""
     world = office.world
     own = await world.pool.fetchval("SELECT phone FROM person WHERE name = '管理员'")
     elsewhere = await world.person("外县", (Role.COUNTY_SUPERVISOR, "610921"))

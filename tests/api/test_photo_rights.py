@@ -90,7 +90,7 @@ async def test_a_false_size_suppresses_nobody_elses_photo(victim, attacker, pool
 
 
 async def test_a_size_that_was_wrong_at_first_can_be_announced_anew(victim, pool) -> None:
-    """Refused is what was announced, by whoever it was; the same phone may know better later."""
+    """Refused is the announcement, not the photo; the same phone may know better later."""
     site = await victim.site()
     await victim.announce(SMALL, site, bytes=PHOTO_BYTES_MAX + 1)
     assert (await victim.ask(sha256_of(SMALL))).json() == {"state": "refused", "reason": "photo_too_large"}

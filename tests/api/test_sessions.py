@@ -1,4 +1,4 @@
-"""What ends a log-in ends also what is under way, in whatever order the two reach the database (docs/decisions/0028).
+"""What ends a log-in ends also what is under way, in either order of reaching the database (docs/decisions/0028).
 
 Nothing here hopes for luck: one request is stopped at the step after its decision, and goes on when the other has committed
 or waits for the first one's lock.
@@ -266,7 +266,7 @@ async def test_a_lost_answer_gives_another_successor_and_ends_the_lost_one(world
     assert found["refresh"] != lost["refresh"]
     assert (await whoami(world, lost["access"])).status_code == 401
     assert (await whoami(world, found["access"])).status_code == 200
-    assert (await refresh(world, lost["refresh"])).json()["details"] == {"reused": True}, "whoever has the lost one is no friend"
+    assert (await refresh(world, lost["refresh"])).json()["details"] == {"reused": True}, "the holder of the lost one is no friend"
     assert (await whoami(world, found["access"])).status_code == 401
 
 

@@ -178,7 +178,7 @@ class Stranger:
         await self._send("POST", EXCHANGE_PATH, content, **{"Content-Encoding": encoding})
 
     async def _touches_others(self) -> None:
-        """Edits, deletions, moves, commands and photos on what is none of its business, as if it had seen the newest version."""
+        """Edits, deletions, moves, commands and photos on records that are not its own, as if it had seen the newest version."""
         victims = await self._victims()
         made = []
         for record, kind, stream, version, body in self.random.sample(victims, min(len(victims), 4)):

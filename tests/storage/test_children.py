@@ -1,4 +1,4 @@
-"""Children do their work, stay within their bounds, harm no neighbour, and end with their parent, whatever ends it."""
+"""Children do their work, stay within their bounds, harm no neighbour, and end with their parent, by any signal."""
 
 import asyncio
 import os
