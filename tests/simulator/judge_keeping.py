@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 
-from tests.simulator.testimony import ACCEPTED, HELD, Circumstances, Entry, JournalRow, PhoneView, ServerView, Violation
+from tests.simulator.testimony import ACCEPTED, HELD, Circumstances, Entry, JournalRow, PhoneView, ServerRecord, ServerView, Violation
 
 # What may become of an edit that nobody spoilt, by its reason.
 REFUSALS = frozenset({"not_allowed_now", "not_your_role", "record_missing", "discarded", "parts_missing"})
@@ -103,8 +103,13 @@ def _is_others(entry: Entry, server: ServerView) -> bool:
     if record is None or record.kind in TAKEN_OVER:
         return record is not None
     field = MADE_BY.get(record.kind)
-    taken_over = record.kind == "problem" and record.body.get("state") not in BEFORE_THE_OFFICE
-    return field is not None and (taken_over or record.body.get(field) != entry.person)
+    return field is not None and (_was_taken_over(record) or record.body.get(field) != entry.person)
+
+
+def _was_taken_over(record: ServerRecord) -> bool:
+    """A problem that the office has verified, or had verified before it reopened it: an edit may have arrived in between."""
+    commands = {step["command"] for step in record.body.get("steps") or []}
+    return record.kind == "problem" and (record.body.get("state") not in BEFORE_THE_OFFICE or "problem.verify" in commands)
 
 
 def _named(entry: Entry) -> str:
