@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -20,7 +21,7 @@ from sync.rules import RuleBook
 from sync.state import Head, RecordState
 
 
-class Sender(msgspec.Struct, frozen=True, kw_only=True):
+class Sender(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """Whose device it is, with every duty the person ever had. `barred`: all its work goes to quarantine, and why.
 
     waits    the author is there for the answer and mends at once what has no meaning: a console, never a phone
@@ -34,8 +35,9 @@ class Sender(msgspec.Struct, frozen=True, kw_only=True):
     waits: bool = False
     at_seal: bool = False
 
-    @property
+    @cached_property
     def is_system(self) -> bool:
+        """Asked a dozen times for each mutation, so it is worked out once for a batch."""
         return any(duty.role is Role.SYSTEM for duty in self.duties)
 
 
