@@ -16,10 +16,10 @@ def rule(version: int, starts: datetime, late_h: int) -> Rule:
     return Rule(COUNTY, "colours", version, starts, {"triggers": [late]})
 
 
-def problem() -> ServerRecord:
+def problem(*later: dict[str, Any]) -> ServerRecord:
     at = "2027-04-07T01:00:00Z"
     step = {"command": "problem.assign", "at": at, "captured_at": at, "to": "assigned", "sets": {"due_on": "2027-04-07", "leads": [UNIT]}}
-    body = {"state": "assigned", "due_on": "2027-04-07", "leads": [UNIT], "steps": [step]}
+    body = {"state": "assigned", "due_on": "2027-04-07", "leads": [UNIT], "steps": [step, *later]}
     return ServerRecord(COUNTY, "p", "problem", "610902001001.field", 1, (1, 1), 0, None, False, None, body)
 
 
@@ -37,8 +37,8 @@ def letter(version: int, moment: datetime, since: datetime = MIDNIGHT) -> Server
     return ServerRecord(COUNTY, f"l{version}", "supervision", "610902001.office", 1, (1, 1), 0, None, False, None, body)
 
 
-def found(rules: list[Rule], *letters: ServerRecord) -> list[str]:
-    records = {(COUNTY, record.id): record for record in (problem(), *letters)}
+def found(rules: list[Rule], *letters: ServerRecord, about: ServerRecord | None = None) -> list[str]:
+    records = {(COUNTY, record.id): record for record in (about or problem(), *letters)}
     return [v.text for v in judge_timers(ServerView({COUNTY: 1}, records, [], {}, {}, {}, {}, rules=rules, now=NOW))]
 
 
@@ -59,3 +59,19 @@ def test_a_deadline_without_any_letter_is_noticed() -> None:
 def test_a_letter_of_another_period_is_not_the_one() -> None:
     before = datetime(2027, 4, 1, 16, tzinfo=UTC)
     assert any("has no letter" in text for text in found([OLD], letter(1, before, before)))
+
+
+def fixed_by(command: str, at: str, captured_at: str) -> dict[str, Any]:
+    return {"command": command, "at": at, "captured_at": captured_at, "sets": {"handed_in": [UNIT]}}
+
+
+def test_a_fix_that_its_clock_dates_before_its_assignment_relieves_all_the_same() -> None:
+    """It was taken on the assignment: the story has it later, whatever was proven of its time."""
+    fix = fixed_by("problem.submit_fix", "2027-04-08T01:00:00Z", "2027-04-07T00:59:00Z")
+    assert found([OLD], about=problem(fix)) == []
+
+
+def test_a_fix_that_was_sent_back_before_the_deadline_relieves_nobody() -> None:
+    fix = fixed_by("problem.submit_fix", "2027-04-07T02:00:00Z", "2027-04-07T02:00:00Z")
+    back = {"command": "problem.return", "at": "2027-04-07T03:00:00Z", "captured_at": "2027-04-07T03:00:00Z"}
+    assert len(found([OLD], about=problem(fix, back))) == 1
