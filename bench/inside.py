@@ -29,6 +29,7 @@ from bench.population import Phone, insert_counties, insert_phones
 from bench.records import copy_records
 from bench.talk import Answer, Talk, cursor_at
 from server.app import create_app
+from server.serving import spare_collector
 from server.settings import LimitSettings, LogSettings, PgSettings, S3Settings, Settings
 
 CLIENT: Final = "client"  # what the load itself costs is not the app's
@@ -194,6 +195,7 @@ async def _measure(installation: Installation, exchanges: int) -> dict[str, Any]
     await conn.close()
     app = create_app(settings_for(installation))
     async with app.lifespan():
+        spare_collector()  # as the server does
         http = InProcess(app)
         return {
             "push": await _push(http, pushers, exchanges),
