@@ -27,13 +27,13 @@ from contracts.importing import (
     UNITS,
     ZONE_WORDS,
     Sheet,
-    subject_words,
 )
 from contracts.kind import HEADING_PATTERN
 from contracts.kinds.site import Site
 from contracts.office import ImportFault
 from contracts.people import Account, Duty, Role, Unit
 from contracts.phones import plain_phone
+from contracts.subjects import subject_words
 from sync.administration import Refusal, duty_refusal, grant_refusal, number_refusal, unit_refusal
 from sync.clock import Interval
 from sync.permission import may

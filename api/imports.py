@@ -33,12 +33,12 @@ from contracts.importing import (
     SHEETS,
     SITES,
     ZONE_WORDS,
-    subject_words,
 )
 from contracts.office import ImportAnswer, ImportedAccount, ImportFault, ImportSubject
 from contracts.outcomes import TEXT_ZH, MutationOutcome, Outcome
 from contracts.people import Account, Audience
 from contracts.problems import Problem, ProblemCode
+from contracts.subjects import subject_words
 from storage.audit_log import Note, Origin, insert_note, insert_notes
 from storage.importing import (
     NewAccount,

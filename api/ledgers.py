@@ -77,6 +77,7 @@ async def list_ledger(
     returned: Count = 0,
     rebounded: Count = 0,
     feedback_owed: FromQuery[bool] = False,
+    subject_unknown: FromQuery[bool] = False,
     letter: FromQuery[UUID | None] = None,
     closed_year: Year = None,
     sort: FromQuery[LedgerSort] = LedgerSort.DUE,
@@ -92,12 +93,13 @@ async def list_ledger(
     due_from     and due_to: days, both included
     returned     at least so often         rebounded    at least so often
     feedback_owed  whistles and problems: whoever raised it, or the channel it came by, has not been told what became of it (信息反馈)
+    subject_unknown  it names a code that is no known subject (GET /sync/v1/subjects)
     letter       copies of one letter           closed_year  problems that were closed out (销号) in that year, and still are
     """
     scope = streams_in_force(caller, places, now)
     kind = ledger.kind
     tags = tags_of(subject=subject, source=source, finding=finding, site=site, ledger=name, letter=letter, closed_year=closed_year)
-    tags += tags_of(feedback_owed=feedback_owed or None)
+    tags += tags_of(feedback_owed=feedback_owed or None, subject_unknown=subject_unknown or None)
     colours = list(dict.fromkeys(colour or []))
     wanted = LedgerFilter(
         kind=kind,

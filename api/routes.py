@@ -25,6 +25,7 @@ from api.plans import PLANS
 from api.rules import RULES
 from api.second_factor import SECOND_FACTOR_RESETS, SECOND_FACTOR_ROUTES
 from api.story import STORIES
+from api.subjects import list_subjects
 from api.welcome import welcome
 from api.why import WHY
 
@@ -54,4 +55,5 @@ ROUTES: Final[tuple[ControllerRouterHandler, ...]] = (
     live_streams,
     PHOTOS,
     list_keys,
+    list_subjects,
 )

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
 from enum import Enum
-from functools import cache
 from typing import Final
 
 import msgspec
 
-from contracts.checklist import load_checklists
 from contracts.office import ImportSubject
 from contracts.people import Level, Role
-from contracts.responsibility import load_responsibility
 
 FILE_BYTES_MAX: Final = 4 * 1024 * 1024
 UNPACKED_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -117,14 +113,6 @@ DATUM_WORDS: Final = {"WGS-84": "wgs84", "CGCS2000": "wgs84", "GCJ-02": "gcj02"}
 # Where GCJ-02 is one: latitude and longitude, south-west to north-east.
 CHINA_LAT: Final = (0.8293, 55.8271)
 CHINA_LNG: Final = (72.004, 137.8347)
-
-
-@cache
-def subject_words() -> dict[str, str]:
-    """Chinese title -> code of every subject that a checklist or a responsibility names; full-width forms as plain ones."""
-    words = [(c.title.zh, c.slug) for c in load_checklists().values()]
-    words += [(row.text.zh, row.subject) for one in load_responsibility().values() for row in one.subjects]
-    return {unicodedata.normalize("NFKC", title): code for title, code in words}
 
 
 # What can be wrong with a cell, a row or a file.

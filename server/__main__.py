@@ -142,9 +142,10 @@ def openapi(root: Path) -> None:
     """Write what is made from the code: HTTP contract, the sync protocol's JSON Schema, workflow pages."""
     from server.contract import write_contracts
     from server.rule_page import write_rule_page
+    from server.subject_page import write_subject_page
     from server.workflows import write_pages
 
-    for path in (*write_contracts(load_settings(), root), *write_pages(root), write_rule_page(root)):
+    for path in (*write_contracts(load_settings(), root), *write_pages(root), write_rule_page(root), write_subject_page(root)):
         click.echo(path)
 
 

@@ -14,6 +14,7 @@ from uuid import UUID
 import msgspec
 
 from contracts.kinds import KINDS
+from contracts.subjects import unknown_subjects
 from storage.ledger_words import folded, words_of
 from sync.rules import end_of
 from sync.state import RecordState
@@ -267,6 +268,8 @@ def _tags(listed: Listed, state: str, values: Mapping[str, Any]) -> list[str]:
         value = values.get(name)
         words = value if isinstance(value, list) else [value]
         tags |= {tag(TAG_NAMES.get(name, name), _text(word)) for word in words if _text(word)}
+        if name in ("subject", "subjects") and unknown_subjects(words):
+            tags.add(tag("subject_unknown", True))
     tags |= {tag(word, day[:4]) for word, name in listed.years.items() if (day := _text(values.get(name)))}
     return sorted(tags)
 

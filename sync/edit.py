@@ -6,6 +6,7 @@ the record back and shows the conflict; a deletion that did not know of an edit 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from contracts.kinds import KINDS
 from contracts.meta import Policy, field_rules
 from contracts.mutation import ARCHIVE, CREATE, DELETE, RECORD_BYTES_MAX, RECORD_FIELDS_MAX, Mutation
 from contracts.outcomes import Outcome, Reason
+from contracts.subjects import unknown_subjects
 from sync.answers import odd_answers
 from sync.carrying_out import WITH_SEALED_PART, carried_out
 from sync.consequences import bury, consequences_of
@@ -79,6 +81,8 @@ def _create(mutation: Mutation, sender: Sender, tally: Tally) -> Decision:
     if refused is not None:
         return refused
     signed = signed_body(mutation, sender, tally) | issued_now(mutation, sender, tally)
+    if not sender.is_system:
+        _flag_unknown(getattr(body, "subject", None), getattr(body, "subjects", ()), tally)
     if mutation.kind == "inspection" and not sender.is_system:
         signed |= _told_odd(msgspec.json.decode(mutation.body), tally)  # type: ignore[arg-type]
     writer = _writer(mutation, sender, tally, None)
@@ -271,6 +275,13 @@ def _told_odd(values: dict[str, Any], tally: Tally) -> dict[str, Any]:
     return {"odd_answers": odd} if odd else {}
 
 
+def _flag_unknown(subject: str | None, subjects: Iterable[str], tally: Tally) -> None:
+    """Codes that are no known subject stay in the record; the outcome and the ledger name them (docs/subjects.md)."""
+    unknown = unknown_subjects((subject, *subjects))
+    if unknown:
+        tally.flag({"unknown_subjects": unknown})
+
+
 def _set_odd(merge: Merge, tally: Tally) -> None:
     odd = _told_odd(merge.values, tally).get("odd_answers", [])
     if odd != merge.values.get("odd_answers", []):
@@ -314,6 +325,8 @@ def _accepted(
     )
     if _outgrows(after, state) and not sender.is_system:
         return Hold(outcome=Outcome.QUARANTINED, reason=Reason.TOO_LARGE, detail={"bytes": len(body), "bytes_max": RECORD_BYTES_MAX})
+    if not sender.is_system:
+        _flag_unknown(merge.changed.get("subject"), merge.changed.get("subjects", ()), tally)
     if "unit" in merge.changed:
         after = moved(after, str(merge.values["unit"]), tally)
     after, recalled = come_home(after, mutation, sender, tally)

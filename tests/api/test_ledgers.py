@@ -48,6 +48,18 @@ async def test_each_filter_holds_for_what_is_shown(office: Office) -> None:
     assert await titles(office.handler) == []
 
 
+async def test_the_office_finds_what_names_an_unknown_subject(office: Office) -> None:
+    known = (await office.world.client.get("/sync/v1/subjects")).json()
+    assert {"code": "construction_dust", "zh": "施工扬尘"} in known
+    await office.problem("甲：裸土未覆盖", subject="construction_dust")
+    slip = await office.problem("乙：扬尘", subject="dust")
+    await office.site("工地", subjects=["inn"])
+    assert await office.titles(office.lead, subject_unknown=True) == ["乙：扬尘"]
+    assert await office.titles(office.lead, "sites", subject_unknown=True) == ["工地"]
+    assert await office.do(office.lead, command("problem", slip, "edit", {"subject": ["dust", "construction_dust"]})) == ["applied"]
+    assert await office.titles(office.lead, subject_unknown=True) == []
+
+
 async def test_overdue_is_judged_by_the_servers_clock_and_closed_work_is_never_overdue(office: Office) -> None:
     late = await office.problem("迟")
     await office.assign(late, "2026-11-20", TOWNSHIP)

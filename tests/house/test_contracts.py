@@ -12,6 +12,8 @@ from contracts.rules import RULE_BODIES
 from server.contract import OPENAPI, PROTOCOL, contract, protocol_schema
 from server.rule_page import EXAMPLES, PAGE, rule_page
 from server.settings import Settings
+from server.subject_page import PAGE as SUBJECT_PAGE
+from server.subject_page import subject_page
 from server.workflows import FOLDER, pages, states_of
 from sync.machines import MACHINES, MOVED
 from sync.permission import who_may
@@ -61,6 +63,10 @@ def test_the_page_of_rules_is_current_and_its_examples_hold() -> None:
     assert EXAMPLES.keys() == RULE_BODIES.keys()
     for name, body in EXAMPLES.items():
         assert first_fault(name, body, by_city=False) is None
+
+
+def test_the_page_of_subjects_is_current() -> None:
+    assert (ROOT / SUBJECT_PAGE).read_text(encoding="utf-8") == subject_page(), "run: make openapi"
 
 
 def test_the_workflow_pages_are_current() -> None:

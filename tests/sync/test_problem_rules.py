@@ -622,6 +622,27 @@ def test_a_suggestion_never_names_a_secret_and_an_open_problem_only() -> None:
     assert named(case, another(case, record=an_id(152), position=PLACE), "suspected_duplicates") == []
 
 
+# ------------------------------------------------------------------------------------------------ subjects
+
+
+@pytest.mark.parametrize(("subject", "unknown"), [("construction_dust", None), ("dust", ["dust"]), ("air.dust", ["air.dust"])])
+def test_a_code_that_is_no_subject_is_kept_and_flagged(subject: str, unknown: list[str] | None) -> None:
+    case, record = Case(), an_id(201)
+    made = case.push(MEMBER, a_creation(case.next(), record, "problem", subject=subject))
+    assert (made.outcome, (made.detail or {}).get("unknown_subjects")) == (Outcome.APPLIED, unknown)
+    edited = case.push(LEAD, a_mutation(case.next(), PROBLEM, "problem", "edit", fields={"subject": (None, subject)}))
+    assert (edited.outcome.is_held, (edited.detail or {}).get("unknown_subjects")) == (False, unknown)
+    assert case.county.records[record].values["subject"] == subject
+
+
+def test_of_the_subjects_of_a_place_the_unknown_ones_are_flagged() -> None:
+    case, record = Case(), an_id(202)
+    made = case.push(LEAD, a_creation(case.next(), record, "site", subjects=["river_outfall", "inn", "dust"]))
+    assert (made.outcome, made.detail) == (Outcome.APPLIED, {"unknown_subjects": ["dust", "inn"]})
+    edited = case.push(LEAD, a_mutation(case.next(), record, "site", "edit", fields={"note": (None, "北岸")}))
+    assert (edited.detail or {}).get("unknown_subjects") is None  # it changes no subject
+
+
 # ------------------------------------------------------------------------------------------------ answers
 
 
