@@ -32,7 +32,7 @@ from contracts.desk import (
 )
 from contracts.ids import County, DeviceId, RecordId, StreamName, UnitCode, asked_id, is_worded
 from contracts.mutation import Mutation
-from contracts.outcomes import TEXT_ZH, MutationOutcome, Outcome, Reason
+from contracts.outcomes import TEXT_ZH, MutationOutcome, Outcome, Reason, with_messages
 from contracts.people import Audience
 from contracts.problems import Problem, ProblemCode
 from storage import conflicts, desk
@@ -153,7 +153,7 @@ async def decide_held(
         outcomes = await desk.fetch_decided(resources.pool, county, device, n, action, caller.person)
         if not outcomes:
             raise Problem(ProblemCode.CONFLICTING_STATE, "该项已由他人处理，请刷新列表", reason="settled")
-    return Decided(outcomes=outcomes)
+    return Decided(outcomes=with_messages(outcomes))
 
 
 def noted(note: Note, origin: Origin, now: datetime) -> Also:
@@ -232,7 +232,7 @@ async def settle_conflict(
     reference, also = await resources.units.reference(), noted(note, origin, now)
     pushed = await office_push(resources.pool, reference, county, sender_of(caller), [mutation], now, also=also)
     resources.live.moved((county, stream) for stream in pushed.streams)
-    return Decided(outcomes=pushed.outcomes)
+    return Decided(outcomes=with_messages(pushed.outcomes))
 
 
 # -------------------------------------------------------------------------------------------------- console writes
@@ -264,7 +264,7 @@ async def push_office_mutations(
     except NotUnderstood as refused:
         raise not_understood(refused.outcomes) from None
     resources.live.moved((data.county, stream) for stream in pushed.streams)
-    return Decided(outcomes=pushed.outcomes)
+    return Decided(outcomes=with_messages(pushed.outcomes))
 
 
 def check_ids(drafts: Sequence[Mutation]) -> None:

@@ -39,7 +39,7 @@ from contracts.exchange import (
 )
 from contracts.ids import County, StreamName
 from contracts.mutation import CONTRACT_MAX, CONTRACT_MIN
-from contracts.outcomes import TEXT_ZH, Reason
+from contracts.outcomes import TEXT_ZH, Reason, with_messages
 from contracts.problems import Problem, ProblemCode
 from contracts.receipt import Receipt, outcomes_digest
 from storage.contact import fetch_contact, fetch_wanted_of_device, needs_push
@@ -194,7 +194,7 @@ class Exchange:
         return Outcomes(
             county=pushed.county,
             incarnation=pushed.incarnation,
-            outcomes=pushed.outcomes,
+            outcomes=with_messages(pushed.outcomes),
             receipt=receipt,
             n_high=pushed.n_high,
             n_safe=(pushed.n_safe or 0) if self.resources.sync.backup_configured else None,

@@ -47,6 +47,7 @@ class HeldItem(msgspec.Struct, frozen=True, kw_only=True):
     captured_from: datetime | None = None
     captured_to: datetime | None = None
     raw: str = ""
+    message: str = ""  # what people read of the reason
 
 
 class HeldPage(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
 from typing import Any
 
@@ -114,6 +115,8 @@ TEXT_ZH: dict[Reason, str] = {
 class MutationOutcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of the answer. `version` is what the record became; `detail` depends on the reason.
 
+    message   what people read (`TEXT_ZH`), put in where the outcome goes out (`with_messages`); None: it went as asked. Kept nowhere, and in no digest
+
     The record is not named: the phone knows which mutation it numbered `n`, and 25 random ids are 500 bytes on a mountain road.
     """
 
@@ -123,3 +126,9 @@ class MutationOutcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     reason: Reason = Reason.OK
     version: Version | None = None
     detail: dict[str, Any] | None = None
+    message: str | None = None
+
+
+def with_messages(outcomes: Iterable[MutationOutcome]) -> list[MutationOutcome]:
+    """The outcomes as they travel: each that did not simply go as asked has its sentence."""
+    return [one if one.reason is Reason.OK else msgspec.structs.replace(one, message=TEXT_ZH[one.reason]) for one in outcomes]

@@ -119,7 +119,7 @@ def apply_outcomes(db: sqlite3.Connection, frame: Outcomes, exchange: int) -> bo
 
 
 SQL_OFFER_AGAIN: Final[LiteralString] = """
-    UPDATE mutation SET outcome = NULL, reason = NULL, detail = NULL, became_incarnation = NULL, became_version = NULL,
+    UPDATE mutation SET outcome = NULL, reason = NULL, detail = NULL, message = NULL, became_incarnation = NULL, became_version = NULL,
         receipted_ms = NULL, settled = NULL, released = 0
     WHERE county = ? AND n BETWEEN ? AND ?
 """
@@ -131,7 +131,7 @@ def offer_again(db: sqlite3.Connection, county: County, first: int, last: int) -
 
 
 SQL_APPLY_OUTCOME: Final[LiteralString] = """
-    UPDATE mutation SET outcome = ?, reason = ?, detail = ?, became_incarnation = ?, became_version = ?,
+    UPDATE mutation SET outcome = ?, reason = ?, detail = ?, message = ?, became_incarnation = ?, became_version = ?,
         receipted_ms = coalesce(receipted_ms, ?), settled = ?, released = ?
     WHERE county = ? AND n = ? AND id = coalesce(?, id)
 """
@@ -145,11 +145,11 @@ def apply_outcome(db: sqlite3.Connection, county: County, outcome: MutationOutco
     word, reason = outcome.outcome.value, outcome.reason.value
     gone = outcome.outcome is Outcome.REJECTED
     where = (county, outcome.n, outcome.id.bytes if outcome.id else None)
-    db.execute(SQL_APPLY_OUTCOME, (word, reason, detail, *became, receipted_ms, settled, gone, *where))
+    db.execute(SQL_APPLY_OUTCOME, (word, reason, detail, outcome.message, *became, receipted_ms, settled, gone, *where))
 
 
 SQL_APPLY_HELD_OUTCOME: Final[LiteralString] = """
-    UPDATE mutation SET outcome = ?, reason = ?, detail = ?, became_incarnation = NULL, became_version = NULL,
+    UPDATE mutation SET outcome = ?, reason = ?, detail = ?, message = ?, became_incarnation = NULL, became_version = NULL,
         settled = ?, released = ?
     WHERE county = ? AND n = ? AND outcome IS NOT NULL
 """
@@ -165,7 +165,7 @@ def apply_held_outcome(db: sqlite3.Connection, county: County, body: HeldOutcome
     settled = exchange + 1 if body.final else None
     gone = body.final and body.outcome is Outcome.REJECTED
     detail = None if body.detail is None else msgspec.json.encode(body.detail).decode()
-    db.execute(SQL_APPLY_HELD_OUTCOME, (body.outcome.value, body.reason.value, detail, settled, gone, county, body.n))
+    db.execute(SQL_APPLY_HELD_OUTCOME, (body.outcome.value, body.reason.value, detail, body.message or None, settled, gone, county, body.n))
 
 
 SQL_STORE_HIGH_WATER: Final[LiteralString] = """
@@ -254,11 +254,12 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome | None
     reason: str | None
     detail: dict[str, Any] | None
+    message: str | None  # what people read of the outcome; None: it went as asked
     released: bool
 
 
 SQL_FETCH_OVERLAID: Final[LiteralString] = """
-    SELECT county, n, raw, shows, outcome, reason, detail, released FROM mutation
+    SELECT county, n, raw, shows, outcome, reason, detail, message, released FROM mutation
     WHERE county = ? AND record = ? AND released = 0 ORDER BY n
 """
 
@@ -269,7 +270,7 @@ def fetch_overlaid(db: sqlite3.Connection, county: County, record: RecordId) -> 
 
 
 SQL_FETCH_WITH_OUTCOME: Final[LiteralString] = """
-    SELECT county, n, raw, shows, outcome, reason, detail, released FROM mutation
+    SELECT county, n, raw, shows, outcome, reason, detail, message, released FROM mutation
     WHERE outcome IN (SELECT value FROM json_each(?)) ORDER BY county, n
 """
 
@@ -280,7 +281,7 @@ def fetch_with_outcome(db: sqlite3.Connection, *outcomes: Outcome) -> list[Pendi
 
 
 SQL_FETCH_MUTATION: Final[LiteralString] = """
-    SELECT county, n, raw, shows, outcome, reason, detail, released FROM mutation WHERE id = ?
+    SELECT county, n, raw, shows, outcome, reason, detail, message, released FROM mutation WHERE id = ?
 """
 
 
@@ -291,7 +292,7 @@ def fetch_mutation(db: sqlite3.Connection, mutation: MutationId) -> Pending | No
 
 
 def _pending(row: tuple[Any, ...]) -> Pending:
-    county, n, raw, shows, outcome, reason, detail, released = row
+    county, n, raw, shows, outcome, reason, detail, message, released = row
     return Pending(
         county=county,
         n=n,
@@ -300,5 +301,6 @@ def _pending(row: tuple[Any, ...]) -> Pending:
         outcome=None if outcome is None else Outcome(outcome),
         reason=reason,
         detail=None if detail is None else msgspec.json.decode(detail),
+        message=message,
         released=bool(released),
     )

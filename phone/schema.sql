@@ -81,6 +81,7 @@ CREATE TABLE IF NOT EXISTS mutation (
     outcome TEXT,
     reason TEXT,
     detail TEXT,
+    message TEXT,
     became_incarnation INTEGER,
     became_version INTEGER,
     receipted_ms INTEGER,

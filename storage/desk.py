@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from contracts.desk import DeskAction, HeldItem
 from contracts.ids import County, DeviceId, PersonId, UnitCode
 from contracts.mutation import MUTATION_BYTES_MAX, RECORD_BYTES_MAX, Envelope
-from contracts.outcomes import MutationOutcome, Outcome, Reason
+from contracts.outcomes import TEXT_ZH, MutationOutcome, Outcome, Reason
 from contracts.people import Duty
 from storage.access import duties_from
 from storage.pool import Connection, Executor, Pool
@@ -77,6 +77,7 @@ async def fetch_held(
 def _item(row: Any) -> HeldItem:
     values = dict(row)
     values["outcome"], values["reason"] = Outcome(row["outcome"]), Reason(row["reason"])
+    values["message"] = TEXT_ZH[values["reason"]]
     values["detail"] = msgspec.json.decode(row["detail"]) if row["detail"] else None
     values["raw"] = (row["raw"] or b"").decode(errors="replace")
     return HeldItem(**values)

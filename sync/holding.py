@@ -8,7 +8,7 @@ from contracts.ids import MutationId, RecordId, UnitCode, outcome_id
 from contracts.kinds import KINDS
 from contracts.kinds.outcome import HeldOutcome
 from contracts.mutation import Mutation
-from contracts.outcomes import Outcome, Reason
+from contracts.outcomes import TEXT_ZH, Outcome, Reason
 from sync.decision import Change
 from sync.places import NARROW, device_stream, narrow_audience, unit_of
 from sync.secrecy import is_hidden, secret_desk
@@ -30,7 +30,17 @@ def told(
 ) -> Change:
     """The record by which the device learns what is happening to a held mutation."""
     device, county = tally.sender.device, tally.view.county
-    body = HeldOutcome(device=device, n=n, outcome=outcome, reason=reason, mutation=mutation, record=record, detail=detail, final=final)
+    body = HeldOutcome(
+        device=device,
+        n=n,
+        outcome=outcome,
+        reason=reason,
+        mutation=mutation,
+        record=record,
+        detail=detail,
+        message=TEXT_ZH[reason],
+        final=final,
+    )
     record_id = outcome_id(f"{device}/{county}/{n}")
     if again:
         tally.is_missing(record_id)  # it was told before: the record must be read to be written

@@ -21,6 +21,7 @@ class HeldOutcome(msgspec.Struct, frozen=True, kw_only=True):
     mutation: Annotated[MutationId | None, field("操作", Policy.SERVER)] = None
     record: Annotated[RecordId | None, field("记录", Policy.SERVER)] = None
     detail: Annotated[dict[str, Any] | None, field("说明", Policy.SERVER)] = None
+    message: Annotated[str, field("原因（文字）", Policy.SERVER)] = ""
     final: Annotated[bool, field("已办结", Policy.SERVER)] = False
 
 

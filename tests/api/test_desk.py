@@ -9,7 +9,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from contracts.outcomes import Outcome, Reason
+from contracts.outcomes import TEXT_ZH, Outcome, Reason
 from contracts.people import Role
 from phone.phone import Phone
 from server.settings import Settings
@@ -54,6 +54,28 @@ async def test_work_without_a_duty_waits_and_is_released(world: World) -> None:
     assert (await call(world, lead, "GET", f"/office/v1/held?county={COUNTY}")).json()["items"] == []
     await a.sync()
     assert a.waiting() == []
+
+
+async def test_each_outcome_says_in_words_how_it_went(world: World) -> None:
+    lead = await lead_of(world)
+    a = await world.phone(await world.person("甲", (Role.GRID_MEMBER, VILLAGE_B)))
+    site = a.create("site", COUNTY, SITE)
+    own = a.create("site", COUNTY, SITE | {"unit": VILLAGE_B})
+    await a.sync()
+    assert [one.message for one in a.waiting()] == [TEXT_ZH[Reason.NO_DUTY]]
+    a.command(own, "site.unheard", shows={})
+    await a.sync()
+    assert [one.message for one in a.waiting()] == [TEXT_ZH[Reason.NO_DUTY], TEXT_ZH[Reason.UNKNOWN_COMMAND]]
+    (held, _) = (await call(world, lead, "GET", f"/office/v1/held?county={COUNTY}")).json()["items"]
+    assert held["message"] == TEXT_ZH[Reason.NO_DUTY]
+    decided = await call(world, lead, "POST", f"/office/v1/held/{COUNTY}/{a.account.device}/1/discard", json={"note": "误报"})
+    assert decided.json()["outcomes"][0]["message"] == TEXT_ZH[Reason.DISCARDED]
+    await a.sync()
+    assert [one.message for one in a.refused()] == [TEXT_ZH[Reason.DISCARDED]]
+    wrote = {"county": COUNTY, "mutations": [{"id": str(uuid4()), "kind": "site", "record": str(site), "op": "create", "body": SITE}]}
+    first, second = [(await call(world, lead, "POST", "/office/v1/mutations", json=wrote)).json()["outcomes"][0] for _ in range(2)]
+    assert "message" not in first, "it went as asked"
+    assert second["message"] == TEXT_ZH[Reason.ALREADY_SO]
 
 
 async def test_what_is_discarded_stays_in_the_journal_and_is_told(world: World) -> None:
