@@ -1,7 +1,7 @@
 """When was it captured? The phone's clock is never trusted (promise 8); what can be known is an interval.
 
-Inside one clock session (no reboot, reload or suspend) elapsed time is exact, so one exchange in that session fixes every
-moment of it. Otherwise a mutation was made after the last exchange at which the phone had made fewer mutations, and
+Inside one clock session (no reboot, reload or suspend) elapsed time is known but for the drift of a quartz, so one exchange in
+that session fixes every moment of it. Otherwise a mutation was made after the last exchange at which the phone had made fewer mutations, and
 before its receipt. All times are Unix milliseconds of the server.
 
 What is exact is so only as long as nothing contradicts it (docs/decisions/0022): a monotonic clock that stood still while the
@@ -24,6 +24,7 @@ OFFSET_SLACK_MS: Final = 3_600_000  # how far a wall clock may drift between ses
 READ_AT_ONCE_MS: Final = 5_000  # a body that was read within this was sent when it was read
 DOUBT_MS: Final = 120_000  # how far two readings may differ without contradicting each other,
 DOUBT_PER_MS: Final = 1_000  # and one in so many of what has passed between them: both clocks drift
+DRIFT_PER_MS: Final = 4_000  # a quartz errs by one in so many at most (250 ppm): 7 s in a day of work, 11 minutes in a month without signal
 
 
 class Interval(msgspec.Struct, frozen=True):
@@ -94,7 +95,8 @@ def captured(at: Capture, n: int, known: DeviceClock, server_ms: int) -> Interva
 def _in_session(at: Capture, mark: ClockMark, wide: Interval) -> Interval:
     """By the monotonic clock; wider where the wall clock saw more time pass; all that is certain, where that contradicts it."""
     mono_ms, wall_ms = at.mono_ms - mark.mono_ms, at.wall_ms - mark.wall_ms
-    first, last = mark.server_ms + mono_ms, mark.server_ms + mono_ms + mark.late_ms
+    drift_ms = abs(mono_ms) // DRIFT_PER_MS
+    first, last = mark.server_ms + mono_ms - drift_ms, mark.server_ms + mono_ms + mark.late_ms + drift_ms
     if last < wide.start_ms - _doubt(mono_ms):
         return wide
     if mono_ms <= 0 and wall_ms < mono_ms - _doubt(mono_ms):  # the phone slept between capture and exchange, or its clock was set forward
