@@ -1,5 +1,6 @@
 """The judge of what was refused: the office's word stands over a problem it has taken over, also where it gave the problem back later."""
 
+from sync.machines import MACHINES
 from tests.simulator.judge_keeping import Fates, judge_keeping
 from tests.simulator.testimony import Circumstances, Entry, JournalRow, ServerRecord, ServerView, Write
 
@@ -8,7 +9,8 @@ COUNTY, UNIT, PERSON, DEVICE = 610902, "610902001001", "who reported it", "a dev
 
 def found(*commands: str, state: str = "reported") -> list[str]:
     """What is seen in a refused edit of one's own problem that has these steps."""
-    body = {"state": state, "reported_by": PERSON, "steps": [{"command": command} for command in commands]}
+    steps = [{"command": command, "to": MACHINES["problem"][command].to} for command in commands]
+    body = {"state": state, "reported_by": PERSON, "steps": steps}
     record = ServerRecord(COUNTY, "p", "problem", f"{UNIT}.field", 1, (1, 5), 0, None, False, None, body)
     row = JournalRow(COUNTY, DEVICE, 1, 0, "mutation", "m", "p", "edit", "rejected", "not_yours", None, None, None, b"w-1")
     writes = {"description": Write(over="w-0", value="w-1")}
@@ -20,7 +22,8 @@ def found(*commands: str, state: str = "reported") -> list[str]:
 def test_an_edit_of_what_the_office_had_verified_in_between_may_be_refused() -> None:
     assert found("problem.report", "problem.verify", "problem.not_true", "problem.reopen") == []
     assert found("problem.report", "problem.verify", state="verified") == []
+    assert found("problem.report", "problem.not_true", "problem.reopen") == []
 
 
 def test_an_edit_of_what_the_office_never_took_over_may_not() -> None:
-    assert found("problem.report") == ["#1 problem edit n=1 of a store was refused: not_yours"]
+    assert found("problem.report", "problem.report") == found("problem.report") == ["#1 problem edit n=1 of a store was refused: not_yours"]

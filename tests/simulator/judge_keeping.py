@@ -107,9 +107,9 @@ def _is_others(entry: Entry, server: ServerView) -> bool:
 
 
 def _was_taken_over(record: ServerRecord) -> bool:
-    """A problem that the office has verified, or had verified before it reopened it: an edit may have arrived in between."""
-    commands = {step["command"] for step in record.body.get("steps") or []}
-    return record.kind == "problem" and (record.body.get("state") not in BEFORE_THE_OFFICE or "problem.verify" in commands)
+    """A problem that is the office's, or was before the office gave it back: an edit may have arrived in between."""
+    was = {record.body.get("state"), *(step.get("to") or "draft" for step in record.body.get("steps") or [])}
+    return record.kind == "problem" and not was <= BEFORE_THE_OFFICE
 
 
 def _named(entry: Entry) -> str:
