@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
+from datetime import UTC, datetime
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -16,6 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from contracts.ids import DeviceId, PersonId
 
 NONCE_BYTES: Final = 12
+MILLISECONDS: Final = re.compile(r"[0-9]{1,14}", re.ASCII)
 
 
 class AccountKeys:
@@ -23,12 +26,20 @@ class AccountKeys:
         self._proofs, self._codes = (hmac.digest(secret, use, hashlib.sha256) for use in (b"device-proof", b"recovery-code"))
         self._aead = AESGCM(hmac.digest(secret, b"second-factor", hashlib.sha256))
 
-    def proof(self, person: PersonId, device: DeviceId) -> str:
-        """What a device gets with its tokens: at the next log-in it shows that it is no stranger."""
-        return hmac.new(self._proofs, person.bytes + device.bytes, hashlib.sha256).hexdigest()
+    def proof(self, person: PersonId, device: DeviceId, enrolled_at: datetime) -> str:
+        """`<milliseconds since 1970>.<HMAC>`: what a device gets with its tokens. At the next log-in it shows that it is no stranger, and when
+        it was enrolled first: a restored backup may not know it.
+        """
+        since_ms = int(enrolled_at.timestamp() * 1000)
+        return f"{since_ms}.{hmac.new(self._proofs, person.bytes + device.bytes + str(since_ms).encode(), hashlib.sha256).hexdigest()}"
 
-    def is_proof(self, given: str, person: PersonId, device: DeviceId) -> bool:
-        return hmac.compare_digest(given.encode(), self.proof(person, device).encode())
+    def enrolled_at(self, given: str, person: PersonId, device: DeviceId) -> datetime | None:
+        """When the device that brings this proof was enrolled first. None: it is no proof of this person's device."""
+        since, _, _ = given.partition(".")
+        if not MILLISECONDS.fullmatch(since):
+            return None
+        moment = datetime.fromtimestamp(int(since) / 1000, UTC)
+        return moment if hmac.compare_digest(given.encode(), self.proof(person, device, moment).encode()) else None
 
     def hash_code(self, person: PersonId, code: str) -> bytes:
         """A recovery code as it is stored: short enough to be typed, so a hash without a key could be searched."""

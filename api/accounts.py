@@ -31,7 +31,7 @@ async def enrol_device(data: JSONBody[EnrolRequest], resources: GivenResources, 
     attempt = Attempt(data, resources, now, origin)
     pair = await attempt.log_in()
     resources.metrics.logins.labels("ok").inc()
-    return _tokens(pair, now, resources.account_keys.proof(pair.person, pair.device))
+    return _tokens(pair, now, resources.account_keys.proof(pair.person, pair.device, pair.enrolled_at or now))
 
 
 def _tokens(pair: Pair, now: datetime, proof: str = "") -> Tokens:

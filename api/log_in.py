@@ -87,9 +87,14 @@ class Attempt:
     def _buckets(self, login: Login | None) -> dict[str, Rate]:
         """{key: rate} of what counts this try."""
         rules, device = self.resources.access, self.request.device
-        if login is not None and self.resources.account_keys.is_proof(device.proof, login.id, device.id):
+        if login is not None and self._enrolled_before(login) is not None:
             return {known_key(login.phone, str(device.id)): rules.account}
         return {bucket_key("source", self.party): rules.source, bucket_key("account", self.request.phone): rules.account}
+
+    def _enrolled_before(self, login: Login) -> datetime | None:
+        """When this device was enrolled first, if it has a proof that it was."""
+        device = self.request.device
+        return self.resources.account_keys.enrolled_at(device.proof, login.id, device.id)
 
     async def _take(self, buckets: dict[str, Rate], login: Login | None) -> None:
         for key, rate in buckets.items():
@@ -134,7 +139,8 @@ class Attempt:
             if new_hash is not None:
                 await self._change(conn, login, new_hash)
             await self._make_room(conn, login)
-            pair = await enrol(conn, login.id, device, self.now, self.resources.access.lifetimes, strong=factor is not None)
+            lifetimes, before = self.resources.access.lifetimes, self._enrolled_before(login)
+            pair = await enrol(conn, login.id, device, self.now, lifetimes, enrolled_before=before, strong=factor is not None)
             if isinstance(pair, ProblemCode):  # raised in here: no code is used and no password changed
                 raise Problem(pair, new_device_id_needed=True)
             detail = {"kind": device.kind.value, "name": device.name}

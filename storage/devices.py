@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, LiteralString
 
@@ -24,10 +25,12 @@ SQL_LOCK_DEVICE: Final[LiteralString] = """
     SELECT person, kind, wiped_at, revoked_at, revoked_why FROM device WHERE id = $1 FOR UPDATE
 """
 SQL_UPSERT_DEVICE: Final[LiteralString] = """
-    INSERT INTO device (id, person, kind, name, enrolled_at, first_enrolled_at) VALUES ($1, $2, $3, $4, $5, $5)
+    INSERT INTO device (id, person, kind, name, enrolled_at, first_enrolled_at) VALUES ($1, $2, $3, $4, $5::timestamptz, coalesce($6, $5::timestamptz))
     ON CONFLICT (id) DO UPDATE SET name = EXCLUDED.name, enrolled_at = EXCLUDED.enrolled_at,
+                                   first_enrolled_at = least(device.first_enrolled_at, EXCLUDED.first_enrolled_at),
                                    revoked_at = NULL, revoked_why = NULL
     WHERE device.person = EXCLUDED.person
+    RETURNING first_enrolled_at
 """
 SQL_INSERT_OFFICE: Final[LiteralString] = """
     INSERT INTO device (id, person, kind, name, acts_for, enrolled_at, first_enrolled_at) VALUES ($1, $2, 'office', $3, $4, $5, $5)
@@ -44,9 +47,17 @@ def office_device(device: DeviceId) -> DeviceId:
 
 
 async def enrol(
-    conn: Connection, person: PersonId, device: DeviceIn, now: datetime, lifetimes: Lifetimes, *, strong: bool = False
+    conn: Connection,
+    person: PersonId,
+    device: DeviceIn,
+    now: datetime,
+    lifetimes: Lifetimes,
+    *,
+    enrolled_before: datetime | None = None,
+    strong: bool = False,
 ) -> Pair | ProblemCode:
     """Log a device in: its earlier log-in ends, its numbers and records stay. `strong`: with a second factor.
+    `enrolled_before`: proven by the device; a restored backup may not know it (docs/decisions/0029).
 
     An id that was wiped or cloned never comes back, and one of another person is not taken over: a store belongs to one
     person, so that nobody's unsent work is handed in under another name. The phone then makes a new id.
@@ -60,13 +71,14 @@ async def enrol(
             return ProblemCode.DEVICE_MISMATCH
         if row["wiped_at"] is not None or row["revoked_why"] == CLONED:
             return ProblemCode.DEVICE_REVOKED
-    status = await conn.execute(SQL_UPSERT_DEVICE, device.id, person, device.kind.value, device.name, now)
-    if status.endswith(" 0"):  # another person enrolled the same id in this very moment
+    first = await conn.fetchval(SQL_UPSERT_DEVICE, device.id, person, device.kind.value, device.name, now, enrolled_before)
+    if first is None:  # another person enrolled the same id in this very moment
         return ProblemCode.DEVICE_MISMATCH
     await conn.execute(SQL_INSERT_OFFICE, office_device(device.id), person, OFFICE_NAME, device.id, now)
     await end_device_tokens(conn, device.id)
     session = begin_session(device.id, person, device.kind.value, now, lifetimes, strong=strong)
-    return await insert_pair(conn, session, random_tokens(), now, lifetimes)
+    pair = await insert_pair(conn, session, random_tokens(), now, lifetimes)
+    return replace(pair, enrolled_at=first)
 
 
 SQL_FETCH_LIVE: Final[LiteralString] = """

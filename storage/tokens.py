@@ -34,7 +34,10 @@ AT_ONCE: Final = timedelta(minutes=5)  # two refreshes with one token within thi
 
 @dataclass(frozen=True)
 class Pair:
-    """A fresh pair. The only place where the tokens themselves exist."""
+    """A fresh pair. The only place where the tokens themselves exist.
+
+    enrolled_at   when the device was enrolled first; with a log-in only
+    """
 
     access: str
     access_ends: datetime
@@ -42,6 +45,7 @@ class Pair:
     refresh_ends: datetime
     device: DeviceId
     person: PersonId
+    enrolled_at: datetime | None = None
 
 
 @dataclass(frozen=True)

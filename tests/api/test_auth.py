@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -377,3 +378,18 @@ async def test_a_proof_is_of_this_person_and_this_device(world: World, of: str) 
     for _ in range(5):
         await world.enrol(someone.phone, "not this", uuid7())
     assert (await world.enrol(someone.phone, someone.password, device, proof=given)).json()["code"] == "account_locked"
+
+
+async def test_a_restored_server_learns_from_the_proof_when_a_device_was_enrolled(world: World) -> None:
+    """A backup from before the enrolment: what the device hands back was not made after it logged in again."""
+    someone = await world.person(FIELD)
+    proof = await proof_of(world, someone)
+    fetch = "SELECT first_enrolled_at FROM device WHERE id = $1"
+    enrolled = await world.pool.fetchval(fetch, someone.device)
+    since, _, mac = proof.partition(".")
+    for given, is_kept in ((f"{int(since) - 86_400_000}.{mac}", False), ("", False), (proof, True)):
+        await world.pool.execute("TRUNCATE device CASCADE")
+        world.clock.forward(days=1)
+        assert (await world.enrol(someone.phone, someone.password, someone.device, proof=given)).status_code == 200
+        first = await world.pool.fetchval(fetch, someone.device)
+        assert (abs(first - enrolled) < timedelta(milliseconds=1)) == is_kept
