@@ -99,14 +99,17 @@ async def list_people(
     """Who has or had a duty in the caller's units, with those duties.
 
     text   part of the name, or the number's beginning      unit   a duty at or below it      role   a duty of this kind
+
+    Each different search is noted in the audit log once an hour, also one that finds nobody; of one person a bounded number an hour.
     """
     units = units_with(PEOPLE_READERS, caller.duties, places, now)
     if not units:
         raise Problem(ProblemCode.NOT_ALLOWED)
     units = units if unit is None else units & set(places.below(unit))
     found = await fetch_people(resources.pool, units, after=after or FIRST, text=text, role=role, limit=limit)
-    if found:
-        resources.readings.note(caller, Action.PEOPLE_LISTED, unit or "*", origin=origin, now=now, detail={"text": text})
+    named = unit and unit.replace("\0", "\ufffd")  # PostgreSQL cannot hold the former
+    asked = {"text": text, "role": role.value if role else None, "unit": named}
+    resources.readings.note_search(caller, Action.PEOPLE_LISTED, named or "*", asked, origin=origin, now=now)
     return People(people=found, next=str(found[-1].id) if len(found) == limit else None)
 
 

@@ -163,6 +163,11 @@ def is_unstorable(error: Exception) -> bool:
     return type(error) is asyncpg.DataError or isinstance(error, UNSTORABLE)
 
 
+def is_infrastructure(error: BaseException) -> bool:
+    """Whether PostgreSQL or the way to it failed, or is too busy: the same may be written later. Else it is the data that cannot be."""
+    return isinstance(error, Problem | OSError) or infrastructure_problem(error) is not None
+
+
 def infrastructure_problem(error: BaseException) -> Problem | None:
     """The problem to answer with when PostgreSQL or the way to it failed; None when the fault is ours or the data's."""
     sqlstate = getattr(error, "sqlstate", None)
