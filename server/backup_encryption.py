@@ -83,7 +83,7 @@ PLAIN: Final = Encryption()
 
 def load_encryption(settings: Settings, identity_file: Path | None = None) -> Encryption:
     """What the settings ask for. Makes the server's own key when there are recipients. StartError when a key is not one."""
-    recipients = [read_recipient(each) for each in settings.backup.recipients]
+    recipients = settings.backup.recipients
     server_key = settings.keys_folder / SERVER_KEY
     if recipients and not server_key.exists():
         server_key.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -94,12 +94,11 @@ def load_encryption(settings: Settings, identity_file: Path | None = None) -> En
 
 
 def read_recipient(text: str) -> str:
+    """An age public key as age writes it. ValueError when it is not one."""
     try:
         return str(Recipient.from_str(text.strip()))
-    except pyrage.RecipientError:
-        raise StartError(
-            f"XUNLING_BACKUP__RECIPIENTS 中的公钥有误：{text}", f"Not an age public key in XUNLING_BACKUP__RECIPIENTS: {text}"
-        ) from None
+    except pyrage.RecipientError as error:
+        raise ValueError(str(error)) from None
 
 
 def read_identity(path: Path) -> str:

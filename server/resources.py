@@ -50,7 +50,7 @@ async def open_resources(settings: Settings, metrics: Metrics, now: Callable[[],
     )
     pool = await open_pool(
         settings.pg.full_dsn(),
-        size_min=settings.pg.pool_size_min,
+        size_min=min(settings.pg.pool_size_min, settings.pg.pool_size_max),
         size_max=settings.pg.pool_size_max,
         waiting_max=settings.pg.waiting_max,
         acquire_seconds_max=settings.pg.acquire_seconds_max,

@@ -10,21 +10,21 @@ Where a value comes from, the first that has it wins:
 `python -m server config` prints the values in force, `config --markdown` this table for the manual.
 """
 
+import json
 import os
-import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal, get_origin
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from contracts.mutation import MUTATION_BYTES_MAX
 from contracts.retention import MARKER_DAYS, RETENTION_DAYS
+from server.setting_kinds import GROUP, AgeKeys, Bucket, Dsn, Folder, FontFile, Networks, WebAddress, assignment, expected, quoted
 from server.trouble import StartError
 
 PREFIX = "XUNLING_"
@@ -32,18 +32,18 @@ LEVEL = "__"
 FILE_SUFFIX = "_FILE"
 # compose.yaml's and the Caddyfile's own. Its XUNLING_S3_RELAY and the like are not among them: here they are misspelt names of settings.
 OF_THE_DEPLOYMENT = frozenset(f"XUNLING_{name}" for name in "APP DOMAIN PG_SHARED_BUFFERS PHOTO_DOMAIN PYTHON_IMAGE S3 TLS VERSION".split())
-UNREADABLE = re.compile(r'field "(?P<name>\w+)"')
 MIB = 1024 * 1024
+NEAR = 0.8  # of two names that are alike enough to be meant
 
 
 class Group(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class PgSettings(Group):
-    dsn: SecretStr = Field(default=SecretStr(""), description="PostgreSQL 15 or newer; empty starts the embedded one")
+    dsn: Dsn = Field(default=SecretStr(""), description="PostgreSQL 15 or newer; empty starts the embedded one")
     password: SecretStr = Field(default=SecretStr(""), description="put into the DSN, when that has none")
-    owner_dsn: SecretStr = Field(
+    owner_dsn: Dsn = Field(
         default=SecretStr(""), description="of the role that owns the tables, for migrate, backup and restore alone; empty: the same"
     )
     owner_password: SecretStr = Field(default=SecretStr(""), description="put into the owner's DSN, when that has none")
@@ -72,10 +72,10 @@ def with_password(dsn: str, password: str) -> str:
 
 
 class S3Settings(Group):
-    endpoint: str = Field(default="", description="any S3, as the server reaches it; empty starts the embedded one")
-    public_endpoint: str = Field(default="", description="the same S3 as phones reach it, when the name differs")
+    endpoint: WebAddress = Field(default="", description="any S3, as the server reaches it; empty starts the embedded one")
+    public_endpoint: WebAddress = Field(default="", description="the same S3 as phones reach it, when the name differs")
     relay: bool = Field(default=True, description="phones reach S3 only through this server's relay route")
-    bucket: str = Field(default="xunling-photos", min_length=3, description="made at the first start when missing")
+    bucket: Bucket = Field(default="xunling-photos", description="made at the first start when missing")
     region: str = Field(default="us-east-1", description="of the bucket")
     access_key: SecretStr = Field(default=SecretStr(""), description="of an identity that may read and write the bucket")
     secret_key: SecretStr = Field(default=SecretStr(""), description="of the same identity")
@@ -158,15 +158,15 @@ class LogSettings(Group):
 class ObserveSettings(Group):
     metrics_token: SecretStr = Field(default=SecretStr(""), description="bearer token for /metrics; empty: from loopback only")
     disk_free_share_min: float = Field(default=0.1, ge=0, lt=1, description="`xunling check` fails when a disk has less of itself free")
-    otlp_endpoint: str = Field(
+    otlp_endpoint: WebAddress = Field(
         default="", description="OpenTelemetry traces go to this OTLP/HTTP address (needs the extra `otel`); empty: none"
     )
 
 
 class BackupSettings(Group):
     configured: bool = Field(default=False, description="backups are made and verified: phones then hold mutations until one has them")
-    folder: Path | None = Field(default=None, description="where `backup` writes; must be another disk to be worth anything")
-    recipients: tuple[str, ...] = Field(default=(), description='age public keys of the custodians, e.g. ["age1..."]; empty: not encrypted')
+    folder: Folder | None = Field(default=None, description="where `backup` writes; must be another disk to be worth anything")
+    recipients: AgeKeys = Field(default=(), description='age public keys of the custodians, e.g. ["age1..."]; empty: not encrypted')
 
 
 class RetentionSettings(Group):
@@ -190,19 +190,17 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter=LEVEL, frozen=True, extra="forbid", env_ignore_empty=True)
 
-    data_dir: Path = Field(default=Path(".data"), description="everything this installation keeps on disk")
+    data_dir: Folder = Field(default=Path(".data"), description="everything this installation keeps on disk")
     host: str = Field(default="127.0.0.1", description="address to listen on; other than loopback only behind a TLS proxy")
     port: int = Field(default=8686, ge=1, le=65535, description="port to listen on")
-    public_url: str = Field(default="", description="how phones and browsers reach us, e.g. https://xunling.example.cn")
+    public_url: WebAddress = Field(default="", description="how phones and browsers reach us, e.g. https://xunling.example.cn")
     workers: int = Field(default=1, ge=1, description="server processes")
     graceful_seconds: int = Field(default=10, ge=1, description="how long requests may finish when the server stops")
     demo: bool = Field(default=False, description="demo staff and places with known passwords; never in production")
-    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = Field(
-        (), description='proxies whose X-Forwarded-For is believed, e.g. ["10.0.0.0/8"]'
-    )
-    keys_dir: Path | None = Field(default=None, description="signing and sealing keys; empty: `keys` in data_dir")
+    trusted_proxies: Networks = Field((), description='proxies whose X-Forwarded-For is believed, e.g. ["10.0.0.0/8"]')
+    keys_dir: Folder | None = Field(default=None, description="signing and sealing keys; empty: `keys` in data_dir")
     disk_free_bytes_min: int = Field(default=512 * MIB, ge=0, description="with less free space the embedded servers do not start")
-    cjk_font: Path | None = Field(default=None, description="font for stamped photos and papers; empty: searched for")
+    cjk_font: FontFile | None = Field(default=None, description="font for stamped photos and papers; empty: searched for")
     pg: PgSettings = PgSettings()
     s3: S3Settings = S3Settings()
     limits: LimitSettings = LimitSettings()
@@ -229,29 +227,39 @@ class Settings(BaseSettings):
         return init_settings, DirectValues(settings_cls), NamedFiles(settings_cls), PlatformNames(settings_cls)
 
 
-class DirectValues(EnvSettingsSource):
-    """The environment, without the names that only name a file."""
-
-    def _load_env_vars(self) -> Mapping[str, str | None]:
-        return {name: value for name, value in super()._load_env_vars().items() if not name.upper().endswith(FILE_SUFFIX)}
-
-
-class NamedFiles(PydanticBaseSettingsSource):
-    """`XUNLING_A__B_FILE=/path`: the value of `a.b` is in that file, without the newline at its end."""
+class Variables(PydanticBaseSettingsSource):
+    """The variables of the environment that set something. A value stays as it was typed where it cannot be read: the kind refuses it."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         raise NotImplementedError("this source fills whole groups")
 
+    def read(self) -> Iterator[tuple[str, str]]:
+        """(variable, value)"""
+        return ((name, value) for name, value in set_variables().items() if not name.endswith(FILE_SUFFIX))
+
     def __call__(self) -> dict[str, Any]:
         values: dict[str, Any] = {}
-        for name, path in os.environ.items():
-            if name.startswith(PREFIX) and name.endswith(FILE_SUFFIX) and path:
-                place = name.removeprefix(PREFIX).removesuffix(FILE_SUFFIX).lower().split(LEVEL)
-                group = values
-                for step in place[:-1]:
-                    group = group.setdefault(step, {})
-                group[place[-1]] = read_secret(name, Path(path))
+        for name, text in sorted(self.read()):  # a group before its members, which go before what it says
+            first, _, member = name.removeprefix(PREFIX).lower().partition(LEVEL)
+            if is_group(first) and member:
+                if isinstance(group := values.setdefault(first, {}), dict):
+                    group[member] = text if (first, member) not in LISTS else unpacked(text)
+            elif first in Settings.model_fields and not member:
+                values[first] = unpacked(text) if is_group(first) or (first,) in LISTS else text
         return values
+
+
+class DirectValues(Variables):
+    """The environment, without the names that only name a file."""
+
+
+class NamedFiles(Variables):
+    """`XUNLING_A__B_FILE=/path`: the value of `a.b` is in that file, without the newline at its end."""
+
+    def read(self) -> Iterator[tuple[str, str]]:
+        for name, path in set_variables().items():
+            if name.endswith(FILE_SUFFIX):
+                yield name.removesuffix(FILE_SUFFIX), read_secret(name, Path(path))
 
 
 class PlatformNames(PydanticBaseSettingsSource):
@@ -272,54 +280,60 @@ def read_secret(name: str, path: Path) -> str:
         raise StartError(f"无法读取 {name} 指定的文件：{path}", f"Cannot read the file named by {name}: {error}") from None
 
 
+def set_variables() -> dict[str, str]:
+    """{NAME: value} of our prefix, without those that are empty."""
+    return {name.upper(): value for name, value in os.environ.items() if name.upper().startswith(PREFIX) and value}
+
+
+def unpacked(text: str) -> Any:
+    """A list or a group from JSON; the text itself when it is none, which is refused then."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def is_group(name: str) -> bool:
+    field = Settings.model_fields.get(name)
+    return field is not None and isinstance(field.annotation, type) and issubclass(field.annotation, Group)
+
+
 def load_settings(**overrides: Any) -> Settings:
     """The settings in force. StartError, naming each wrong value in a line but no secret, when they are not usable."""
     try:
-        settings = Settings(**overrides)
+        return Settings(**overrides)
     except ValidationError as error:
-        raise wrong_settings([told(fault) for fault in error.errors(include_input=False)]) from None
-    except SettingsError as error:  # a list or a group that is no JSON; the value stays out of the message
-        field = UNREADABLE.search(str(error))
-        name = PREFIX + field["name"].upper() if field else PREFIX
-        raise wrong_settings([f'{name}: 不是 JSON not JSON (e.g. ["10.0.0.0/8"])']) from None
-    if faults := wrong_addresses(settings):
-        raise wrong_settings(faults)
-    return settings
+        faults = {place_of(fault): fault for fault in reversed(error.errors())}  # the first of each setting
+        lines = [f"  {line_of(place, fault)}" for place, fault in reversed(faults.items())]
+        raise StartError("配置有误：", "\n".join(["The configuration is wrong:", *lines])) from None
 
 
-def wrong_settings(lines: Iterable[str]) -> StartError:
-    return StartError("配置有误：", "The configuration is wrong:\n" + "\n".join(f"  {line}" for line in lines))
+def place_of(fault: Any) -> tuple[str, ...]:
+    return tuple(map(str, fault["loc"][: 2 if is_group(fault["loc"][0]) else 1]))
 
 
-def told(fault: Any) -> str:
-    """One fault in a line; of a name that there is not, what may have been meant."""
-    name = variable_name(map(str, fault["loc"]))
-    return misspelt(name) if fault["type"] == "extra_forbidden" else f"{name}: {fault['msg']}"
+def line_of(place: tuple[str, ...], fault: Any) -> str:
+    """One fault in a line: the variable, what was typed unless it is a secret, what belongs there."""
+    if fault["type"] == "extra_forbidden":
+        return misspelt(origin(place))
+    field = SETTINGS.get(place)
+    right = expected(place[-1], field) if field else GROUP
+    typed = f"={quoted(fault['input'])}" if field and "SecretStr" not in str(field.annotation) else ""
+    example = f" 例 e.g. {assignment(variable_name(place), right.example)}" if right.example else ""
+    return f"{origin(place)}{typed}: 应为：{right.chinese}。 Must be {right.english}.{example}"
 
 
-def wrong_addresses(settings: Settings) -> list[str]:
-    """Addresses that nothing could be reached by."""
-    wanted = {
-        "pg.dsn": (settings.pg.dsn.get_secret_value(), ("postgresql", "postgres"), "postgresql://user@host/database"),
-        "pg.owner_dsn": (settings.pg.owner_dsn.get_secret_value(), ("postgresql", "postgres"), "postgresql://owner@host/database"),
-        "s3.endpoint": (settings.s3.endpoint, ("http", "https"), "https://host:port"),
-        "s3.public_endpoint": (settings.s3.public_endpoint, ("http", "https"), "https://host"),
-        "public_url": (settings.public_url, ("http", "https"), "https://xunling.example.cn"),
-        "observe.otlp_endpoint": (settings.observe.otlp_endpoint, ("http", "https"), "http://host:4318"),
-    }
-    return [
-        f"{variable_name(place.split('.'))}: 不是可用的地址 not an address, such as {example}"
-        for place, (address, schemes, example) in wanted.items()
-        if address and not is_address(address, schemes)
-    ]
-
-
-def is_address(address: str, schemes: Collection[str]) -> bool:
-    try:
-        parts = urlsplit(address)
-        return parts.scheme in schemes and (parts.port or 0) >= 0 and bool(parts.hostname or "host=" in parts.query)
-    except ValueError:  # brackets that do not close, a port that is no number
-        return False
+def origin(place: tuple[str, ...]) -> str:
+    """What a setting was read from: its own variable, its group's, a file's, the platform's."""
+    name, group, names = variable_name(place), variable_name(place[:1]), set_variables()
+    of_platform = place == ("pg", "dsn") and "DATABASE_URL" in os.environ
+    if name in names:
+        return name
+    if group in names:
+        return f"{group} ({place[-1]})"
+    if (file := name + FILE_SUFFIX) in names:
+        return file
+    return "DATABASE_URL" if of_platform else name
 
 
 def unknown_variables() -> list[str]:
@@ -331,7 +345,7 @@ def unknown_variables() -> list[str]:
 
 def misspelt(name: str) -> str:
     """That there is no such setting, and the nearest one there is."""
-    near = get_close_matches(name.removesuffix(FILE_SUFFIX), [variable_name(place) for place, _ in each_setting()], n=1, cutoff=0.75)
+    near = get_close_matches(name.removesuffix(FILE_SUFFIX), [variable_name(place) for place, _ in each_setting()], n=1, cutoff=NEAR)
     meant = f"，是否指 {near[0]}？ Did you mean {near[0]}?" if near else ""
     return f"{name}: 没有这个设置 there is no such setting{meant}"
 
@@ -347,6 +361,10 @@ def each_setting(model: type[BaseModel] = Settings, place: tuple[str, ...] = ())
             yield from each_setting(field.annotation, (*place, name))
         else:
             yield (*place, name), field
+
+
+SETTINGS: Final = dict(each_setting())
+LISTS: Final = frozenset(place for place, field in SETTINGS.items() if get_origin(field.annotation) is tuple)
 
 
 def settings_table() -> str:
