@@ -28,6 +28,7 @@ from contracts.desk import (
     HeldPage,
     OfficeMutation,
     OfficeMutations,
+    RefusedPage,
     Settle,
 )
 from contracts.ids import County, DeviceId, RecordId, StreamName, UnitCode, asked_id, is_worded
@@ -36,6 +37,7 @@ from contracts.outcomes import TEXT_ZH, MutationOutcome, Outcome, Reason, with_m
 from contracts.people import Audience
 from contracts.problems import Problem, ProblemCode
 from storage import conflicts, desk
+from storage import refused as refused_creations
 from storage.audit_log import Note, Origin, insert_note
 from storage.devices import office_device
 from storage.office_push import NotUnderstood, draft, is_not_understood, office_push
@@ -164,6 +166,36 @@ def noted(note: Note, origin: Origin, now: datetime) -> Also:
         await insert_note(conn, msgspec.structs.replace(note, detail=detail), origin, now)
 
     return write
+
+
+# -------------------------------------------------------------------------------------------------- refused creations
+
+
+@get("/refused/{county:int}", opt=LIMITED, summary="未被接受的新建 · Refused creations")
+async def list_refused(
+    caller: GivenCaller,
+    resources: GivenResources,
+    places: GivenPlaces,
+    now: GivenNow,
+    county: FromPath[County],
+    after: FromQuery[Annotated[str, Meta(max_length=120)] | None] = None,
+) -> RefusedPage:
+    """What somebody made and the server refused for good: as it was sent, by whom, when, and why; the newest first.
+
+    No decision is open: the desk sees to it that the work is done again, or need not be.
+    """
+    units = desk_units(caller, places, county, now)
+    items, full = await refused_creations.fetch_refused(resources.pool, county, units, refused_key(after), PAGE_ROWS)
+    last = items[-1] if items else None
+    following = position_text(last.refused_at, last.device, last.n) if full and last else None
+    return RefusedPage(items=items, next=following)
+
+
+def refused_key(after: str | None) -> tuple[datetime, DeviceId, int]:
+    if after is None:
+        return refused_creations.NEWEST
+    at, device, n = position_of(after, "after", DeviceId, int)
+    return at, device, n
 
 
 # -------------------------------------------------------------------------------------------------- conflicts
@@ -314,7 +346,7 @@ def office_draft(m: OfficeMutation, now: datetime) -> Mutation:
 
 DESK: Final = Router(
     "/office/v1",
-    route_handlers=[list_held, decide_held, list_conflicts, settle_conflict, push_office_mutations],
+    route_handlers=[list_held, decide_held, list_refused, list_conflicts, settle_conflict, push_office_mutations],
     tags=["office"],
     request_max_body_size=OFFICE_BYTES_MAX,
 )

@@ -57,6 +57,34 @@ class HeldPage(msgspec.Struct, frozen=True, kw_only=True):
     next: str | None = None
 
 
+class RefusedItem(msgspec.Struct, frozen=True, kw_only=True):
+    """A creation that was refused for good. `raw`: the bytes as they came, as text; `unit`: whose desk is told; `message`: the reason in words."""
+
+    county: County
+    device: DeviceId
+    n: int
+    unit: UnitCode
+    reason: Reason
+    message: str
+    refused_at: datetime
+    mutation: MutationId | None = None
+    record: RecordId | None = None
+    kind: str | None = None
+    person: PersonId | None = None
+    person_name: str | None = None
+    detail: dict[str, Any] | None = None
+    captured_from: datetime | None = None
+    captured_to: datetime | None = None
+    raw: str = ""
+
+
+class RefusedPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Newest first. `next`: give it as `after` for the following page; None: that was all."""
+
+    items: list[RefusedItem]
+    next: str | None = None
+
+
 class Decide(msgspec.Struct, frozen=True, kw_only=True):
     """Why, in the words of whoever decides; kept in the journal."""
 

@@ -20,7 +20,7 @@ from server.settings import PgSettings
 from server.trouble import StartError
 
 # Rows of these are history: nothing in the program changes or deletes one.
-APPENDED: Final = ("audit_log", "audit_seal", "journal")
+APPENDED: Final = ("audit_log", "audit_seal", "journal", "refused")
 # Rows of these are never deleted: an account is disabled, a duty ends, a record is marked deleted.
 KEPT: Final = ("county", "unit", "person", "duty", "device", "record", "stream_head", "device_county", "held", "draw_sealed")
 # What migrating keeps for itself.

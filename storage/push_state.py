@@ -16,6 +16,7 @@ from storage.ledger_rows import ledger_arguments
 from storage.pool import Connection
 from storage.push_rows import write_arguments
 from storage.reference import Reference
+from storage.refused import insert_refused
 from storage.rows import clock_from_row, head_from_row, held_from_json, known_from_json, record_from_row
 from storage.transfers import write_transfers
 from sync.clock import DeviceClock
@@ -280,5 +281,7 @@ async def write_plan(conn: Connection, county: County, sender: Sender, plan: Pla
         *ledger_arguments(plan.records),
     )
     await write_coverage(conn, county, plan.records)
+    if plan.refused:
+        await insert_refused(conn, county, sender.device, plan.refused)
     if plan.transfers:
         await write_transfers(conn, county, plan.transfers)

@@ -304,6 +304,19 @@ CREATE INDEX held_oldest ON held (county, opened_at, device, n) WHERE settled_at
 CREATE INDEX held_open ON held (county, outcome, opened_at) WHERE settled_at IS NULL;
 CREATE INDEX held_of_person ON held (county, person) WHERE settled_at IS NULL; -- how much of one person waits
 
+-- Creations that were refused for good, and the desk that is told of them (decisions/0042). What was sent is in the journal's entry 0, why it
+-- was refused in `entry`: 0, or a later decision on what was held. Append-only, as the journal; written by few pushes.
+CREATE TABLE refused (
+    county integer NOT NULL,
+    device uuid NOT NULL,
+    n bigint NOT NULL,
+    entry smallint NOT NULL,
+    unit text COLLATE "C" NOT NULL, -- whose desk
+    refused_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (county, device, n)
+);
+CREATE INDEX refused_newest ON refused (county, unit, refused_at, device, n); -- each desk's order, read backwards
+
 -- ---------------------------------------------------------------------------------------------- transfers
 
 -- A record that moved to another county, and every late mutation on it: what a job pushes there, a family (a record and its

@@ -7,11 +7,12 @@ from typing import Any
 import msgspec
 
 from contracts.ids import Version
+from contracts.mutation import CREATE
 from contracts.outcomes import MutationOutcome, Outcome, Reason
 from sync.announcing import announced_by
 from sync.decision import Accept, Change, Clone, Decision, HeldMutation, Hold, Incoming, Refuse, Repeat, Seen
 from sync.holding import desk_of, told
-from sync.planned import HeldRow
+from sync.planned import HeldRow, RefusedRow
 from sync.tally import Tally
 
 
@@ -29,10 +30,19 @@ def enter(tally: Tally, incoming: Incoming, decision: Decision) -> None:
         case Refuse(reason=reason, detail=detail):
             both = _both(detail, flags)
             _write(tally, incoming, Outcome.REJECTED, reason, both, root_seen(tally, incoming))
+            _show_refused(tally, incoming, reason)
             _tell_end(tally, incoming, Outcome.REJECTED, reason, both)
             _answer(tally, incoming, Outcome.REJECTED, reason, both)
         case Accept():
             _accept(tally, incoming, decision, _both(decision.detail, flags))
+
+
+def _show_refused(tally: Tally, incoming: Incoming, reason: Reason) -> None:
+    """A record that somebody made and that will not be: its desk is told, for else its phone alone knew. What a desk discarded, a desk knows."""
+    mutation = incoming.mutation
+    if mutation is None or mutation.op != CREATE or reason is Reason.DISCARDED or tally.sender.is_system:
+        return
+    tally.refused.append(RefusedRow(n=incoming.n, entry=incoming.entry, unit=desk_of(tally, mutation)))
 
 
 def root_seen(tally: Tally, incoming: Incoming) -> Version:

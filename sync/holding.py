@@ -48,7 +48,7 @@ def told(
 
 
 def desk_of(tally: Tally, mutation: Mutation | None) -> UnitCode:
-    """Whose desk a held mutation lies on: its record's unit, the unit it names, or the sender's first duty."""
+    """Whose desk a held mutation lies on, or a refused creation is shown on: its record's unit, the unit it names, or the sender's first duty."""
     places = tally.view.places
     state = tally.records.get(mutation.record) if mutation else None
     if state is not None and is_hidden(state, tally.sender.duties, places):

@@ -49,6 +49,14 @@ class HeldRow(msgspec.Struct, frozen=True, kw_only=True):
     waits_for: int | None
 
 
+class RefusedRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A creation that was refused for good. `entry`: of the journal, which says why; `unit`: whose desk is told."""
+
+    n: int
+    entry: int
+    unit: UnitCode
+
+
 class Announced(msgspec.Struct, frozen=True, kw_only=True):
     """A photo whose bytes the device promised."""
 
@@ -67,6 +75,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     markers: list[StreamMarker]
     heads: list[Head]
     held: list[HeldRow]
+    refused: list[RefusedRow]
     announced: list[Announced]
     clones: list[Incoming]
     transfers: list[Transfer]

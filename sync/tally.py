@@ -30,7 +30,7 @@ from sync.heads import place
 from sync.journal import Journal
 from sync.merge import Lost, written
 from sync.places import narrow_audience, stream_name, unit_of
-from sync.planned import Announced, HeldRow, Plan
+from sync.planned import Announced, HeldRow, Plan, RefusedRow
 from sync.state import DELETION, EVERY_OTHER, RecordState, Writer
 from sync.transfers import Transfer, late, leaving
 from sync.words import body_of
@@ -61,6 +61,7 @@ class Tally:
         self.outcomes: list[MutationOutcome] = []
         self.journal = Journal()
         self.held_rows: list[HeldRow] = []
+        self.refused: list[RefusedRow] = []
         self.announced: list[Announced] = []
         self.clones: list[Incoming] = []
         self._n = 0  # of the mutation being entered
@@ -235,6 +236,7 @@ class Tally:
             markers=placed.markers,
             heads=placed.heads,
             held=self.held_rows,
+            refused=self.refused,
             announced=self.announced,
             clones=self.clones,
             transfers=[*self._copies(), *self._forwarded],

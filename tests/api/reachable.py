@@ -29,6 +29,7 @@ REACHABLE: Final[dict[str, list[str]]] = {
     ],
     "/office/v1/letters/{letter:uuid}": [""],
     "/office/v1/records/{county:int}/{record:uuid}": [""],
+    "/office/v1/refused/{county:int}": [""],
     "/office/v1/road-checks/{unit:str}": [""],
     "/office/v1/rules": ["?county={county}"],
     "/office/v1/supervisions/{county:int}/{record:uuid}/why": [""],

@@ -272,6 +272,9 @@ async def fill_shared(secrets: Secrets) -> None:
         stray = {"name": words.new((township, OFFICE)), "unit": unit, "subjects": ["construction_dust"]}
         secrets.records.append((COUNTY, stranger.create("site", COUNTY, stray)))
         await stranger.sync()
+        a.create("task", COUNTY, {"title": words.new((township, OFFICE)), "unit": unit})  # refused: a grid member gives none
+        await a.sync()
+        assert len(a.refused()) == 1
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ from storage import (
     ledger_search,
     notices,
     people,
+    refused,
     story,
     timer_due,
     timers,
@@ -84,7 +85,7 @@ SQL_MAKE_DUE = """
     SELECT county, coalesce(about, record), max($2::timestamptz + (hashtext(record::text) % 10000) * interval '3 minutes') + interval '20 days'
     FROM ledger_entry WHERE county = $1 AND kind IN ('problem', 'supervision') AND is_open GROUP BY 1, 2
 """
-FILLED = ["ledger_entry", "record", "held", "journal", "audit_log"]
+FILLED = ["ledger_entry", "record", "held", "refused", "journal", "audit_log"]
 SQL_KEYS = """
     SELECT conrelid::regclass::text AS of, conname AS name, pg_get_constraintdef(oid) AS def FROM pg_constraint
     WHERE conrelid = ANY ($1::text[]::regclass[]) AND contype IN ('p', 'u')
@@ -119,6 +120,8 @@ SQL_MAKE_OFFICE = """
     INSERT INTO journal (county, device, n, entry, what, record, outcome, reason, raw)
     SELECT 610902, md5('d' || k % 500)::uuid, k, 0, 'mutation', md5((k % 100000)::text)::uuid, 'quarantined', 'no_duty', '{}'
     FROM generate_series(1, 200000) k;
+    INSERT INTO refused (county, device, n, entry, unit, refused_at)
+    SELECT 610902, md5('d' || k % 500)::uuid, k, 0, 'v' || k % 200, timestamptz '2026-01-01Z' + k * interval '1 minute' FROM generate_series(1, 200000) k;
     INSERT INTO unit (code, county, level, name) SELECT 'v' || k, 610902, 'village', '村' || k FROM generate_series(0, 199) k;
     INSERT INTO person (id, name, phone, password_hash)
     SELECT md5('p' || k)::uuid, '人' || k, 13000000000 + k, '' FROM generate_series(0, 49999) k;
@@ -264,6 +267,13 @@ OFFICE_LISTS: dict[str, tuple[str, tuple[Any, ...]]] = {
         desk.SQL_FETCH_HELD,
         (COUNTY, FEW, None, datetime(2026, 3, 1, tzinfo=UTC), uuid.UUID(int=0), 0, 100, desk.HELD_PAGE_BYTES_MAX),
     ),
+    "refused creations of a county": (refused.SQL_FETCH_REFUSED, (COUNTY, EVERYWHERE, *refused.NEWEST, 100, refused.PAGE_BYTES_MAX)),
+    "refused creations of a township": (refused.SQL_FETCH_REFUSED, (COUNTY, FEW, *refused.NEWEST, 100, refused.PAGE_BYTES_MAX)),
+    "refused creations of a new unit": (refused.SQL_FETCH_REFUSED, (COUNTY, ["v999"], *refused.NEWEST, 100, refused.PAGE_BYTES_MAX)),
+    "refused creations, read on": (
+        refused.SQL_FETCH_REFUSED,
+        (COUNTY, FEW, datetime(2026, 3, 1, tzinfo=UTC), uuid.UUID(int=0), 0, 100, refused.PAGE_BYTES_MAX),
+    ),
     "one held mutation": (desk.SQL_FETCH_HELD_ONE, (COUNTY, uuid.UUID(int=7), 7)),
     "audit": (audit_log.SQL_FETCH_AUDIT, AuditFilter(**AUDITED).arguments(50)),
     "audit of a township": (audit_log.SQL_FETCH_AUDIT, AuditFilter(counties=[COUNTY], units=FEW).arguments(50)),
@@ -289,7 +299,7 @@ OFFICE_LISTS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "accounts": (people.SQL_FETCH_ACCOUNTS, ([str(13000000000 + k) for k in range(300)],)),
     "devices": (devices.SQL_FETCH_DEVICES, (ONE,)),
 }
-BIG = {"record", "ledger_entry", "journal", "held", "audit_log", "timer_due"}
+BIG = {"record", "ledger_entry", "journal", "held", "refused", "audit_log", "timer_due"}
 
 
 @pytest.mark.parametrize("name", OFFICE_LISTS)
@@ -318,6 +328,14 @@ async def read_by(conn: asyncpg.Connection, sql: str, *arguments: Any, whole: st
     assert BIG & set(scanned(nodes)) <= {whole}, json.dumps(nodes[0], indent=1)
     tables = [node for node in nodes if "Scan" in node["Node Type"] and "Relation Name" in node]
     return sum((node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"] for node in tables)
+
+
+@pytest.mark.parametrize("units", [EVERYWHERE, FEW, ["v17"]], ids=["county", "township", "village"])
+async def test_refused_creations_are_read_as_far_as_they_are_shown(pool: Pool, units: list[str]) -> None:
+    """A page of each desk at most, and the journal of what is shown."""
+    async with pool.acquire() as conn, conn.transaction():
+        arguments = (COUNTY, units, *refused.NEWEST, 100, refused.PAGE_BYTES_MAX)
+        assert await read_by(conn, refused.SQL_FETCH_REFUSED, *arguments) <= 100 * len(units) + 3 * 100
 
 
 async def test_timers_read_what_is_due_and_no_more(pool: Pool) -> None:

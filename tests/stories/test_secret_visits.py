@@ -34,7 +34,7 @@ WORDS = ("暗访代号", "裸土未盖", "secret_visit", ".visit", CITY_OFFICE, 
 LISTS = (
     *(f"/office/v1/ledgers/{ledger.value}" for ledger in LedgerName),
     f"/office/v1/held?county={COUNTY}", f"/office/v1/conflicts?county={COUNTY}",
-    f"/office/v1/coverage/{COUNTY}",
+    f"/office/v1/refused/{COUNTY}", f"/office/v1/coverage/{COUNTY}",
 )  # fmt: skip
 
 
@@ -264,6 +264,20 @@ async def test_before_disclosure_nobody_is_told_to_fix_it(day: Day, sent_by: Any
     assert result(visit.sender, early) == (Outcome.REJECTED, Reason.INCOMPLETE.value)
     assert result(visit.sender, moved) == (Outcome.REJECTED, Reason.READ_ONLY_FIELD.value)
     await visit.assert_unknown()
+
+
+@WAYS
+async def test_a_secret_task_that_is_refused_is_shown_to_the_sending_side_alone(day: Day, sent_by: Any) -> None:
+    visit = await sent_by(day)
+    late = {"title": "暗访代号四", "unit": visit.unit, "secret": True, "visit_mode": "secret_visit", "due_on": "2020-01-01"}
+    visit.task = visit.sender.create("task", visit.county, late)
+    at_the_inspected = visit.visitor.create("task", COUNTY, late)
+    await sync(visit.sender, visit.visitor)
+    assert [one.reason for one in visit.sender.refused()] == [Reason.INCOMPLETE]
+    shown = (await read(day.world, visit.sender, f"/office/v1/refused/{visit.county}"))["items"]
+    assert str(visit.task) in {item["record"] for item in shown}
+    await visit.assert_unknown()
+    assert str(at_the_inspected) not in await visit.dump()
 
 
 async def test_a_secret_is_not_accepted_where_the_inspected_side_would_see_it(day: Day) -> None:
