@@ -54,6 +54,7 @@ PUBLIC: Final = {
     "/schema/openapi.json",
     "/schema/{path:str}",
     "/sync/v1/keys",
+    "/sync/v1/subjects",  # codes and titles of what may be patrolled, the same for everybody
 }
 # An endless answer: names of streams only, those of the exchange (tests/phone/test_real_server.py).
 STREAMED: Final = {"/sync/v1/live"}
