@@ -19,6 +19,7 @@ from api.middleware import RequestContext, RequestDecompression, ResponseCompres
 from api.pace import BodyPace
 from api.problems import EXCEPTION_HANDLERS
 from api.proxies import TrustedProxies
+from api.requests import JsonRequest
 from api.routes import ROUTES
 from api.turns import TakeTurns
 from server.resources import open_resources
@@ -42,6 +43,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
     app = Litestar(
         ROUTES,
         lifespan=[resources],
+        request_class=JsonRequest,
         dependencies=DEPENDENCIES,
         middleware=[DefineMiddleware(Authenticate, exclude_from_auth_key="public"), TakeTurns()],
         exception_handlers=EXCEPTION_HANDLERS,

@@ -189,9 +189,19 @@ async def test_a_wrong_method_names_the_right_ones(client: httpx.AsyncClient) ->
 
 
 async def test_what_is_no_json_is_malformed(client: httpx.AsyncClient) -> None:
-    for body in (b"{", b"\xff\xfe", b"[1,2", b'{"phone": "138', b"nul"):
-        answer = await client.post("/auth/v1/enrol", content=body, headers={"Content-Type": "application/json"})
-        shape_of(answer, 400, "malformed_request")
+    for body in (
+        b"{",
+        b"\xff\xfe",
+        b"[1,2",
+        b'{"phone": "138',
+        b"nul",
+        b'{"phone": "\xff\xfe"}',
+        b'{"\xc3": 1}',
+        b'{"phone": "\xed\xa0\x80"}',
+    ):
+        for path in ("/auth/v1/enrol", "/auth/v1/refresh"):
+            answer = await client.post(path, content=body, headers={"Content-Type": "application/json"})
+            shape_of(answer, 400, "malformed_request")
 
 
 async def test_a_wrong_field_is_named_and_its_value_is_not_repeated(client: httpx.AsyncClient) -> None:
