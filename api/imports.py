@@ -45,7 +45,7 @@ from storage.importing import (
     fetch_sites_named,
     fetch_unused_accounts,
     insert_staff,
-    lock_accounts,
+    lock_staff,
     replace_unused_passwords,
 )
 from storage.office_push import NotAll, draft, office_push
@@ -177,7 +177,7 @@ class Importing:
             for phone, (person, name) in staff.people.items()
         ]
         async with transaction(self.resources.pool) as conn:
-            await lock_accounts(conn, staff.given)
+            await lock_staff(conn, staff.units, accounts, staff.given)
             await insert_staff(conn, staff.units, accounts, staff.duties, self._notes(staff), self.origin, self.now)
         for unit in staff.units:
             await self.resources.units.find(unit.code)  # this process knows it at once

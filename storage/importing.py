@@ -15,7 +15,7 @@ from contracts.people import Account, Duty, Unit
 from contracts.problems import Problem, ProblemCode
 from storage.audit_log import Note, Origin, insert_notes
 from storage.credentials import update_password
-from storage.people import fetch_accounts, insert_duty, insert_person, lock_duties_of
+from storage.people import fetch_accounts, insert_duty, insert_person, lock_duties_of, lock_numbers
 from storage.pool import Connection, Executor
 from storage.units import insert_unit
 
@@ -25,6 +25,21 @@ class NewAccount(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     phone: str
     password_hash: str
+
+
+# Imports that make units queue: two files with the same new units in another order would wait for each other.
+SQL_LOCK_UNITS: Final[LiteralString] = "SELECT pg_advisory_xact_lock(hashtextextended('units imported', 0))"
+
+
+async def lock_staff(conn: Connection, units: Sequence[Unit], accounts: Sequence[NewAccount], known: Mapping[str, Account]) -> None:
+    """All that an import of staff will need, before it writes: numbers before people, as whoever corrects a number or enables an account.
+
+    `known`: whom it gives a duty. Problem when one of these is not as it was when the rows were judged.
+    """
+    if units:
+        await conn.execute(SQL_LOCK_UNITS)
+    await lock_numbers(conn, [account.phone for account in accounts])
+    await lock_accounts(conn, known)
 
 
 async def lock_accounts(conn: Connection, known: Mapping[str, Account]) -> None:
@@ -63,7 +78,7 @@ async def insert_staff(
     for unit in units:
         if not await insert_unit(conn, unit):
             raise Problem(ProblemCode.CONFLICTING_STATE, field="code", value=unit.code)
-    for account in sorted(accounts, key=lambda account: account.phone):  # one order: two imports with the same numbers queue
+    for account in accounts:
         if not await insert_person(conn, account.person, account.name, account.phone, account.password_hash, now, must_change=True, by=by):
             raise Problem(ProblemCode.CONFLICTING_STATE, "手机号刚被他人登记，请重新试运行", field="phone")
     for duty_id, duty in duties.items():

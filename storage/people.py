@@ -73,7 +73,18 @@ async def lock_number(conn: Connection, phone: str) -> Account | None:
     return (await fetch_accounts(conn, [phone])).get(phone)
 
 
+SQL_LOCK_NUMBERS: Final[LiteralString] = "SELECT pg_advisory_xact_lock(hashtextextended('phone ' || n, 0)) FROM unnest($1::text[]) n"
+
+
+async def lock_numbers(conn: Connection, phones: Collection[str]) -> None:
+    """As `lock_number`, in one order: two who give the same numbers queue. Locks are taken in this order: numbers, duties, people."""
+    await conn.execute(SQL_LOCK_NUMBERS, sorted(phones))
+
+
 SQL_DISABLE: Final[LiteralString] = "UPDATE person SET disabled_at = $2 WHERE id = $1 AND disabled_at IS NULL"
+SQL_LOCK_OPEN_DUTIES: Final[LiteralString] = """
+    SELECT id FROM duty WHERE person = $1 AND (ends IS NULL OR ends > $2) ORDER BY id FOR UPDATE
+"""
 SQL_END_OPEN_DUTIES: Final[LiteralString] = """
     UPDATE duty SET ends = greatest($2, starts + interval '1 microsecond')
     WHERE person = $1 AND (ends IS NULL OR ends > $2)
@@ -88,6 +99,8 @@ SQL_WIPE_PHONES: Final[LiteralString] = """
 
 async def disable_person(conn: Connection, person: PersonId, now: datetime) -> tuple[list[UUID], list[UUID]] | None:
     """Disable, end all duties, and order the phones wiped once they have handed in: (duties, phones). None: was disabled."""
+    # Before the person, as granting and ending do; what is granted until the person is locked is ended below.
+    await conn.execute(SQL_LOCK_OPEN_DUTIES, person, now)
     if (await conn.execute(SQL_DISABLE, person, now)).endswith(" 0"):
         return None
     duties = await conn.fetch(SQL_END_OPEN_DUTIES, person, now)

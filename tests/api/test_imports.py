@@ -1,5 +1,6 @@
 """Spreadsheets: every fault with its row and column, nothing by halves, nothing that was not tried before."""
 
+import asyncio
 import io
 import time
 import zipfile
@@ -14,12 +15,13 @@ from uuid_utils.compat import uuid7
 
 from contracts.importing import FAULT_TEXTS, SHEETS, SITES
 from contracts.office import ImportSubject
-from contracts.people import Role
+from contracts.people import Level, Role, Unit
 from contracts.problems import Problem
 from phone.phone import Phone
-from storage.importing import lock_accounts
-from storage.people import fetch_accounts
+from storage.importing import lock_accounts, lock_staff
+from storage.people import correct_person, fetch_accounts, lock_duties_of, lock_duty, lock_number
 from storage.pool import transaction
+from storage.units import insert_unit
 from sync.administration import Refusal
 from tests.api.casework import Office, call, read
 from tests.world import COUNTY, DEPARTMENT, TOWNSHIP, VILLAGE_A, VILLAGE_B
@@ -507,3 +509,61 @@ async def test_a_duty_that_was_given_meanwhile_lets_an_import_begin_anew(office:
         with pytest.raises(Problem, match="刚被更改"):
             await lock_accounts(conn, known)
         await lock_accounts(conn, await fetch_accounts(conn, [member.number]))
+
+
+async def waits_for_a_lock(office: Office) -> None:
+    """Until somebody in this database waits for a lock that another holds."""
+    for _ in range(3000):
+        if await office.world.pool.fetchval(SQL_WAITS):
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("nobody waited")
+
+
+SQL_WAITS = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')"
+
+
+async def test_an_import_and_the_correction_of_a_number_lock_in_one_order(office: Office, admin: Phone) -> None:
+    """The file gives a duty to somebody whose number is being corrected to one that the file gives to a new account."""
+    member = await office.world.person("老成员", (Role.GRID_MEMBER, VILLAGE_A))
+    head, people, duties = STAFF["单位"][0], STAFF["人员"], STAFF["职责"]
+    given = [member.number, "网格员", VILLAGE_B, None, None]
+    data = workbook({"单位": [head], "人员": people[:2], "职责": [duties[0], ["13900000001", "网格员", VILLAGE_A, None, None], given]})
+    tried = (await send(office, admin, data)).json()
+    assert tried["faults"] == []
+    async with transaction(office.world.app.state.resources.pool) as conn:
+        await lock_number(conn, "13900000001")
+        importing = asyncio.create_task(send(office, admin, data, confirm=tried["sha256"]))
+        await waits_for_a_lock(office)
+        assert await correct_person(conn, member.id, "老成员", "13900000001")  # a deadlock, if the import held the person
+    answer = await importing
+    assert (answer.status_code, answer.json()["code"]) == (409, "conflicting_state"), answer.text
+
+
+async def test_imports_that_make_the_same_units_queue(office: Office, admin: Phone) -> None:
+    """In another order they would wait for each other."""
+    rows = [[f"610902001001-g{k}", VILLAGE_A, "网格", f"{k}网格"] for k in (1, 2)]
+    data = workbook({**STAFF, "单位": [STAFF["单位"][0], *rows], "职责": [row[:5] for row in STAFF["职责"]]})
+    tried = (await send(office, admin, data)).json()
+    assert tried["faults"] == []
+    first, second = [Unit(code=row[0], county=COUNTY, parent=VILLAGE_A, level=Level.GRID, name=row[3]) for row in rows]
+    async with transaction(office.world.app.state.resources.pool) as conn:
+        await lock_staff(conn, [second, first], [], {})
+        assert await insert_unit(conn, second)
+        importing = asyncio.create_task(send(office, admin, data, confirm=tried["sha256"]))
+        await waits_for_a_lock(office)
+        assert await insert_unit(conn, first)  # a deadlock, if the other had begun with this one
+    answer = await importing
+    assert (answer.status_code, answer.json()["code"]) == (409, "conflicting_state"), answer.text
+
+
+async def test_disabling_and_a_repeated_grant_lock_in_one_order(office: Office, admin: Phone) -> None:
+    member = await office.world.person("老成员", (Role.GRID_MEMBER, VILLAGE_A))
+    duty = await office.world.pool.fetchval("SELECT id FROM duty WHERE person = $1", member.id)
+    async with transaction(office.world.app.state.resources.pool) as conn:
+        assert await lock_duty(conn, duty) is not None
+        disabling = asyncio.create_task(call(office.world, admin, "POST", f"/people/v1/persons/{member.id}/disable"))
+        await waits_for_a_lock(office)
+        assert await lock_duties_of(conn, member.id)  # a deadlock, if the other held the person
+    answer = await disabling
+    assert answer.status_code == 204, answer.text
