@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from typing import Any, Final, TypeVar
@@ -73,6 +73,12 @@ class Staff(msgspec.Struct, frozen=True, kw_only=True):
         return not (self.units or self.people or self.duties)
 
 
+def word_of(text: str, words: Mapping[str, _T]) -> _T | None:
+    """The meaning of a word, in Chinese or as a code."""
+    codes = {str(getattr(value, "value", value)): value for value in words.values()}
+    return words.get(text, codes.get(text))
+
+
 class Checking:
     """Collects faults; what a row is worth where it has any does not matter, because then nothing is written."""
 
@@ -88,8 +94,7 @@ class Checking:
         text = row.text(column)
         if not text:
             return None
-        codes = {str(getattr(value, "value", value)): value for value in words.values()}
-        found = words.get(text, codes.get(text))
+        found = word_of(text, words)
         if found is None:
             self.say(sheet, row, column, "unknown_word", text[:40])
         return found
@@ -145,11 +150,10 @@ def check_staff(rows: Mapping[str, Sequence[SheetRow]], by: Administered) -> tup
     return staff, checking.faults
 
 
-def _units(checking: Checking, rows: Iterable[SheetRow], admin: Sequence[Duty], places: Places, now: datetime) -> list[Unit]:
-    made: dict[str, Unit] = {}
-    for row in rows:  # a parent stands above its units
+def _units(checking: Checking, rows: Sequence[SheetRow], admin: Sequence[Duty], places: Places, now: datetime) -> list[Unit]:
+    around, made = Places([*places.units.values(), *_named_units(rows, places)]), dict[str, Unit]()
+    for row in rows:
         code, parent, level = row.text("code"), row.text("parent"), checking.word(UNITS, row, "level", LEVEL_WORDS)
-        around = Places([*places.units.values(), *made.values()])
         if code in made:
             checking.say(UNITS, row, "code", "duplicate")
         elif (there := places.units.get(code)) is not None:
@@ -164,12 +168,24 @@ def _units(checking: Checking, rows: Iterable[SheetRow], admin: Sequence[Duty], 
         elif row.text("name") and not NAME.match(row.text("name")):  # one that is missing has been told
             checking.say(UNITS, row, "name", "not_a_name")
         elif level is not None:
-            refusal = unit_refusal(admin, parent, level, around, now)
+            is_above = parent in made or parent in places.units  # a parent stands above its units
+            refusal = unit_refusal(admin, parent, level, around, now) if is_above else Refusal.UNKNOWN_UNIT
             if refusal is not None:
                 checking.say(UNITS, row, "parent", refusal.value)
             else:
                 made[code] = Unit(code=code, county=around.units[parent].county, parent=parent, level=level, name=row.text("name"))
     return list(made.values())
+
+
+def _named_units(rows: Iterable[SheetRow], places: Places) -> Iterable[Unit]:
+    """What the file would make, one of each code and under what is known by then, whether or not it may: all at once, for places to be made once."""
+    named: dict[str, Unit] = {}
+    for row in rows:
+        code, parent = row.text("code"), row.text("parent")
+        above, level = named.get(parent) or places.units.get(parent), word_of(row.text("level"), LEVEL_WORDS)
+        if above is not None and level is not None and code not in named and code not in places.units:
+            named[code] = Unit(code=code, county=above.county, parent=parent, level=level, name=row.text("name"))
+    return named.values()
 
 
 def _people(checking: Checking, rows: Iterable[SheetRow], by: Administered) -> dict[str, tuple[UUID, str]]:
@@ -198,6 +214,7 @@ def _people(checking: Checking, rows: Iterable[SheetRow], by: Administered) -> d
 
 def _duties(checking: Checking, rows: Iterable[SheetRow], people: Mapping[str, tuple[UUID, str]], by: Administered) -> dict[UUID, Duty]:
     made: dict[UUID, Duty] = {}
+    made_for: defaultdict[UUID, list[Duty]] = defaultdict(list)
     seen: set[tuple[UUID, Role, str]] = set()
     for row in rows:
         phone, unit, role = phone_of(row), row.text("unit"), checking.word(DUTIES, row, "role", ROLE_WORDS)
@@ -214,7 +231,7 @@ def _duties(checking: Checking, rows: Iterable[SheetRow], people: Mapping[str, t
             there = _held(account, duty)
             is_same = there is not None and there.ends == duty.ends and (first is None or there.starts == starts)
             asked = msgspec.structs.replace(duty, starts=by.now) if is_same else duty  # it is so already, since whenever
-            theirs = [*(account.duties if account else ()), *(d for d in made.values() if d.person == person)]
+            theirs = [*(account.duties if account else ()), *made_for[person]]
             refusal = (grant_refusal if account else duty_refusal)(by.admin, asked, theirs, by.places, by.now, by.backdated_days)
             if refusal is not None:
                 checking.say(DUTIES, row, COLUMNS_REFUSED.get(refusal, "unit"), refusal.value)
@@ -226,6 +243,7 @@ def _duties(checking: Checking, rows: Iterable[SheetRow], people: Mapping[str, t
                 checking.say(DUTIES, row, "phone", "duty_exists")
             else:
                 made[uuid7()] = duty
+                made_for[person].append(duty)
             seen.add((person, role, unit))
     return made
 

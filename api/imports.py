@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -110,7 +111,8 @@ async def import_workbook(
         if confirm is not None and confirm != sha256:
             raise Problem(ProblemCode.INVALID_VALUE, "文件与试运行时不同，请重新试运行", field="confirm")
         read = await resources.imports.read(data, subject.value)
-        rows, faults = with_codes(read.rows, SHEETS[subject], places, units)
+        # Beside the loop, which goes on with the requests of others, as the judging of the rows is.
+        rows, faults = await asyncio.to_thread(with_codes, read.rows, SHEETS[subject], places, units)
         importing = Importing(resources, caller, places, now, origin, sha256, rows, [*read.faults, *faults], is_dry=confirm is None)
         return await (importing.staff() if subject is ImportSubject.STAFF else importing.sites())
 
@@ -164,7 +166,7 @@ class Importing:
         known = await fetch_accounts(self.resources.pool, phones)
         days = self.resources.access.backdated_days
         by = Administered(admin=self.caller.duties, known=known, places=self.places, now=self.now, backdated_days=days)
-        staff, faults = check_staff(self.rows, by)
+        staff, faults = await asyncio.to_thread(check_staff, self.rows, by)
         self.faults += faults
         self.unchanged = staff.unchanged
         if self.faults or self.is_dry:
@@ -245,7 +247,7 @@ class Importing:
 
     async def sites(self) -> ImportAnswer:
         rows = self.rows.get(SITES.title, [])
-        bodies, faults = check_sites(rows, self.caller.duties, self.places, self.now)
+        bodies, faults = await asyncio.to_thread(check_sites, rows, self.caller.duties, self.places, self.now)
         self.faults += faults
         counties = {self.places.units[body["unit"]].county for body in bodies.values()}
         if len(counties) == 1:

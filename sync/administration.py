@@ -18,7 +18,7 @@ from contracts.ids import UnitCode
 from contracts.people import Account, Duty, Level, Role
 from sync.places import Places
 from sync.rules import day_of
-from sync.scope import open_duties, units_with
+from sync.scope import is_within, open_duties
 
 ADMINS: Final = frozenset({Role.ADMIN})
 AUDIT_READERS: Final = frozenset({Role.ADMIN, Role.AUDITOR})
@@ -85,7 +85,7 @@ class Refusal(Enum):
 
 
 def duty_refusal(
-    admin: Iterable[Duty], wanted: Duty, beside: Collection[Duty], places: Places, now: datetime, backdated_days: int
+    admin: Collection[Duty], wanted: Duty, beside: Collection[Duty], places: Places, now: datetime, backdated_days: int
 ) -> Refusal | None:
     """Why these duties may not give that one to somebody who has those `beside`; None when they may.
 
@@ -94,7 +94,7 @@ def duty_refusal(
     found = places.units.get(wanted.unit)
     if found is None:
         return Refusal.UNKNOWN_UNIT
-    if wanted.unit not in units_with(ADMINS, admin, places, now):
+    if not is_within(ADMINS, admin, places, wanted.unit, now):
         return Refusal.OUTSIDE_YOUR_UNITS
     if found.level not in ROLE_LEVELS[wanted.role]:
         return Refusal.ROLE_DOES_NOT_FIT_UNIT
@@ -154,9 +154,9 @@ def overlap(one: Duty, other: Duty) -> bool:
     return (one.person, one.role, one.unit) == (other.person, other.role, other.unit) and _at_once(one, other)
 
 
-def end_refusal(admin: Iterable[Duty], duty: Duty, ends: datetime, places: Places, now: datetime) -> Refusal | None:
+def end_refusal(admin: Collection[Duty], duty: Duty, ends: datetime, places: Places, now: datetime) -> Refusal | None:
     """Why a duty may not be ended then: what was permitted at the time of capture stays permitted."""
-    if duty.unit not in units_with(ADMINS, admin, places, now):
+    if not is_within(ADMINS, admin, places, duty.unit, now):
         return Refusal.OUTSIDE_YOUR_UNITS
     if duty.ends is not None and duty.ends <= now:
         return Refusal.ENDED_ALREADY
@@ -165,11 +165,10 @@ def end_refusal(admin: Iterable[Duty], duty: Duty, ends: datetime, places: Place
     return Refusal.ENDS_BEFORE_IT_STARTS if ends <= duty.starts else None
 
 
-def person_refusal(admin: Iterable[Duty], theirs: Collection[Duty], places: Places, now: datetime) -> Refusal | None:
+def person_refusal(admin: Collection[Duty], theirs: Collection[Duty], places: Places, now: datetime) -> Refusal | None:
     """Why a person may not be given a duty, disabled, reset or have a device revoked by this admin."""
-    mine = units_with(ADMINS, admin, places, now)
     answered = answered_for(theirs, now)
-    if not answered or any(duty.unit not in mine for duty in answered):
+    if not answered or not all(is_within(ADMINS, admin, places, duty.unit, now) for duty in answered):
         return Refusal.PERSON_OUTSIDE_YOUR_UNITS
     return None
 
@@ -182,15 +181,14 @@ def answered_for(theirs: Collection[Duty], now: datetime) -> list[Duty]:
     return counted or [d for d in theirs if d.ends == last]
 
 
-def number_refusal(admin: Iterable[Duty], name: str, holder: Account | None, places: Places, now: datetime) -> Refusal | None:
+def number_refusal(admin: Collection[Duty], name: str, holder: Account | None, places: Places, now: datetime) -> Refusal | None:
     """Why a new account may not have the number of that one. A number goes on from a disabled account to the account that has it now.
 
     Of accounts outside the admin's units nothing is said but that the number is in use.
     """
     if holder is None:
         return None
-    seen = units_with(PEOPLE_READERS, admin, places, now)
-    is_seen = any(duty.unit in seen for duty in holder.duties)
+    is_seen = any(is_within(PEOPLE_READERS, admin, places, duty.unit, now) for duty in holder.duties)
     if not holder.is_disabled:
         return Refusal.ACCOUNT_EXISTS if is_seen else Refusal.ACCOUNT_ELSEWHERE
     return Refusal.ACCOUNT_DISABLED if is_seen and holder.name == name else None
@@ -203,28 +201,28 @@ def last_admin_refusal(ending: Iterable[Duty], others: Iterable[Duty], ends: dat
     return Refusal.LAST_ADMIN if alone else None
 
 
-def rename_refusal(admin: Iterable[Duty], unit: UnitCode, places: Places, now: datetime) -> Refusal | None:
+def rename_refusal(admin: Collection[Duty], unit: UnitCode, places: Places, now: datetime) -> Refusal | None:
     """Why a unit may not be called otherwise: names of areas come with the national codes."""
-    if unit not in units_with(ADMINS, admin, places, now):
+    if not is_within(ADMINS, admin, places, unit, now):
         return Refusal.OUTSIDE_YOUR_UNITS
     return None if places.units[unit].level in ADDED_LEVELS else Refusal.LEVEL_IS_NOT_ADDED
 
 
-def unit_refusal(admin: Iterable[Duty], parent: UnitCode, level: Level, places: Places, now: datetime) -> Refusal | None:
+def unit_refusal(admin: Collection[Duty], parent: UnitCode, level: Level, places: Places, now: datetime) -> Refusal | None:
     """Why a unit may not be added there."""
     if parent not in places.units:
         return Refusal.UNKNOWN_UNIT
-    if parent not in units_with(ADMINS, admin, places, now):
+    if not is_within(ADMINS, admin, places, parent, now):
         return Refusal.OUTSIDE_YOUR_UNITS
     if places.is_closed(parent, day_of(now)):
         return Refusal.UNIT_CLOSED
     return None if level in ADDED_LEVELS else Refusal.LEVEL_IS_NOT_ADDED
 
 
-def close_refusal(admin: Iterable[Duty], unit: UnitCode, closed_on: date | None, places: Places, now: datetime) -> Refusal | None:
+def close_refusal(admin: Collection[Duty], unit: UnitCode, closed_on: date | None, places: Places, now: datetime) -> Refusal | None:
     """Why a unit may not be closed from that day on (None: go on). By whoever is above it: its work falls to them."""
     found = places.units.get(unit)
-    if found is None or found.parent not in units_with(ADMINS, admin, places, now):
+    if found is None or found.parent is None or not is_within(ADMINS, admin, places, found.parent, now):
         return Refusal.OUTSIDE_YOUR_UNITS
     if found.level in KEPT_LEVELS:
         return Refusal.LEVEL_IS_NOT_CLOSED

@@ -52,6 +52,11 @@ def units_with(roles: frozenset[Role], duties: Iterable[Duty], places: Places, n
     return {code for d in held_duties(duties, now) if d.role in roles for code in places.below(d.unit)}
 
 
+def is_within(roles: frozenset[Role], duties: Iterable[Duty], places: Places, unit: UnitCode, now: datetime) -> bool:
+    """Whether this unit is among `units_with`, asked of one: what is below the duties is not gone through."""
+    return any(d.role in roles and places.covers(d.unit, unit) for d in held_duties(duties, now))
+
+
 def units_of(duties: Iterable[Duty], places: Places, now: datetime) -> set[UnitCode]:
     """All units at or below a duty in force."""
     return {code for duty in held_duties(duties, now) for code in places.below(duty.unit)}

@@ -2,9 +2,14 @@
 
 import asyncio
 import io
+import sys
+import threading
 import time
 import zipfile
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from types import FrameType
 from typing import Any
 
 import httpx
@@ -13,9 +18,12 @@ import xlsxwriter
 from openpyxl import Workbook, load_workbook
 from uuid_utils.compat import uuid7
 
+from api import imports
+from api.import_rows import Administered, check_staff
+from api.workbooks import SheetRow
 from contracts.importing import FAULT_TEXTS, SHEETS, SITES
 from contracts.office import ImportSubject
-from contracts.people import Level, Role, Unit
+from contracts.people import Duty, Level, Role, Unit
 from contracts.problems import Problem
 from phone.phone import Phone
 from storage.importing import lock_accounts, lock_staff
@@ -23,7 +31,9 @@ from storage.people import correct_person, fetch_accounts, lock_duties_of, lock_
 from storage.pool import transaction
 from storage.units import insert_unit
 from sync.administration import Refusal
+from sync.places import Places
 from tests.api.casework import Office, call, read
+from tests.county import UNITS as COUNTY_UNITS
 from tests.world import COUNTY, DEPARTMENT, TOWNSHIP, VILLAGE_A, VILLAGE_B
 
 STAFF: dict[str, list[list[Any]]] = {
@@ -567,3 +577,66 @@ async def test_disabling_and_a_repeated_grant_lock_in_one_order(office: Office, 
         assert await lock_duties_of(conn, member.id)  # a deadlock, if the other held the person
     answer = await disabling
     assert answer.status_code == 204, answer.text
+
+
+def opcodes(check: Callable[[], Any]) -> int:
+    """What the interpreter does for it: the same on every machine, however busy it is."""
+    counted = 0
+
+    def trace(frame: FrameType, event: str, _arg: Any) -> Any:
+        nonlocal counted
+        frame.f_trace_opcodes = True
+        counted += event == "opcode"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        check()
+    finally:
+        sys.settrace(before)
+    return counted
+
+
+def many(rows: int) -> dict[str, list[SheetRow]]:
+    """A file of staff with so many units, people and duties; each unit below the township."""
+    phones = [str(13900000000 + k) for k in range(rows)]
+    return {
+        "单位": [SheetRow(k, {"code": f"610902001-t{k}", "parent": TOWNSHIP, "level": "team", "name": f"队{k}"}) for k in range(rows)],
+        "人员": [SheetRow(k, {"phone": phone, "name": f"人{k}"}) for k, phone in enumerate(phones)],
+        "职责": [
+            SheetRow(k, {"phone": phone, "role": "township_staff", "unit": TOWNSHIP, "starts": "", "ends": ""})
+            for k, phone in enumerate(phones)
+        ],
+    }
+
+
+def test_rows_are_judged_in_time_that_grows_with_the_rows_alone() -> None:
+    now = datetime(2026, 12, 1, tzinfo=UTC)
+    admin = [Duty(person=uuid7(), role=Role.ADMIN, unit=TOWNSHIP, starts=now - timedelta(days=9))]
+    by = Administered(admin=admin, known={}, places=Places(COUNTY_UNITS), now=now, backdated_days=7)
+    staff, faults = check_staff(many(20), by)
+    assert (faults, len(staff.units), len(staff.people), len(staff.duties)) == ([], 20, 20, 20)
+    few, twice = (opcodes(partial(check_staff, many(rows), by)) for rows in (150, 300))
+    assert few > 10_000
+    assert twice < 2.2 * few
+
+
+async def test_rows_are_judged_beside_the_event_loop(office: Office, admin: Phone, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: dict[str, set[int]] = {}
+
+    def watch(name: str) -> None:
+        judge = getattr(imports, name)
+
+        def watched(*arguments: Any) -> Any:
+            threads.setdefault(name, set()).add(threading.get_ident())
+            return judge(*arguments)
+
+        monkeypatch.setattr(imports, name, watched)
+
+    for name in ("with_codes", "check_staff", "check_sites"):
+        watch(name)
+    assert (await send(office, admin, workbook(STAFF))).status_code == 200
+    assert (await send(office, office.lead, workbook({"对象": SITE_ROWS}), "sites")).status_code == 200
+    assert threads.keys() == {"with_codes", "check_staff", "check_sites"}
+    assert threading.get_ident() not in set().union(*threads.values())

@@ -21,9 +21,9 @@ from sync.administration import (
     number_refusal,
     person_refusal,
     unit_refusal,
-    units_with,
 )
 from sync.places import Places
+from sync.scope import is_within, units_with
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 UNITS = [
@@ -221,3 +221,11 @@ def test_a_number_goes_on_from_a_disabled_account_and_tells_nothing_of_others() 
         assert refused(name, holder(OTHER_TOWN, disabled=True)) is None
     assert refused("赵大山", holder(VILLAGE, disabled=True)) is None
     assert refused("王小河", holder(VILLAGE, disabled=True)) is Refusal.ACCOUNT_DISABLED, "the same person: enable the account"
+
+
+def test_one_unit_is_asked_as_all_of_them_are() -> None:
+    for role, unit in ((Role.ADMIN, "610902101"), (Role.ADMIN, "6109"), (Role.AUDITOR, "610902101"), (Role.ADMIN, "nowhere")):
+        duties = [Duty(person=UUID(int=1), role=role, unit=unit, starts=NOW - timedelta(days=1))]
+        for roles in (frozenset({Role.ADMIN}), frozenset({Role.ADMIN, Role.AUDITOR})):
+            among = units_with(roles, duties, PLACES, NOW)
+            assert {code for code in [*PLACES.units, "nowhere"] if is_within(roles, duties, PLACES, code, NOW)} == among
