@@ -45,7 +45,7 @@ from contracts.receipt import Receipt, outcomes_digest
 from storage.contact import fetch_contact, fetch_wanted_of_device, needs_push
 from storage.pool import Connection, infrastructure_problem, retrying
 from storage.pull import PAGE_BYTES_MAX, PageRows, fetch_buckets, fetch_heads, fetch_pages, fetch_repair
-from storage.push import DeskFull, Pushed, PushRequest, push, to_ms
+from storage.push import Pushed, PushRequest, push, to_ms
 from storage.reference import Reference
 from sync.cursor import Start, start_of
 from sync.decision import Sender
@@ -146,16 +146,15 @@ class Exchange:
                     )
                 )
         started = time.perf_counter()
-        try:
-            pushed = await self._pushed(reference, county, part, proven)
-        except DeskFull:
-            return self._leave(county, "desk_full", DESK_FULL_RETRY_S)
+        pushed = await self._pushed(reference, county, part, proven)
         self.resources.metrics.exchange_seconds.labels("push").observe(time.perf_counter() - started)
         for outcome, times in Counter(outcome.outcome for outcome in pushed.outcomes).items():
             self.resources.metrics.mutations.labels(outcome.value).inc(times)
         self.cloned |= pushed.cloned
         self.moved |= {(county, stream) for stream in pushed.streams}
-        return self._answer(pushed)
+        if pushed.desk_full:
+            self._leave(county, "desk_full", DESK_FULL_RETRY_S)
+        return None if pushed.desk_full and not pushed.outcomes else self._answer(pushed)
 
     async def _pushed(self, reference: Reference, county: County, part: CountyPart, proven: tuple[int, int] | None) -> Pushed:
         """A repeated push is harmless, so a passing fault of PostgreSQL is tried again before the phone hears of it."""

@@ -98,7 +98,7 @@ class StreamHead(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NotTaken(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Mutations of this county were not taken in: they stay on the phone, which offers them again after `retry_after_s`.
+    """Mutations of this county without an outcome were not taken in: they stay on the phone, which offers them again after `retry_after_s`.
 
     reason   over_quota | desk_full | no_duty_here | unknown_county
     message  the same for people, Chinese

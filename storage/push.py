@@ -31,7 +31,7 @@ from sync.decision import Incoming, Lack, Sender, View
 from sync.gaps import Gap, gap_before
 from sync.intake import dated, take_in
 from sync.plan import plan_push
-from sync.planned import Plan
+from sync.planned import HeldRow, Plan
 from sync.rewind import is_rewound
 
 TRIES_MAX: Final = TRIES_WITH_MORE + 3
@@ -61,7 +61,11 @@ class PushRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pushed(msgspec.Struct, frozen=True, kw_only=True):
-    """What was committed. `cloned`: the device must enrol again. `streams` moved."""
+    """What was committed. `cloned`: the device must enrol again. `streams` moved.
+
+    desk_full  what follows the last outcome was not taken: it begins with work that would wait for a decision, and so much of this
+               person waits already that no more is taken to wait (decision 0041). Without outcomes nothing was written.
+    """
 
     county: County
     incarnation: int
@@ -71,6 +75,7 @@ class Pushed(msgspec.Struct, frozen=True, kw_only=True):
     holes: list[tuple[int, int]]
     streams: frozenset[StreamName] = frozenset()
     cloned: bool = False
+    desk_full: bool = False
 
 
 # Written beside the records, in the same transaction, once it is known how the mutations ended.
@@ -83,10 +88,6 @@ class Rewound(Exception):
     def __init__(self, incarnation: int) -> None:
         super().__init__(f"incarnation {incarnation} was lost")
         self.incarnation = incarnation
-
-
-class DeskFull(Exception):
-    """So much of this person waits for a decision that no more is taken to wait. Nothing was written."""
 
 
 async def push(pool: Pool, reference: Reference, request: PushRequest) -> Pushed:
@@ -104,7 +105,7 @@ async def push(pool: Pool, reference: Reference, request: PushRequest) -> Pushed
 
 def is_no_fault_of_the_work(error: Exception) -> bool:
     """PostgreSQL, the way to it or the queue before it failed: the phone comes again, nothing is deferred."""
-    return isinstance(error, Problem | DeskFull) or infrastructure_problem(error) is not None
+    return isinstance(error, Problem) or infrastructure_problem(error) is not None
 
 
 async def _push_one_by_one(pool: Pool, reference: Reference, request: PushRequest) -> Pushed:
@@ -123,6 +124,8 @@ async def _push_one_by_one(pool: Pool, reference: Reference, request: PushReques
             pushed = await _push_at_once(pool, reference, one, fault=f"{type(error).__name__}: {error}"[:2000])
         outcomes += pushed.outcomes
         streams |= pushed.streams
+        if pushed.desk_full:
+            break
     assert pushed is not None  # the part has mutations
     return replace(pushed, outcomes=outcomes, streams=streams)
 
@@ -211,10 +214,14 @@ async def _attempt(
     batch = dated(arrived, begun(clock, to_ms(request.enrolled_at)) if request.enrolled_at else clock, server_ms, fault)
     view = await fetch_view(conn, reference, county, request.received_at, locked, reach, batch)
     plan = await planned(batch, sender, view)
+    first_left = None if isinstance(plan, Lack) else await _first_without_place(conn, request, plan.held)
+    if first_left is not None:
+        answer, batch = replace(answer, desk_full=True), [incoming for incoming in batch if incoming.n < first_left]
+        if not batch:
+            return answer
+        plan = await planned(batch, sender, view)
     if isinstance(plan, Lack):
         return plan
-    if plan.held and request.held_max is not None:
-        await _check_desk(conn, county, sender, len(plan.held), request.held_max)
     holes = [*device.holes, gap] if isinstance(gap, tuple) else device.holes
     n_high = max([device.n_high, *(i.n for i in batch), *(b for _, b in holes)])
     after = replace(device, n_high=n_high, n_made=part.n_made, clock=clock, holes=holes)
@@ -236,11 +243,12 @@ SQL_COUNT_HELD: Final[LiteralString] = """
 """
 
 
-async def _check_desk(conn: Connection, county: County, sender: Sender, more: int, held_max: int) -> None:
-    """DeskFull when there would be more than that. The first always finds room."""
-    waiting = await conn.fetchval(SQL_COUNT_HELD, county, sender.person, held_max)
-    if waiting and waiting + more > held_max:
-        raise DeskFull
+async def _first_without_place(conn: Connection, request: PushRequest, held: Sequence[HeldRow]) -> int | None:
+    """The number of the first mutation to be held that finds no place on the desks; None: all find one."""
+    if not held or request.held_max is None:
+        return None
+    places = request.held_max - await conn.fetchval(SQL_COUNT_HELD, request.county, request.sender.person, request.held_max)
+    return sorted(row.n for row in held)[places] if len(held) > places else None
 
 
 def to_ms(moment: datetime) -> int:

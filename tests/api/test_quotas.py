@@ -112,6 +112,43 @@ async def test_a_full_desk_takes_no_more_of_one_person(world: World, member: Som
     assert not_taken(await hand_in(world, member, 6, 1, unit=TOWNSHIP)) == []
 
 
+async def written(world: World, someone: Someone) -> list[int]:
+    """The numbers of this device in the journal, each as often as it was written."""
+    rows = await world.pool.fetch("SELECT n FROM journal WHERE device = $1 AND what = 'mutation' ORDER BY n", someone.device)
+    return [row["n"] for row in rows]
+
+
+async def test_what_comes_before_a_full_desk_is_taken_and_the_rest_waits_for_room(world: World, member: Someone) -> None:
+    """H6: one mutation without a place kept a whole batch on the phone."""
+    other = await second_device(world, member)
+    await hand_in(world, other, 501, 5, unit=TOWNSHIP)  # by another device, which no desk tells apart: the desk is full
+    batch = [*(a_site(n) for n in range(1, 6)), a_site(6, unit=TOWNSHIP), a_site(7)]
+    frames = await exchanged(world, member, a_part(*batch))
+    assert (not_taken(frames), frames[0].problem) == ([(HANBIN, "desk_full")], "desk_full")
+    (told,) = named(frames, "Outcomes")
+    assert [(o.n, o.outcome.value) for o in told.outcomes] == [(n, "applied") for n in range(1, 6)]
+    assert (told.n_high, told.receipt.n, told.holes) == (5, 5, [])  # acknowledged so far, and nothing was given up
+    frames = await exchanged(world, member, a_part(*batch[5:]))
+    assert (not_taken(frames), named(frames, "Outcomes")) == ([(HANBIN, "desk_full")], [])
+    assert await written(world, member) == [1, 2, 3, 4, 5]
+    await world.pool.execute("UPDATE held SET settled_at = now() WHERE person = $1 AND n = 501", member.id)
+    frames = await exchanged(world, member, a_part(*batch))  # its answer may have been lost: it offers all of them again
+    (told,) = named(frames, "Outcomes")
+    assert not_taken(frames) == []
+    assert [o.outcome.value for o in told.outcomes] == ["applied"] * 5 + ["quarantined", "applied"]
+    assert (told.n_high, told.holes) == (7, [])
+    assert await written(world, member) == [1, 2, 3, 4, 5, 6, 7]  # exactly once
+
+
+async def test_the_last_places_of_a_desk_are_used(world: World, member: Someone) -> None:
+    await hand_in(world, member, 1, 3, unit=TOWNSHIP)
+    frames = await exchanged(world, member, a_part(*(a_site(n, unit=VILLAGE if n == 5 else TOWNSHIP) for n in range(4, 9))))
+    (told,) = named(frames, "Outcomes")
+    assert not_taken(frames) == [(HANBIN, "desk_full")]
+    assert [(o.n, o.outcome.value) for o in told.outcomes] == [(4, "quarantined"), (5, "applied"), (6, "quarantined")]
+    assert await world.pool.fetchval("SELECT count(*) FROM held WHERE person = $1 AND settled_at IS NULL", member.id) == 5
+
+
 async def test_a_county_in_which_one_never_had_a_duty_takes_nothing(world: World, member: Someone) -> None:
     there = int(OTHER_COUNTY)
     frames = frames_of(await post(world, member, a_request(member, counties={there: a_part(a_site(1)), HANBIN: a_part(a_site(1))})))

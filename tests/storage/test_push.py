@@ -8,15 +8,17 @@ from typing import Any
 import asyncpg
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from contracts.outcomes import Outcome, Reason
+from contracts.people import Role
 from contracts.problems import Problem, ProblemCode
 from server.embedded.postgres import EmbeddedPostgres
 from storage import push as pushing
 from storage.pool import Pool, infrastructure_problem, open_pool
 from storage.push import push
 from sync import plan as planning
-from tests.builders import a_creation, a_deletion, an_edit, an_id
+from tests.builders import a_creation, a_deletion, a_sender, an_edit, an_id
 from tests.county import COUNTY, VILLAGE_A, VILLAGE_B
 from tests.storage.pushing import Reader, a_request, assert_true, hand_in, load_county
 
@@ -110,6 +112,20 @@ async def test_a_mutation_that_makes_the_server_fail_is_deferred_alone(pool: Poo
     assert await pool.fetchval("SELECT raw FROM journal WHERE n = 2 AND entry = 0") == bytes(a_request(batch).part.mutations[1])
     again = await hand_in(pool, reference, batch)
     assert again.outcomes == done.outcomes
+    await assert_true(pool)
+
+
+async def test_a_failure_takes_no_more_places_than_there_are(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was let through one by one before the desk was full is answered; the rest waits on the phone."""
+    reference = await load_county(pool)
+    monkeypatch.setattr(planning, "plan_write", _failing_at(planning.plan_write, an_id(2)))
+    batch = [a_creation(1, an_id(1)), a_creation(2, an_id(2)), an_edit(3, an_id(2), (1, 1), note=(None, "x")), a_creation(4, an_id(3))]
+    sender = a_sender(1, Role.COUNTY_SUPERVISOR, str(COUNTY))
+    done = await push(pool, reference, replace(a_request(batch, sender=sender), held_max=1))
+    assert [(o.n, o.outcome) for o in done.outcomes] == [(1, Outcome.APPLIED), (2, Outcome.DEFERRED)]
+    assert (done.desk_full, done.n_high) == (True, 2)
+    assert [row["n"] for row in await pool.fetch("SELECT n FROM journal WHERE what = 'mutation' ORDER BY n")] == [1, 2]
+    assert await pool.fetchval("SELECT count(*) FROM held") == 1
     await assert_true(pool)
 
 
