@@ -31,6 +31,15 @@ def prepared(**overrides: object) -> Settings:
     return settings
 
 
+def prepared_with(*parts: str) -> Settings:
+    """Settings that name these parts, `pg` or `s3`: as they are set, else those of the `make run` that has the data folder."""
+    from server.parts import found, require
+
+    settings = found(prepared())
+    require(settings, *parts)
+    return settings
+
+
 @cli.command()
 @click.option("--demo", is_flag=True, help="With demo staff; their passwords are printed.")
 def run(demo: bool) -> None:
@@ -47,6 +56,7 @@ def run(demo: bool) -> None:
 @click.option("--fd", type=int, hidden=True, help="A socket that is bound already, inherited from the process that starts us.")
 def serve(fd: int | None) -> None:
     """The server alone, in production: database and S3 are named by the settings."""
+    from server.parts import require
     from server.serving import serve
 
     settings = prepared()
@@ -57,6 +67,7 @@ def serve(fd: int | None) -> None:
 @cli.command()
 def worker() -> None:
     """The worker alone: jobs and timers."""
+    from server.parts import require
     from server.worker import work
 
     settings = prepared()
@@ -70,8 +81,7 @@ def migrate() -> None:
     from server.roles import bring_up
     from server.seed import seed
 
-    settings = prepared()
-    require(settings, "pg")
+    settings = prepared_with("pg")
     applied = bring_up(settings.pg)
     seed(settings)
     click.echo("\n".join(applied) if applied else "nothing to do")
@@ -85,8 +95,7 @@ def create_admin(phone: str, name: str, unit: str) -> None:
     """The first admin: PHONE, NAME and the code of the UNIT they administer. Prints a password to be changed."""
     from server.first_admin import create_admin
 
-    settings = prepared()
-    require(settings, "pg")
+    settings = prepared_with("pg")
     password = create_admin(settings, phone, name, unit)
     click.echo(
         f"密码 password: {password}" if password else "该手机号已有账号，已授予职责。 The number had an account; the duty was granted."
@@ -109,8 +118,7 @@ def reset_second_factor(phone: str) -> None:
     """Take the second factor from the account with this PHONE number: for an admin who lost it and has no other admin beside them."""
     from server.first_admin import reset_second_factor
 
-    settings = prepared()
-    require(settings, "pg")
+    settings = prepared_with("pg")
     reset_second_factor(settings, phone)
     click.echo("已重置，下次登录时重新设置。 It is set up anew at the next log-in.")
 
@@ -120,8 +128,7 @@ def check() -> None:
     """Is everything there that this installation needs? Status 1 when not."""
     from server.check import check
 
-    settings = prepared()
-    require(settings, "pg", "s3")
+    settings = prepared_with("pg", "s3")
     click.echo("\n".join(check(settings)))
 
 
@@ -176,8 +183,7 @@ def ledger() -> None:
     """Make the console's ledgers, and what coverage counts, anew from the records; the server may run meanwhile."""
     from server.ledger import rebuild
 
-    settings = prepared()
-    require(settings, "pg")
+    settings = prepared_with("pg")
     click.echo(f"{rebuild(settings)} 行 rows")
 
 
@@ -222,16 +228,6 @@ def verify_draw(file: Path, keys: tuple[str, ...], commitment: str | None) -> No
     click.echo("\n".join(report(content, found, keys=keys, commitment=commitment)))
     if found:
         sys.exit(1)
-
-
-def require(settings: Settings, *part_names: str) -> None:
-    """Refuse to go on without these parts: only `run` and `parts` start embedded ones."""
-    named = {"pg": ("XUNLING_PG__DSN", settings.pg.dsn.get_secret_value()), "s3": ("XUNLING_S3__ENDPOINT", settings.s3.endpoint)}
-    if missing := [named[part][0] for part in part_names if not named[part][1]]:
-        raise StartError(
-            f"缺少配置：{'、'.join(missing)}（试用请运行 make run）。",
-            f"Not configured: {', '.join(missing)} (to try Xunling out: make run).",
-        )
 
 
 def main() -> None:

@@ -16,7 +16,6 @@ from datetime import datetime
 from pathlib import Path
 
 import msgspec
-from pydantic import SecretStr
 
 from api.resources import utc_now
 from server import dumps
@@ -38,10 +37,10 @@ from server.backup_store import (
     write_synced,
 )
 from server.bucket import ensure_bucket
-from server.embedded import EmbeddedPostgres, EmbeddedS3
+from server.embedded import EmbeddedPostgres
 from server.installation import locked, prepared_folder, url
 from server.migrate import migrate, migration_files
-from server.parts import named_postgres, parts
+from server.parts import found, parts
 from server.roles import bring_up
 from server.settings import Settings
 from server.trouble import StartError
@@ -64,13 +63,8 @@ def no_fault(_point: str) -> None:
 @contextmanager
 def reached(settings: Settings) -> Iterator[Settings]:
     """Settings that name a database and an S3 that run: those of the settings, those of a running `run`, or our own."""
-    postgres, s3 = EmbeddedPostgres(settings.data_dir / "pg"), EmbeddedS3(settings.data_dir / "s3")
+    settings = found(settings)
     with ExitStack() as held:
-        if not settings.pg.dsn.get_secret_value() and postgres.pid is not None:
-            settings = named_postgres(settings, postgres)
-        if not settings.s3.endpoint and s3.pid is not None:
-            keys = {"access_key": SecretStr(s3.access_key), "secret_key": SecretStr(s3.secret_key)}
-            settings = settings.model_copy(update={"s3": settings.s3.model_copy(update={"endpoint": s3.endpoint, **keys})})
         if not settings.pg.dsn.get_secret_value() or not settings.s3.endpoint:
             folder = prepared_folder(settings.data_dir, settings.disk_free_bytes_min)
             held.enter_context(locked(folder / "lock", url(settings)))

@@ -48,6 +48,28 @@ def present_postgres(settings: Settings) -> Iterator[Settings]:
         )
 
 
+def found(settings: Settings) -> Settings:
+    """Settings that also name the embedded parts that run on the data folder now, where they name none themselves. Starts nothing."""
+    postgres, s3 = EmbeddedPostgres(settings.data_dir / "pg"), EmbeddedS3(settings.data_dir / "s3")
+    if not settings.pg.dsn.get_secret_value() and postgres.pid is not None:
+        settings = named_postgres(settings, postgres)
+    if not settings.s3.endpoint and s3.pid is not None:
+        settings = _named_s3(settings, s3)
+    return settings
+
+
+def require(settings: Settings, *names: str) -> None:
+    """Refuse to go on without these parts, `pg` or `s3`: only `run` and `parts` start embedded ones."""
+    values = {"pg": ("XUNLING_PG__DSN", settings.pg.dsn.get_secret_value()), "s3": ("XUNLING_S3__ENDPOINT", settings.s3.endpoint)}
+    if missing := [values[name][0] for name in names if not values[name][1]]:
+        folder = settings.data_dir.absolute()
+        raise StartError(
+            f"缺少配置：{'、'.join(missing)}，{folder} 上也没有运行中的巡岭。试用：先在另一终端运行 make run；正式环境：带上其环境变量（docs/how-to/deploy.md）。",
+            f"Not configured: {', '.join(missing)}; and no Xunling runs on {folder}. To try it out: make run in another terminal first. "
+            "In production: with the installation's environment (docs/how-to/deploy.md).",
+        )
+
+
 @contextmanager
 def _with_postgres(settings: Settings) -> Iterator[Settings]:
     server = EmbeddedPostgres(settings.data_dir / "pg")
@@ -63,10 +85,14 @@ def _with_s3(settings: Settings) -> Iterator[Settings]:
     server = EmbeddedS3(settings.data_dir / "s3")
     try:
         server.start()
-        keys = {"access_key": SecretStr(server.access_key), "secret_key": SecretStr(server.secret_key)}
-        yield settings.model_copy(update={"s3": settings.s3.model_copy(update={"endpoint": server.endpoint, **keys})})
+        yield _named_s3(settings, server)
     finally:
         server.stop()
+
+
+def _named_s3(settings: Settings, server: EmbeddedS3) -> Settings:
+    keys = {"access_key": SecretStr(server.access_key), "secret_key": SecretStr(server.secret_key)}
+    return settings.model_copy(update={"s3": settings.s3.model_copy(update={"endpoint": server.endpoint, **keys})})
 
 
 def environment_of(settings: Settings) -> dict[str, str]:

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from pydantic import SecretStr
 
+from server.__main__ import cli
 from server.bucket import ensure_bucket
 from server.check import check
 from server.parts import environment_of, parts
@@ -36,6 +38,18 @@ def test_missing_parts_are_started_and_stopped(folder: Path) -> None:
         bring_up(complete.pg)
         assert len(check(complete)) == 4
     assert check_fails(complete) == "Cannot connect to the database"
+
+
+def test_commands_beside_a_running_installation_find_its_parts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XUNLING_DATA_DIR", str(folder))
+    monkeypatch.setenv("XUNLING_OBSERVE__DISK_FREE_SHARE_MIN", "0")
+    with parts(Settings()) as complete:
+        bring_up(complete.pg)
+        well = CliRunner().invoke(cli, ["check"], catch_exceptions=False)
+        assert (well.exit_code, well.stdout.count("\n")) == (0, 4)
+    for words in (["check"], ["ledger"], ["migrate"], ["create-admin", "1", "a", "610902"], ["reset-second-factor", "1"]):
+        with pytest.raises(StartError, match=f"no Xunling runs on {folder}.*make run in another terminal"):
+            CliRunner().invoke(cli, words, catch_exceptions=False)
 
 
 def check_fails(settings: Settings) -> str:
