@@ -237,6 +237,8 @@ def main() -> None:
     except StartError as trouble:
         give_up(str(trouble))
     except Exception as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            give_up(f"无法读写 {error.filename}：{error.strerror}\nCannot read or write {error.filename}: {error.strerror}")
         if not is_out_of_reach(error):
             raise
         why = error.__cause__ or error

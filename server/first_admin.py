@@ -35,8 +35,12 @@ def create_admin(settings: Settings, phone: str, name: str, unit: str) -> str:
     """
     try:
         asked = msgspec.convert({"phone": phone, "name": name, "duties": [{"role": "admin", "unit": unit}]}, PersonIn)
-    except msgspec.ValidationError as error:
-        raise StartError("手机号、姓名或单位有误", f"The phone number, name or unit is wrong: {error}") from None
+    except msgspec.ValidationError as error:  # which of the three; the pattern it does not match helps nobody
+        wrong = str(error).rpartition("$.")[2].strip("`")
+        raise StartError(
+            f"手机号、姓名或单位有误（{wrong}）。例：create-admin 13900000000 张三 610902",
+            f"The phone number, name or unit is wrong ({wrong}). For example: create-admin 13900000000 张三 610902",
+        ) from None
     return asyncio.run(_create(settings, asked.phone, name, unit))
 
 
