@@ -165,7 +165,10 @@ def end_demo(settings: Settings) -> None:
     except Exception as error:
         if infrastructure_problem(error) is None and not isinstance(error, OSError | Problem):
             raise
-        raise StartError("无法连接数据库", f"The database cannot be reached: {error}") from error
+        why = error.__cause__ or error
+        raise StartError(
+            f"无法连接数据库（XUNLING_PG__DSN）：{why}", f"The database (XUNLING_PG__DSN) cannot be reached: {type(why).__name__}: {why}"
+        ) from error
     say_ended(ended)
 
 

@@ -52,7 +52,7 @@ def disk_trouble(folder: Path, error: OSError) -> StartError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return disk_full(folder, str(error.strerror))
     return StartError(
-        f"无法写入数据目录 {folder}（只读磁盘或没有权限）。请修复，或用 XUNLING_DATA_DIR 指定其他目录。",
+        f"无法写入数据目录 {folder}（{error.strerror}）。请修复，或用 XUNLING_DATA_DIR 指定其他目录。",
         f"The data folder {folder} cannot be written: {error.strerror}. Mend that, or name another one by XUNLING_DATA_DIR.",
     )
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from server.__main__ import main
+from server.embedded.ports import free_ports
 
 
 def said(words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -42,3 +43,13 @@ def test_a_misspelt_verb_or_option_is_answered_with_the_nearest(
     words: list[str], nearest: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert f"Did you mean '{nearest}'?" in " ".join(said(words, monkeypatch, capsys))
+
+
+def test_a_server_without_its_database_says_which_setting_and_why(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XUNLING_PG__DSN", "postgresql://a@127.0.0.1:1/x")
+    monkeypatch.setenv("XUNLING_S3__ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setenv("XUNLING_PORT", str(free_ports(1)[0]))
+    lines = said(["serve"], monkeypatch, capsys)[-2:]
+    assert all("XUNLING_PG__DSN" in line and "Connect call failed" in line for line in lines)
