@@ -137,7 +137,7 @@ class EmbeddedPostgres:
             shutil.rmtree(self.cluster)
         self.cluster.mkdir(mode=0o700)
         account.own(self.cluster)
-        with tempfile.NamedTemporaryFile("w", prefix="xunling-") as password:
+        with tempfile.NamedTemporaryFile("w", prefix=".password-", dir=self.folder) as password:  # TMPDIR may be closed to them
             password.write(self._password())
             password.flush()
             account.own(Path(password.name))

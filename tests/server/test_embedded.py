@@ -133,6 +133,18 @@ def test_a_cluster_that_was_never_finished_is_made_anew(postgres: EmbeddedPostgr
     assert postgres.pid
 
 
+def test_a_folder_for_temporary_files_that_is_ours_alone_does_not_stop_root(
+    postgres: EmbeddedPostgres, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root's server runs as another user, who does not get into it (fails without the mend for root alone)."""
+    private = folder / "private"
+    private.mkdir(mode=0o700)
+    monkeypatch.setattr("tempfile.tempdir", str(private))
+    postgres.start()
+    assert list(private.iterdir()) == []
+    postgres.stop()
+
+
 def test_a_damaged_cluster_is_said_with_its_log(postgres: EmbeddedPostgres) -> None:
     postgres.start()
     postgres.stop()
