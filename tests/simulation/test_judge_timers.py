@@ -1,5 +1,6 @@
 """The judge of what falls due: one letter for one ground, whichever version of the rules was the first under which it was time."""
 
+import dataclasses
 from datetime import UTC, datetime
 from typing import Any
 
@@ -59,6 +60,26 @@ def test_a_deadline_without_any_letter_is_noticed() -> None:
 def test_a_letter_of_another_period_is_not_the_one() -> None:
     before = datetime(2027, 4, 1, 16, tzinfo=UTC)
     assert any("has no letter" in text for text in found([OLD], letter(1, before, before)))
+
+
+def moved(day: str, at: str, *units: str) -> ServerRecord:
+    """Another assignment, made before the deadline and taken at `at`: the deadline and the leads are others from then on."""
+    before = problem().body
+    sets = {"due_on": day, "leads": list(units)}
+    step = {"command": "problem.assign", "at": at, "captured_at": "2027-04-07T02:00:00Z", "to": "assigned", "sets": sets}
+    after = before | {"due_on": day, "leads": list(units), "steps": [*before["steps"], step]}
+    return dataclasses.replace(problem(), body=after)
+
+
+def test_who_is_late_already_is_not_late_anew_because_the_day_is_moved_back() -> None:
+    moved_back = moved("2027-04-06", "2027-04-09T01:00:00Z", UNIT)
+    assert found([OLD], letter(1, MIDNIGHT), about=moved_back) == []
+    assert any("has no letter" in text for text in found([OLD], about=moved_back))
+
+
+def test_who_leads_newly_is_late_from_when_it_was_assigned() -> None:
+    other = moved("2027-04-06", "2027-04-09T01:00:00Z", "610902-water")
+    assert any("610902-water has no letter" in text for text in found([OLD], letter(1, MIDNIGHT), about=other))
 
 
 def fixed_by(command: str, at: str, captured_at: str) -> dict[str, Any]:

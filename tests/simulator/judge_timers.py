@@ -20,6 +20,7 @@ STOPS = {
     "result_due_at": {"summons.result", "summons.refuse"},
 }
 REMINDER = "整改期限"
+INSTANT = timedelta(microseconds=1)
 
 
 def judge_timers(server: ServerView) -> Iterator[Violation]:
@@ -175,33 +176,42 @@ def _late(problem: ServerRecord, rules: _Rules, issued: _Issued, now: datetime) 
     body, due_on = problem.body, problem.body.get("due_on")
     if due_on is None or body.get("state") == "not_true":
         return
-    since = max(_midnight_after(due_on), _told_of(problem))
-    for rule, trigger in rules.triggers(problem.county, "overdue"):
-        moment = since + _hours(trigger)
-        if moment > now or rules.at(problem.county, "colours", moment) is not rule:
-            continue
-        if any(s["command"] in MOVES_DEADLINE and _when(s) > moment for s in body.get("steps") or []):
-            continue  # it had another deadline then, or others were to fix it
-        if _is_suspended(problem, moment):
-            continue
-        for unit in (one for one in body.get("leads") or [] if not _is_fixed(problem, moment, str(one))):
-            if not issued.by(moment, problem.id, str(unit), trigger["key"], since):
+    for unit in map(str, body.get("leads") or []):
+        since = _overdue_since(problem, unit)
+        for rule, trigger in rules.triggers(problem.county, "overdue"):
+            moment = since + _hours(trigger)
+            if moment > now or rules.at(problem.county, "colours", moment) is not rule:
+                continue
+            if any(s["command"] in MOVES_DEADLINE and _when(s) > moment for s in body.get("steps") or []):
+                continue  # it had another deadline then, or others were to fix it
+            if _is_suspended(problem, moment) or _is_fixed(problem, moment, unit):
+                continue
+            if not issued.by(moment, problem.id, unit, trigger["key"], since):
                 yield Violation(
                     PROMISE, f"its deadline {due_on} has passed ({trigger['key']}, {moment}), and {unit} has no letter", problem.id
                 )
 
 
-def _told_of(problem: ServerRecord) -> datetime:
-    """When whoever must fix it could know of the deadline: the phone that set it may have come home after it had passed."""
-    told, due_on, leads = EPOCH, "", set[str]()
+def _overdue_since(problem: ServerRecord, unit: str) -> datetime:
+    """From when on the unit, if it does nothing, is late: its deadline has passed, and it could know of it, for the phone that set it may
+    have come home later. Who is late already is not late anew because the day is moved again to one that has passed.
+    """
+    told, since, due_on, leads = EPOCH, EPOCH, "", set[str]()
     for step in problem.body.get("steps") or []:
         sets = step.get("sets") or {}
         day, units = str(sets.get("due_on") or due_on), set(sets["leads"] or []) if "leads" in sets else leads
-        if (day, units) != (due_on, leads):
+        if day and (day, units) != (due_on, leads):
             prolongs = step["command"] == "problem.extend" and day > due_on
             told = max(told, _when(step) if prolongs else _read(step["at"]))
+            was_late = bool(due_on) and unit in leads and since < told and not _is_relieved(problem, told - INSTANT, unit)
+            if not (was_late and unit in units and _midnight_after(day) <= told):
+                since = max(_midnight_after(day), told)
         due_on, leads = day, units
-    return told
+    return since if since != EPOCH else _midnight_after(str(problem.body["due_on"]))
+
+
+def _is_relieved(problem: ServerRecord, at: datetime, unit: str) -> bool:
+    return _is_suspended(problem, at) or _is_fixed(problem, at, unit)
 
 
 def _absent(summons: ServerRecord, rules: _Rules, issued: _Issued, now: datetime) -> Iterator[Violation]:
