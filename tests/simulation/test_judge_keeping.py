@@ -25,5 +25,20 @@ def test_an_edit_of_what_the_office_had_verified_in_between_may_be_refused() -> 
     assert found("problem.report", "problem.not_true", "problem.reopen") == []
 
 
+def noticed(incarnation: int, *gone: str) -> list[str]:
+    """After a restore at incarnation 1 that lost work which "a store" held."""
+    circumstances = Circumstances()
+    circumstances.restored.append((2, 1))
+    circumstances.forgotten[COUNTY] = (1, {"a store"})
+    circumstances.gone |= set(gone)
+    server = ServerView({COUNTY: incarnation}, {}, [], {}, {}, {}, {})
+    return [v.text for v in judge_keeping([], Fates(server), server, {}, circumstances)]
+
+
+def test_a_restore_is_noticed_unless_the_phones_that_could_show_it_are_lost() -> None:
+    assert noticed(2) == noticed(1, "a store") == []
+    assert any("did not notice" in text for text in noticed(1))
+
+
 def test_an_edit_of_what_the_office_never_took_over_may_not() -> None:
     assert found("problem.report", "problem.report") == found("problem.report") == ["#1 problem edit n=1 of a store was refused: not_yours"]

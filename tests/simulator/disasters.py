@@ -203,11 +203,14 @@ class Disasters:
         return "backup restored"
 
     async def _note_what_is_lost(self) -> None:
-        """Acknowledged, unknown to the restored server, and still on a phone: the server must notice when it comes."""
-        s = self.simulation
+        """Acknowledged, unknown to the restored server, and still on a phone: the server must notice when it comes. What an earlier
+        restore had lost counts as far as it is so now.
+        """
+        s, forgotten = self.simulation, self.simulation.oracle.circumstances.forgotten
+        forgotten.clear()
         known = {row[0] for row in await self.installation.sql("SELECT mutation::text FROM journal WHERE what = 'mutation'")}
         incarnations = dict(await self.installation.sql("SELECT county, incarnation FROM county"))
         for handset in s.handsets:
             for entry in s.oracle.of_store(handset.name):
                 if entry.said is not None and entry.mutation not in known and handset.phone.find(UUID(entry.mutation)) is not None:
-                    s.oracle.circumstances.forgotten[entry.county] = incarnations[entry.county]
+                    forgotten.setdefault(entry.county, (incarnations[entry.county], set()))[1].add(handset.name)

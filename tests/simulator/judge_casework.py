@@ -184,11 +184,10 @@ def _refused(entry: Entry, fates: Fates, phone: PhoneView | None) -> Iterator[Vi
     row = fates.of(entry)
     if not _is_casework(entry) or row is None or row.outcome != "rejected" or phone is None or entry.mutation not in phone.holds:
         return
-    said = phone.refusals.get(entry.mutation)
-    if said is None:
+    if entry.mutation not in phone.refusals:
         yield Violation(PROMISE, f"#{entry.number} {entry.op} was refused, and {entry.store} does not say so", entry.record)
         return
-    named = TOLD.get(row.reason)
+    said, named = phone.refusals[entry.mutation], TOLD.get(row.reason)
     detail = said if isinstance(said, dict) else {}
     if named is not None and named not in detail:
         yield Violation(PROMISE, f"#{entry.number} {entry.op} was refused ({row.reason}) and {entry.store} reads only {said}", entry.record)

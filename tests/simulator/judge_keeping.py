@@ -188,8 +188,8 @@ def _incarnations(server: ServerView, circumstances: Circumstances) -> Iterator[
         if incarnation > 1 + len(circumstances.restored):
             yield Violation(1, f"county {county} is in incarnation {incarnation} after {len(circumstances.restored)} restores", str(county))
 
-    for county, incarnation in circumstances.forgotten.items():
-        if server.incarnations[county] <= incarnation:
+    for county, (incarnation, stores) in circumstances.forgotten.items():
+        if server.incarnations[county] <= incarnation and stores - circumstances.gone:  # a phone that is lost shows nothing
             yield Violation(9, f"county {county} was restored, phones held what it had lost, and it did not notice", str(county))
 
 

@@ -229,7 +229,7 @@ class Circumstances:
     scope       person -> streams they may have now, computed from the duties that were given
     restored    true moments (ms) of restores, each with the moment of its backup
     rewinding   a restore has happened since the last quiet point
-    forgotten   county -> the incarnation at a restore that lost acknowledged work which some phone still holds
+    forgotten   county -> the incarnation at a restore that lost acknowledged work, and the stores that still held some of it
     odd_apps    stores whose app was of another contract for a while
     gone        stores that exist no more (a phone in the river): what only they held is lost with them
     cloned      devices whose store was copied to a second phone
@@ -240,7 +240,7 @@ class Circumstances:
     scope: dict[str, set[str]] = field(default_factory=dict)
     restored: list[tuple[int, int]] = field(default_factory=list)
     rewinding: bool = False
-    forgotten: dict[int, int] = field(default_factory=dict)
+    forgotten: dict[int, tuple[int, set[str]]] = field(default_factory=dict)
     odd_apps: set[str] = field(default_factory=set)
     gone: set[str] = field(default_factory=set)
     cloned: set[str] = field(default_factory=set)
