@@ -42,3 +42,20 @@ def test_a_restore_is_noticed_unless_the_phones_that_could_show_it_are_lost() ->
 
 def test_an_edit_of_what_the_office_never_took_over_may_not() -> None:
     assert found("problem.report", "problem.report") == found("problem.report") == ["#1 problem edit n=1 of a store was refused: not_yours"]
+
+
+def lacking(op: str, *, restored: bool) -> list[str]:
+    """What is seen in a command that was refused because something is missing."""
+    circumstances = Circumstances()
+    if restored:
+        circumstances.restored.append((2, 1))
+    row = JournalRow(COUNTY, DEVICE, 1, 0, "mutation", "m", "s", op, "rejected", "incomplete", None, None, None, b"w-1")
+    entry = Entry(1, 0, "m", 1, "a store", DEVICE, PERSON, COUNTY, "s", op.partition(".")[0], op, {}, {}, {}, UNIT, entitled=True)
+    server = ServerView({COUNTY: 1}, {}, [row], {}, {}, {}, {})
+    return [v.text for v in judge_keeping([entry], Fates(server), server, {}, circumstances)]
+
+
+def test_only_a_restore_lets_a_result_come_before_the_reporting_in_that_its_author_had_seen() -> None:
+    assert lacking("summons.result", restored=True) == []
+    assert lacking("summons.result", restored=False) == ["#1 summons summons.result n=1 of a store was refused: incomplete"]
+    assert lacking("summons.sign", restored=True) == ["#1 summons summons.sign n=1 of a store was refused: incomplete"]

@@ -22,10 +22,13 @@ GUARDED: dict[str, set[str]] = {
     "whistle.confirm": {"not_the_answerer"},
     "whistle.close": {"all_confirmed"},
     "summons.refuse": {"refused_at_most_once"},
+    "summons.result": {"reported_in"},
     "supervision.lift": {"answered_if_it_says_so"},
     # what lost may be out of date by the time that somebody settles it
     "conflict.settle": {"deadline_ahead", "limit_ahead", "look_back_ahead", "each_unit_once"},
 }
+# What may be missing only after a restore: it lost a reporting-in, and that phone has not handed it back when the result comes.
+AFTER_RESTORE = frozenset({"summons.result"})
 # Records that carry the name of the one they are about.
 SHADOWS = frozenset({"conflict", "assignment", "summons"})
 # What says that the server made a record because of another one, and gave it that one's name: a plan's task, a letter by rule.
@@ -86,7 +89,8 @@ def judge_keeping(
         if not entry.spoilt and (missing := [t for t in tokens_of(entry) if t.encode() not in fates.raw[entry.mutation]]):
             yield Violation(3, f"{_named(entry)}: the journal's raw mutation lacks {missing}", entry.record)
         knew = row.reason == "record_deleted" and ((entry.store, entry.record) in deleted or circumstances.restored)
-        guarded = row.reason == "incomplete" and entry.op in GUARDED
+        may_lack = entry.op in GUARDED and (entry.op not in AFTER_RESTORE or bool(circumstances.restored))
+        guarded = row.reason == "incomplete" and may_lack
         others = row.reason == "not_yours" and _is_others(entry, server)
         if row.outcome == "rejected" and row.reason not in REFUSALS and not (knew or guarded or others or entry.spoilt):
             yield Violation(3, f"{_named(entry)} was refused: {row.reason}", entry.record)
