@@ -133,11 +133,12 @@ def _apply_outcomes(db: sqlite3.Connection, frame: Outcomes, exchange: int) -> N
 
 
 def _apply_held_outcomes(db: sqlite3.Connection, frame: Page | Repair, exchange: int) -> None:
+    server_ms = int(fetch_meta(db, "server_ms", 0))
     for record in frame.records:
         if record.kind == OUTCOME.name:
             body = HELD_OUTCOME.decode(record.body)
             if body.device == _device(db):
-                outbox.apply_held_outcome(db, frame.head.county, body, exchange)
+                outbox.apply_held_outcome(db, frame.head.county, body, exchange, server_ms)
     outbox.release_by_version(db)
 
 

@@ -149,23 +149,25 @@ def apply_outcome(db: sqlite3.Connection, county: County, outcome: MutationOutco
 
 
 SQL_APPLY_HELD_OUTCOME: Final[LiteralString] = """
-    UPDATE mutation SET outcome = ?, reason = ?, detail = ?, message = ?, became_incarnation = NULL, became_version = NULL,
-        settled = ?, released = ?
-    WHERE county = ? AND n = ? AND outcome IS NOT NULL
+    UPDATE mutation SET outcome = ?1, reason = ?2, detail = ?3, message = ?4, became_incarnation = NULL, became_version = NULL,
+        receipted_ms = CASE WHEN settled IS NULL AND ?5 IS NOT NULL THEN ?6 ELSE receipted_ms END,
+        settled = ?5, released = ?7
+    WHERE county = ?8 AND n = ?9 AND outcome IS NOT NULL
 """
 
 
-def apply_held_outcome(db: sqlite3.Connection, county: County, body: HeldOutcome, exchange: int) -> None:
+def apply_held_outcome(db: sqlite3.Connection, county: County, body: HeldOutcome, exchange: int, server_ms: int) -> None:
     """A page of the device's own stream tells how a waiting mutation stands, or ended; after a restore it may wait again.
 
     It was settled by a transaction of its own, which other pages of this same exchange may not show yet: so the overlay
     stays until the streams have been read in the next one. What version that made of the record is not told here, and the
-    version in the first answer is older than the settlement.
+    version in the first answer is older than the settlement. The 30 days in which a refusal can be read (`delete_safe`) begin with its end.
     """
     settled = exchange + 1 if body.final else None
     gone = body.final and body.outcome is Outcome.REJECTED
     detail = None if body.detail is None else msgspec.json.encode(body.detail).decode()
-    db.execute(SQL_APPLY_HELD_OUTCOME, (body.outcome.value, body.reason.value, detail, body.message or None, settled, gone, county, body.n))
+    said = (body.outcome.value, body.reason.value, detail, body.message or None)
+    db.execute(SQL_APPLY_HELD_OUTCOME, (*said, settled, server_ms, gone, county, body.n))
 
 
 SQL_STORE_HIGH_WATER: Final[LiteralString] = """

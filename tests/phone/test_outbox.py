@@ -238,6 +238,22 @@ async def test_with_a_backup_mutations_are_kept_until_they_are_inside_it_and_onl
     assert rig.server.requests[-1].counties[COUNTY].n_oldest_held == 1
 
 
+async def test_what_a_desk_refuses_after_weeks_can_be_read_for_thirty_days_from_then():
+    """Promise 3. It came home when its receipt was 35 days old: the refusal went in the exchange that brought it."""
+    rig = await Rig().enrolled()
+    rig.server.judge = lambda m: (Outcome.QUARANTINED, Reason.NO_DUTY)
+    rig.site()
+    await rig.sync()
+    rig.server.settle(rig.phone.account.device, 1, Outcome.REJECTED, Reason.DISCARDED)
+    rig.server.now_ms += KEPT_WITHOUT_BACKUP_MS + 60_000
+    for _ in range(3):
+        await rig.sync()
+        assert [one.reason for one in rig.phone.refused()] == ["discarded"]
+    rig.server.now_ms += KEPT_WITHOUT_BACKUP_MS + 60_000
+    await rig.sync()
+    assert rig.phone.refused() == []
+
+
 async def test_a_batch_is_an_unbroken_run_of_numbers():
     rig = await Rig().enrolled()
     for k in range(5):
