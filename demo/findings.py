@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from rich.table import Table
@@ -224,8 +224,9 @@ def _wrong_clock(stage: Stage, tables: Tables) -> tuple[str, str, str]:
     assert entry.raw is not None
     assert entry.captured is not None
     said = clock(datetime.fromtimestamp(entry.raw["at"]["wall_ms"] / 1000, UTC))
-    start, end = (clock(moment) for moment in entry.captured)
-    judged = start if start == end else f"{start} 至 {end}"
+    start, end = entry.captured
+    is_known = end - start < timedelta(minutes=1)  # but for the drift of a quartz
+    judged = clock(start + (end - start) / 2) if is_known else f"{clock(start)} 至 {clock(end)}"
     return (
         "错的时钟",
         f"手机说 {said}，服务器判定采集于 {judged}（同一时钟段内只信间隔，不信日期）",
