@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 
 FIELD = (Role.GRID_MEMBER, VILLAGE)
 OPEN = re.compile(
-    r"/|/auth/v1/(enrol|refresh)|/health/(live|ready)|/metrics|/schema.*|/sync/v1/keys|/photos/v1/relay/.*|/public/v1/draws.*"
+    r"/|/auth/v1/(enrol|refresh)|/health/(live|ready)|/metrics|/schema.*|/sync/v1/(keys|subjects)|/photos/v1/relay/.*|/public/v1/draws.*"
 )
 
 
