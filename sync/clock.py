@@ -25,6 +25,7 @@ READ_AT_ONCE_MS: Final = 5_000  # a body that was read within this was sent when
 DOUBT_MS: Final = 120_000  # how far two readings may differ without contradicting each other,
 DOUBT_PER_MS: Final = 1_000  # and one in so many of what has passed between them: both clocks drift
 DRIFT_PER_MS: Final = 4_000  # a quartz errs by one in so many at most (250 ppm): 7 s in a day of work, 11 minutes in a month without signal
+DRIFT_LEAST_MS: Final = 10_000  # less is passed over: a day of work has its moments to the second
 
 
 class Interval(msgspec.Struct, frozen=True):
@@ -95,7 +96,7 @@ def captured(at: Capture, n: int, known: DeviceClock, server_ms: int) -> Interva
 def _in_session(at: Capture, mark: ClockMark, wide: Interval) -> Interval:
     """By the monotonic clock; wider where the wall clock saw more time pass; all that is certain, where that contradicts it."""
     mono_ms, wall_ms = at.mono_ms - mark.mono_ms, at.wall_ms - mark.wall_ms
-    drift_ms = abs(mono_ms) // DRIFT_PER_MS
+    drift_ms = drift_of(mono_ms)
     first, last = mark.server_ms + mono_ms - drift_ms, mark.server_ms + mono_ms + mark.late_ms + drift_ms
     if last < wide.start_ms - _doubt(mono_ms):
         return wide
@@ -105,6 +106,12 @@ def _in_session(at: Capture, mark: ClockMark, wide: Interval) -> Interval:
         last = mark.server_ms + mark.late_ms + wall_ms
     end = min(wide.end_ms, last)
     return Interval(min(first, end), end)
+
+
+def drift_of(passed_ms: int) -> int:
+    """By how much a monotonic clock may err over this time, where that counts; milliseconds."""
+    drift_ms = abs(passed_ms) // DRIFT_PER_MS
+    return drift_ms if drift_ms >= DRIFT_LEAST_MS else 0
 
 
 def _doubt(passed_ms: int) -> int:
