@@ -85,7 +85,7 @@ def receipt_of(plan: UploadPlan, data: PhotoRequest, signer: Signer) -> PhotoRec
 
 def s3_of(resources: Resources) -> Objects:
     if resources.objects is None:
-        raise Problem(ProblemCode.STORAGE_UNAVAILABLE, "no S3 is configured")
+        raise Problem(ProblemCode.STORAGE_UNAVAILABLE)
     return resources.objects
 
 
