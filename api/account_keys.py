@@ -16,6 +16,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from contracts.ids import DeviceId, PersonId
+from storage.push import to_ms
 
 NONCE_BYTES: Final = 12
 MILLISECONDS: Final = re.compile(r"[0-9]{1,14}", re.ASCII)
@@ -30,16 +31,18 @@ class AccountKeys:
         """`<milliseconds since 1970>.<HMAC>`: what a device gets with its tokens. At the next log-in it shows that it is no stranger, and when
         it was enrolled first: a restored backup may not know it.
         """
-        since_ms = int(enrolled_at.timestamp() * 1000)
-        return f"{since_ms}.{hmac.new(self._proofs, person.bytes + device.bytes + str(since_ms).encode(), hashlib.sha256).hexdigest()}"
+        since_ms = str(to_ms(enrolled_at))
+        return f"{since_ms}.{self._mac(person, device, since_ms)}"
 
     def enrolled_at(self, given: str, person: PersonId, device: DeviceId) -> datetime | None:
         """When the device that brings this proof was enrolled first. None: it is no proof of this person's device."""
-        since, _, _ = given.partition(".")
-        if not MILLISECONDS.fullmatch(since):
+        since_ms, _, mac = given.partition(".")
+        if not MILLISECONDS.fullmatch(since_ms) or not hmac.compare_digest(mac.encode(), self._mac(person, device, since_ms).encode()):
             return None
-        moment = datetime.fromtimestamp(int(since) / 1000, UTC)
-        return moment if hmac.compare_digest(given.encode(), self.proof(person, device, moment).encode()) else None
+        return datetime.fromtimestamp(int(since_ms) / 1000, UTC)
+
+    def _mac(self, person: PersonId, device: DeviceId, since_ms: str) -> str:
+        return hmac.new(self._proofs, person.bytes + device.bytes + since_ms.encode(), hashlib.sha256).hexdigest()
 
     def hash_code(self, person: PersonId, code: str) -> bytes:
         """A recovery code as it is stored: short enough to be typed, so a hash without a key could be searched."""

@@ -103,15 +103,16 @@ async def list_held(
 ) -> HeldPage:
     """What waits for a person, with the raw mutation as it came, the longest waiting first."""
     units = desk_units(caller, places, county, now)
-    items, full = await desk.fetch_held(resources.pool, county, units, outcome, held_key(after), PAGE_ROWS)
+    items, full = await desk.fetch_held(resources.pool, county, units, outcome, place_after(after, desk.BEGINNING), PAGE_ROWS)
     last = items[-1] if items else None
     following = position_text(last.opened_at, last.device, last.n) if full and last else None
     return HeldPage(items=items, next=following)
 
 
-def held_key(after: str | None) -> tuple[datetime, DeviceId, int]:
+def place_after(after: str | None, first: tuple[datetime, DeviceId, int]) -> tuple[datetime, DeviceId, int]:
+    """Where a list of a desk goes on: (when, device, n). `first`: where it begins."""
     if after is None:
-        return desk.BEGINNING
+        return first
     at, device, n = position_of(after, "after", DeviceId, int)
     return at, device, n
 
@@ -185,17 +186,12 @@ async def list_refused(
     No decision is open: the desk sees to it that the work is done again, or need not be.
     """
     units = desk_units(caller, places, county, now)
-    items, full = await refused_creations.fetch_refused(resources.pool, county, units, refused_key(after), PAGE_ROWS)
+    items, full = await refused_creations.fetch_refused(
+        resources.pool, county, units, place_after(after, refused_creations.NEWEST), PAGE_ROWS
+    )
     last = items[-1] if items else None
     following = position_text(last.refused_at, last.device, last.n) if full and last else None
     return RefusedPage(items=items, next=following)
-
-
-def refused_key(after: str | None) -> tuple[datetime, DeviceId, int]:
-    if after is None:
-        return refused_creations.NEWEST
-    at, device, n = position_of(after, "after", DeviceId, int)
-    return at, device, n
 
 
 # -------------------------------------------------------------------------------------------------- conflicts

@@ -123,7 +123,7 @@ class Readings:
     def _done(self, readings: Sequence[Reading]) -> None:
         for reading in readings:
             found = self._waiting.pop(reading.id, None)
-            if found is None or found.note.person is None:  # a second writer had it
+            if found is None or found.note.person is None:  # written already by a flush at the same time
                 continue
             self._waiting_of[found.note.person] -= 1
             if self._waiting_of[found.note.person] <= 0:

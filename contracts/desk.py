@@ -58,7 +58,7 @@ class HeldPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RefusedItem(msgspec.Struct, frozen=True, kw_only=True):
-    """A creation that was refused for good. `raw`: the bytes as they came, as text; `unit`: whose desk is told; `message`: the reason in words."""
+    """A creation that was refused for good. `raw`: the bytes as they came, as text; `unit`: on whose desk it is shown; `message`: the reason in words."""
 
     county: County
     device: DeviceId

@@ -23,19 +23,24 @@ class SubjectCode(msgspec.Struct, frozen=True):
 
 
 @cache
+def titled() -> tuple[SubjectCode, ...]:
+    """Every title of every code: those of responsibility tables, then those of checklists."""
+    named = [(row.subject, row.text.zh) for one in load_responsibility().values() for row in one.subjects]
+    named += [(one.slug, one.title.zh) for one in load_checklists().values()]
+    return tuple(SubjectCode(code, zh) for code, zh in named)
+
+
+@cache
 def subjects() -> dict[str, SubjectCode]:
-    """Every known subject by its code, in the order of codes; a checklist's title goes before a responsibility's."""
-    rows = [(row.subject, row.text.zh) for one in load_responsibility().values() for row in one.subjects]
-    rows += [(one.slug, one.title.zh) for one in load_checklists().values()]
-    return {code: SubjectCode(code, zh) for code, zh in sorted(dict(rows).items())}
+    """Every known subject by its code, in the order of codes; of several titles the last counts."""
+    found = {one.code: one for one in titled()}
+    return {code: found[code] for code in sorted(found)}
 
 
 @cache
 def subject_words() -> dict[str, str]:
     """Every title of a subject -> its code; full-width forms as plain ones."""
-    words = [(c.title.zh, c.slug) for c in load_checklists().values()]
-    words += [(row.text.zh, row.subject) for one in load_responsibility().values() for row in one.subjects]
-    return {unicodedata.normalize("NFKC", title): code for title, code in words}
+    return {unicodedata.normalize("NFKC", one.zh): one.code for one in titled()}
 
 
 def unknown_subjects(codes: Iterable[object]) -> list[str]:

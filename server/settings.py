@@ -224,7 +224,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, DirectValues(settings_cls), NamedFiles(settings_cls), PlatformNames(settings_cls)
+        return init_settings, Variables(settings_cls), NamedFiles(settings_cls), PlatformNames(settings_cls)
 
 
 class Variables(PydanticBaseSettingsSource):
@@ -234,7 +234,7 @@ class Variables(PydanticBaseSettingsSource):
         raise NotImplementedError("this source fills whole groups")
 
     def read(self) -> Iterator[tuple[str, str]]:
-        """(variable, value)"""
+        """(variable, value), without the names that only name a file."""
         return ((name, value) for name, value in set_variables().items() if not name.endswith(FILE_SUFFIX))
 
     def __call__(self) -> dict[str, Any]:
@@ -247,10 +247,6 @@ class Variables(PydanticBaseSettingsSource):
             elif first in Settings.model_fields and not member:
                 values[first] = unpacked(text) if is_group(first) or (first,) in LISTS else text
         return values
-
-
-class DirectValues(Variables):
-    """The environment, without the names that only name a file."""
 
 
 class NamedFiles(Variables):
@@ -286,7 +282,7 @@ def set_variables() -> dict[str, str]:
 
 
 def unpacked(text: str) -> Any:
-    """A list or a group from JSON; the text itself when it is none, which is refused then."""
+    """A list or a group from JSON. What is not JSON stays text, and its kind refuses it."""
     try:
         return json.loads(text)
     except ValueError:

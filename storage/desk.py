@@ -21,13 +21,14 @@ from msgspec.structs import replace
 from contracts.desk import DeskAction, HeldItem
 from contracts.ids import County, DeviceId, PersonId, UnitCode
 from contracts.mutation import MUTATION_BYTES_MAX, RECORD_BYTES_MAX, Envelope
-from contracts.outcomes import TEXT_ZH, MutationOutcome, Outcome, Reason
+from contracts.outcomes import MutationOutcome, Outcome, Reason
 from contracts.people import Duty
 from storage.access import duties_from
 from storage.pool import Connection, Executor, Pool
 from storage.push import Also, Pushed, planned, to_ms, until_planned
 from storage.push_state import Reach, fetch_view, lock_state, reach_of, write_plan
 from storage.reference import Reference
+from storage.rows import shown
 from sync.clock import Interval
 from sync.decision import Incoming, Lack, Sender, View
 from sync.desk import plan_discard
@@ -71,16 +72,7 @@ async def fetch_held(
     named = outcome.value if outcome else None
     rows = await executor.fetch(SQL_FETCH_HELD, county, list(units), named, *after, limit, HELD_PAGE_BYTES_MAX)
     is_full = len(rows) == limit or sum(len(row["raw"] or b"") for row in rows) >= HELD_PAGE_BYTES_MAX
-    return [_item(row) for row in rows], is_full
-
-
-def _item(row: Any) -> HeldItem:
-    values = dict(row)
-    values["outcome"], values["reason"] = Outcome(row["outcome"]), Reason(row["reason"])
-    values["message"] = TEXT_ZH[values["reason"]]
-    values["detail"] = msgspec.json.decode(row["detail"]) if row["detail"] else None
-    values["raw"] = (row["raw"] or b"").decode(errors="replace")
-    return HeldItem(**values)
+    return [HeldItem(**shown(row, outcome=Outcome(row["outcome"]))) for row in rows], is_full
 
 
 SQL_FETCH_HELD_ONE: Final[LiteralString] = """

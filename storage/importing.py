@@ -32,7 +32,7 @@ SQL_LOCK_UNITS: Final[LiteralString] = "SELECT pg_advisory_xact_lock(hashtextext
 
 
 async def lock_staff(conn: Connection, units: Sequence[Unit], accounts: Sequence[NewAccount], known: Mapping[str, Account]) -> None:
-    """All that an import of staff will need, before it writes: numbers before people, as whoever corrects a number or enables an account.
+    """All that an import of staff will need, before it writes: numbers before people, the order of every act that gives a number.
 
     `known`: whom it gives a duty. Problem when one of these is not as it was when the rows were judged.
     """

@@ -17,7 +17,14 @@ from storage.access import duties_from
 from storage.pool import Connection, Executor
 
 # Two who give one number at once queue here. A violation of the unique index would write the number into PostgreSQL's log.
-SQL_LOCK_NUMBER: Final[LiteralString] = "SELECT pg_advisory_xact_lock(hashtextextended('phone ' || $1, 0))"
+SQL_LOCK_NUMBERS: Final[LiteralString] = "SELECT pg_advisory_xact_lock(hashtextextended('phone ' || n, 0)) FROM unnest($1::text[]) n"
+
+
+async def lock_numbers(conn: Connection, phones: Collection[str]) -> None:
+    """Until the transaction ends nobody else gives these numbers to anybody. Locks are taken in this order: numbers, duties, people."""
+    await conn.execute(SQL_LOCK_NUMBERS, sorted(phones))
+
+
 SQL_INSERT_PERSON: Final[LiteralString] = """
     INSERT INTO person (id, name, phone, password_hash, created_at, must_change, demo)
     VALUES ($1, $2, $3, $4, $5, $6, coalesce((SELECT demo FROM person WHERE id = $7), false))
@@ -40,7 +47,7 @@ async def insert_person(
 
     must_change   somebody else knows the password        by   who makes the account: what a demo account makes is one, too
     """
-    await conn.execute(SQL_LOCK_NUMBER, phone)
+    await lock_numbers(conn, [phone])
     return (await conn.execute(SQL_INSERT_PERSON, person, name, phone, password_hash, now, must_change, by)).endswith(" 1")
 
 
@@ -69,16 +76,8 @@ async def fetch_accounts(executor: Executor, phones: Collection[str]) -> dict[st
 
 async def lock_number(conn: Connection, phone: str) -> Account | None:
     """Who has the number; until the transaction ends nobody else gives it to anybody."""
-    await conn.execute(SQL_LOCK_NUMBER, phone)
+    await lock_numbers(conn, [phone])
     return (await fetch_accounts(conn, [phone])).get(phone)
-
-
-SQL_LOCK_NUMBERS: Final[LiteralString] = "SELECT pg_advisory_xact_lock(hashtextextended('phone ' || n, 0)) FROM unnest($1::text[]) n"
-
-
-async def lock_numbers(conn: Connection, phones: Collection[str]) -> None:
-    """As `lock_number`, in one order: two who give the same numbers queue. Locks are taken in this order: numbers, duties, people."""
-    await conn.execute(SQL_LOCK_NUMBERS, sorted(phones))
 
 
 SQL_DISABLE: Final[LiteralString] = "UPDATE person SET disabled_at = $2 WHERE id = $1 AND disabled_at IS NULL"

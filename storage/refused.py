@@ -5,14 +5,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final, LiteralString
-
-import msgspec
+from typing import Final, LiteralString
 
 from contracts.desk import RefusedItem
 from contracts.ids import County, DeviceId, UnitCode
-from contracts.outcomes import TEXT_ZH, Reason
 from storage.pool import Connection, Executor
+from storage.rows import shown
 from sync.planned import RefusedRow
 
 SQL_INSERT_REFUSED: Final[LiteralString] = """
@@ -58,18 +56,7 @@ NEWEST: Final = (datetime.fromisoformat("9999-01-01T00:00:00+00:00"), uuid.UUID(
 async def fetch_refused(
     executor: Executor, county: County, units: Sequence[UnitCode], before: tuple[datetime, DeviceId, int], limit: int
 ) -> tuple[list[RefusedItem], bool]:
-    """(what these units' desks are told, newest first, before a key; whether there may be more). A page ends by its rows or its bytes."""
+    """(refused creations on these units' desks, newest first, before a key; whether there may be more). A page ends by its rows or its bytes."""
     rows = await executor.fetch(SQL_FETCH_REFUSED, county, list(units), *before, limit, PAGE_BYTES_MAX)
     is_full = len(rows) == limit or sum(len(row["raw"] or b"") for row in rows) >= PAGE_BYTES_MAX
-    return [_item(row) for row in rows], is_full
-
-
-def _item(row: Any) -> RefusedItem:
-    reason = Reason(row["reason"])
-    values = dict(row) | {
-        "reason": reason,
-        "message": TEXT_ZH[reason],
-        "detail": msgspec.json.decode(row["detail"]) if row["detail"] else None,
-        "raw": (row["raw"] or b"").decode(errors="replace"),
-    }
-    return RefusedItem(**values)
+    return [RefusedItem(**shown(row)) for row in rows], is_full

@@ -8,7 +8,7 @@ import asyncpg
 import msgspec
 
 from contracts.ids import MutationId, RecordId
-from contracts.outcomes import MutationOutcome, Outcome, Reason
+from contracts.outcomes import TEXT_ZH, MutationOutcome, Outcome, Reason
 from sync.clock import ClockMark, DeviceClock, MadeMark
 from sync.decision import HeldMutation
 from sync.state import Head, RecordState, Writer
@@ -40,6 +40,19 @@ class KnownRow(msgspec.Struct, frozen=True, array_like=True):
             version=version,
             detail=self.detail,
         )
+
+
+def shown(row: Any, **more: Any) -> dict[str, Any]:
+    """The members that a row of a desk's list shares with its item: reason in words, detail decoded, raw as text (undecodable bytes replaced)."""
+    reason = Reason(row["reason"])
+    detail = msgspec.json.decode(row["detail"]) if row["detail"] else None
+    return dict(row) | {
+        "reason": reason,
+        "message": TEXT_ZH[reason],
+        "detail": detail,
+        "raw": (row["raw"] or b"").decode(errors="replace"),
+        **more,
+    }
 
 
 class _HeldRow(msgspec.Struct, frozen=True, array_like=True):

@@ -38,7 +38,7 @@ def enter(tally: Tally, incoming: Incoming, decision: Decision) -> None:
 
 
 def _show_refused(tally: Tally, incoming: Incoming, reason: Reason) -> None:
-    """A record that somebody made and that will not be: its desk is told, for else its phone alone knew. What a desk discarded, a desk knows."""
+    """A creation that is refused for good is shown on its desk: otherwise only its phone knows of it. A desk knows what it discarded itself."""
     mutation = incoming.mutation
     if mutation is None or mutation.op != CREATE or reason is Reason.DISCARDED or tally.sender.is_system:
         return

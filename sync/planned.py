@@ -50,7 +50,7 @@ class HeldRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RefusedRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A creation that was refused for good. `entry`: of the journal, which says why; `unit`: whose desk is told."""
+    """A creation that was refused for good. `entry`: of the journal, which says why; `unit`: on whose desk it is shown."""
 
     n: int
     entry: int
