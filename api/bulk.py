@@ -156,7 +156,8 @@ async def push_each(
 
 async def push_batch(resources: Resources, county: County, caller: Caller, drafts: Sequence[Mutation], now: datetime) -> Pushed:
     reference = await resources.units.reference()
-    pushed = await office_push(resources.pool, reference, county, sender_of(caller), drafts, now, same_content=True)
+    held_max = resources.sync.held_of_person_max
+    pushed = await office_push(resources.pool, reference, county, sender_of(caller), drafts, now, same_content=True, held_max=held_max)
     resources.live.moved((county, stream) for stream in pushed.streams)
     return pushed
 

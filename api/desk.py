@@ -33,7 +33,7 @@ from contracts.desk import (
 )
 from contracts.ids import County, DeviceId, RecordId, StreamName, UnitCode, asked_id, is_worded
 from contracts.mutation import Mutation
-from contracts.outcomes import TEXT_ZH, MutationOutcome, Outcome, Reason, with_messages
+from contracts.outcomes import TEXT_ZH, MutationOutcome, Outcome, Reason
 from contracts.people import Audience
 from contracts.problems import Problem, ProblemCode
 from storage import conflicts, desk
@@ -156,7 +156,7 @@ async def decide_held(
         outcomes = await desk.fetch_decided(resources.pool, county, device, n, action, caller.person)
         if not outcomes:
             raise Problem(ProblemCode.CONFLICTING_STATE, "该项已由他人处理，请刷新列表", reason="settled")
-    return Decided(outcomes=with_messages(outcomes))
+    return Decided(outcomes=outcomes)
 
 
 def noted(note: Note, origin: Origin, now: datetime) -> Also:
@@ -257,10 +257,10 @@ async def settle_conflict(
         unit=found[2].unit,
         detail={"choice": data.choice},
     )
-    reference, also = await resources.units.reference(), noted(note, origin, now)
-    pushed = await office_push(resources.pool, reference, county, sender_of(caller), [mutation], now, also=also)
+    reference, also, held_max = await resources.units.reference(), noted(note, origin, now), resources.sync.held_of_person_max
+    pushed = await office_push(resources.pool, reference, county, sender_of(caller), [mutation], now, also=also, held_max=held_max)
     resources.live.moved((county, stream) for stream in pushed.streams)
-    return Decided(outcomes=with_messages(pushed.outcomes))
+    return Decided(outcomes=pushed.outcomes)
 
 
 # -------------------------------------------------------------------------------------------------- console writes
@@ -277,7 +277,8 @@ async def push_office_mutations(
     """The one write path, for a browser: the server numbers the mutations. An `id` that is known has its old outcome.
 
     What has no meaning (malformed, unknown words or units, a record that is not there) is 422 and nothing is written: whoever
-    wrote it is there to mend it. What waits for another person's decision is held, as a phone's.
+    wrote it is there to mend it. What waits for another person's decision is held, as a phone's,
+    and where too much of the caller waits already, nothing is written (429, `reason` `desk_full`).
     """
     if places.county_of(str(data.county)) is None and not any(u.county == data.county for u in places.units.values()):
         raise Problem(ProblemCode.NOT_FOUND)
@@ -287,12 +288,20 @@ async def push_office_mutations(
     reference = await resources.units.reference()
     try:
         pushed = await office_push(
-            resources.pool, reference, data.county, sender_of(caller), drafts, now, author_waits=True, same_content=True
+            resources.pool,
+            reference,
+            data.county,
+            sender_of(caller),
+            drafts,
+            now,
+            author_waits=True,
+            same_content=True,
+            held_max=resources.sync.held_of_person_max,
         )
     except NotUnderstood as refused:
         raise not_understood(refused.outcomes) from None
     resources.live.moved((data.county, stream) for stream in pushed.streams)
-    return Decided(outcomes=with_messages(pushed.outcomes))
+    return Decided(outcomes=pushed.outcomes)
 
 
 def check_ids(drafts: Sequence[Mutation]) -> None:

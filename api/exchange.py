@@ -39,19 +39,18 @@ from contracts.exchange import (
 )
 from contracts.ids import County, StreamName
 from contracts.mutation import CONTRACT_MAX, CONTRACT_MIN
-from contracts.outcomes import TEXT_ZH, Reason, with_messages
+from contracts.outcomes import TEXT_ZH, Reason
 from contracts.problems import Problem, ProblemCode
 from contracts.receipt import Receipt, outcomes_digest
 from storage.contact import fetch_contact, fetch_wanted_of_device, needs_push
 from storage.pool import Connection, infrastructure_problem, retrying
 from storage.pull import PAGE_BYTES_MAX, PageRows, fetch_buckets, fetch_heads, fetch_pages, fetch_repair
-from storage.push import Pushed, PushRequest, push, to_ms
+from storage.push import DESK_FULL_RETRY_S, Pushed, PushRequest, push, to_ms
 from storage.reference import Reference
 from sync.cursor import Start, start_of
 from sync.decision import Sender
 from sync.scope import has_worked_in, streams_of
 
-DESK_FULL_RETRY_S: Final = 3600
 NOT_TAKEN_ZH: Final = {
     "over_quota": "今天上传的内容已达上限，其余内容保留在手机上，稍后会继续上传",
     "desk_full": "您待核定的内容过多，请先请上级处理；其余内容保留在手机上，稍后会继续上传",
@@ -193,7 +192,7 @@ class Exchange:
         return Outcomes(
             county=pushed.county,
             incarnation=pushed.incarnation,
-            outcomes=with_messages(pushed.outcomes),
+            outcomes=pushed.outcomes,
             receipt=receipt,
             n_high=pushed.n_high,
             n_safe=(pushed.n_safe or 0) if self.resources.sync.backup_configured else None,

@@ -63,7 +63,8 @@ async def send_letter(
             )
             for unit in units
         ]
-        pushed = await office_push(resources.pool, await resources.units.reference(), county, sender_of(caller), drafts, now)
+        reference, held_max = await resources.units.reference(), resources.sync.held_of_person_max
+        pushed = await office_push(resources.pool, reference, county, sender_of(caller), drafts, now, held_max=held_max)
         resources.live.moved((county, stream) for stream in pushed.streams)
         sent += [
             LetterSent(unit=unit, county=county, notice=d.record, mutation=d.id, outcome=o.outcome)

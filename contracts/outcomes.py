@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from enum import Enum
 from typing import Any
 
@@ -115,7 +114,7 @@ TEXT_ZH: dict[Reason, str] = {
 class MutationOutcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of the answer. `version` is what the record became; `detail` depends on the reason.
 
-    message   what people read (`TEXT_ZH`), put in where the outcome goes out (`with_messages`); None: it went as asked. Kept nowhere, and in no digest
+    message   what people read, by the reason (`TEXT_ZH`) where nothing else is given; None: it went as asked. Stored nowhere, and in no digest
 
     The record is not named: the phone knows which mutation it numbered `n`, and 25 random ids are 500 bytes on a mountain road.
     """
@@ -128,7 +127,6 @@ class MutationOutcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     detail: dict[str, Any] | None = None
     message: str | None = None
 
-
-def with_messages(outcomes: Iterable[MutationOutcome]) -> list[MutationOutcome]:
-    """The outcomes as they travel: each that did not simply go as asked has its sentence."""
-    return [one if one.reason is Reason.OK else msgspec.structs.replace(one, message=TEXT_ZH[one.reason]) for one in outcomes]
+    def __post_init__(self) -> None:
+        if self.message is None and self.reason is not Reason.OK:
+            msgspec.structs.force_setattr(self, "message", TEXT_ZH[self.reason])

@@ -22,7 +22,7 @@ from contracts.outcomes import MutationOutcome, Outcome, Reason
 from contracts.people import Duty, Role
 from contracts.problems import Problem, ProblemCode
 from storage.pool import Connection, Pool, infrastructure_problem
-from storage.push import Also, Pushed, to_ms, until_planned
+from storage.push import DESK_FULL_RETRY_S, Also, Pushed, first_without_place, to_ms, until_planned
 from storage.push_state import Reach, fetch_view, lock_state, reach_of, write_plan
 from storage.reference import Reference
 from sync.clock import Interval
@@ -33,6 +33,7 @@ from sync.plan import plan_push
 SYSTEM_PERSON: Final = uuid.UUID("00000000-0000-8000-8000-000000000001")
 _SYSTEM_DEVICE: Final = uuid.UUID("00000000-0000-8000-8000-000000000002")
 BEFORE_ALL: Final = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
+DESK_FULL: Final = "您待核定的内容过多，请先请上级处理。未写入任何内容"
 NOBODY: Final = "承办人不存在，或在本县区没有职责，请另选承办人"
 
 log = structlog.get_logger("xunling.office_push")
@@ -128,6 +129,7 @@ async def office_push(
     author_waits: bool = False,
     same_content: bool = False,
     also: Also | None = None,
+    held_max: int | None = None,
 ) -> Pushed:
     """Number, plan and commit. Atomic: an unexpected failure raises and nothing is written.
 
@@ -137,6 +139,7 @@ async def office_push(
     all_or_none  NotAll, and nothing written, unless every one is applied
     same_content  Problem, and nothing written, if an id that is known had other content
     also       what is written of it beside the records, in the same transaction; nothing of a repetition
+    held_max   Problem, and nothing written, if more of this person would wait on the county's desks (decision 0025)
     author_waits  NotUnderstood, and nothing written, if one would be held or refused for what its author can mend at once
     """
     sender = replace(sender, waits=author_waits)
@@ -154,6 +157,8 @@ async def office_push(
             raise NotAll(plan.outcomes)
         if author_waits and any(map(is_not_understood, plan.outcomes)):
             raise NotUnderstood(plan.outcomes)
+        if await first_without_place(conn, county, sender.person, plan.held, held_max) is not None:
+            raise Problem(ProblemCode.TOO_MANY_REQUESTS, DESK_FULL, reason="desk_full", retry_after_s=DESK_FULL_RETRY_S)
         if same_content:
             await _check_content(conn, county, batch, plan.outcomes)
         if author_waits:

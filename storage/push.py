@@ -17,7 +17,7 @@ import msgspec
 from msgspec.structs import replace
 
 from contracts.exchange import CountyPart
-from contracts.ids import County, StreamName
+from contracts.ids import County, PersonId, StreamName
 from contracts.mutation import MUTATION_BYTES_MAX, Capture
 from contracts.outcomes import MutationOutcome
 from contracts.problems import Problem
@@ -34,6 +34,7 @@ from sync.plan import plan_push
 from sync.planned import HeldRow, Plan
 from sync.rewind import is_rewound
 
+DESK_FULL_RETRY_S: Final = 3600  # a person decides; more of the same before that is of no use
 TRIES_MAX: Final = TRIES_WITH_MORE + 3
 # Raised by push_write when a record is not what was planned on: it has another version, or meanwhile it exists.
 PLANNED_ON_ANOTHER: Final = frozenset({"XL001", "23505"})
@@ -214,7 +215,7 @@ async def _attempt(
     batch = dated(arrived, begun(clock, to_ms(request.enrolled_at)) if request.enrolled_at else clock, server_ms, fault)
     view = await fetch_view(conn, reference, county, request.received_at, locked, reach, batch)
     plan = await planned(batch, sender, view)
-    first_left = None if isinstance(plan, Lack) else await _first_without_place(conn, request, plan.held)
+    first_left = None if isinstance(plan, Lack) else await first_without_place(conn, county, sender.person, plan.held, request.held_max)
     if first_left is not None:
         answer, batch = replace(answer, desk_full=True), [incoming for incoming in batch if incoming.n < first_left]
         if not batch:
@@ -243,11 +244,13 @@ SQL_COUNT_HELD: Final[LiteralString] = """
 """
 
 
-async def _first_without_place(conn: Connection, request: PushRequest, held: Sequence[HeldRow]) -> int | None:
-    """The number of the first mutation to be held that finds no place on the desks; None: all find one."""
-    if not held or request.held_max is None:
+async def first_without_place(
+    conn: Connection, county: County, person: PersonId, held: Sequence[HeldRow], held_max: int | None
+) -> int | None:
+    """The number of the first mutation to be held that finds no place on the desks; None: all find one. `held_max`: of one person; None: no limit."""
+    if not held or held_max is None:
         return None
-    places = request.held_max - await conn.fetchval(SQL_COUNT_HELD, request.county, request.sender.person, request.held_max)
+    places = held_max - await conn.fetchval(SQL_COUNT_HELD, county, person, held_max)
     return sorted(row.n for row in held)[places] if len(held) > places else None
 
 

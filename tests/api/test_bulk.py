@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from contracts.ids import projection_id
+from contracts.outcomes import TEXT_ZH, Reason
 from contracts.people import Role
 from phone.phone import Phone
 from tests.api.casework import Office, call, command
@@ -88,7 +89,9 @@ async def test_a_problem_that_moved_on_meanwhile_is_judged_by_what_was_on_the_sc
 
 async def test_it_is_for_the_office_of_these_problems(office: Office) -> None:
     problem = await office.problem("p")
-    assert ends(await assign(office, office.member, [problem])) == [("rejected", "not_your_role")]
+    refused = await assign(office, office.member, [problem])
+    assert ends(refused) == [("rejected", "not_your_role")]
+    assert refused.json()["rows"][0]["outcome"]["message"] == TEXT_ZH[Reason.NOT_YOUR_ROLE]
     assert ends(await assign(office, office.handler, [problem])) == ["not_found"]
     other = await office.world.phone(await office.world.person("汉阴", (Role.COUNTY_SUPERVISOR, "610921")))
     assert ends(await assign(office, other, [problem])) == ["not_found"]
