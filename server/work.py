@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -18,13 +19,15 @@ from storage.image_pool import ImagePool
 from storage.objects import Objects
 from storage.photo_process import PhotoWork
 from storage.pool import open_pool
+from storage.scratch import remove_abandoned
 from storage.units import UnitsCache
 from sync.evidence import EvidenceRules
 
 
 @asynccontextmanager
 async def open_work(settings: Settings, now: Callable[[], datetime]) -> AsyncIterator[Work]:
-    """Open what jobs need, and close it in reverse."""
+    """Open what jobs need, and close it in reverse. What killed workers have left on the disk goes first."""
+    await asyncio.to_thread(remove_abandoned)
     pool = await open_pool(
         settings.pg.full_dsn(),
         size_max=settings.pg.pool_size_max,

@@ -7,10 +7,8 @@ renderings are copied; what was found out about the photo before it moved is on 
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 from typing import Final, LiteralString
 
 from contracts.problems import ProblemCode
@@ -23,6 +21,7 @@ from storage.photo_views import RENDERING_MEDIA_TYPE
 from storage.photos import enqueue_process
 from storage.pictures import fetch_look, insert_picture
 from storage.pool import Pool, transaction
+from storage.scratch import scratch_folder
 from storage.transfers import BlobTransferRef
 
 SQL_UPDATE_BLOB_DONE: Final[LiteralString] = """
@@ -78,8 +77,8 @@ async def _copy(pool: Pool, objects: Objects, ref: BlobTransferRef) -> None:
 async def _copy_object(objects: Objects, source: str, target: str, media_type: str, sha256: str | None = None) -> None:
     """FileNotFoundError when S3 has lost it, ValueError when its bytes are not the ones it is named by: a person must know."""
     digest = hashlib.sha256()
-    with tempfile.TemporaryDirectory(prefix="xunling-transfer-") as folder:
-        path = Path(folder) / "object"
+    with scratch_folder() as folder:
+        path = folder / "object"
         if not await objects.append_to(source, path, digest.update):
             raise FileNotFoundError(f"S3 has no {source}")
         if sha256 not in (None, digest.hexdigest()):

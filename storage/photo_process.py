@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -38,6 +37,7 @@ from storage.photos import PhotoRef, PhotoRules, restore_senders, verify_sending
 from storage.pictures import fetch_look, insert_picture
 from storage.pool import Pool, transaction
 from storage.reference import reference_of
+from storage.scratch import scratch_folder
 from sync.evidence import EvidenceRules, Flag
 from sync.places import Places
 
@@ -66,8 +66,8 @@ async def process_photo(work: PhotoWork, ref: PhotoRef) -> None:
         blob = await blobs.fetch_blob(work.pool, ref.county, ref.sha256)
     if blob is None:
         return
-    with tempfile.TemporaryDirectory(prefix="xunling-photo-") as folder:
-        original = Original(work, blob, Path(folder))
+    with scratch_folder() as folder:
+        original = Original(work, blob, folder)
         look = await fetch_look(work.pool, blob.county, blob.sha256)
         if look is None and blob.state is BlobState.RECEIVED:
             found = await look_and_render(work, blob, original)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import tempfile
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -25,6 +24,7 @@ from storage.blobs import Announced, BlobState, Uploader
 from storage.jobs import JobRequest, enqueue
 from storage.objects import Objects, Put, chunk_key, chunks_prefix, photo_key
 from storage.pool import Connection, Pool, transaction
+from storage.scratch import scratch_folder
 
 VERIFY_JOB: Final = "photo.verify"
 PROCESS_JOB: Final = "photo.process"
@@ -203,8 +203,8 @@ async def verify_parts(
     good photo after the receipt is committed.
     """
     parts = planned_parts(who, size, rules)
-    with tempfile.TemporaryDirectory(prefix="xunling-photo-") as folder:
-        path = Path(folder) / "original"
+    with scratch_folder() as folder:
+        path = folder / "original"
         problem = await compose(objects, parts, path, who.sha256, size)
         if problem is None:
             await store(objects, path, who)

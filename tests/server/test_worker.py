@@ -4,6 +4,8 @@ import asyncio
 import os
 import signal
 import sys
+import tempfile
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -32,6 +34,7 @@ from storage.image_pool import ImagePool
 from storage.jobs import JobRequest, enqueue, fetch_backlog, purge_job_log
 from storage.objects import Objects, chunk_key, photo_key
 from storage.photos import VERIFY_JOB, enqueue_verify
+from storage.scratch import ABANDONED_SECONDS, PREFIX
 from tests.photo_builder import jpeg, noise, sha256_of
 from tests.slow_s3 import S3Proxy
 
@@ -338,9 +341,9 @@ async def is_looked_at(pool: asyncpg.Pool, sha256: str) -> bool:
     return await pool.fetchval("SELECT EXISTS (SELECT 1 FROM picture WHERE sha256 = $1)", sha256)
 
 
-async def start_worker_process(settings: Settings) -> asyncio.subprocess.Process:
+async def start_worker_process(settings: Settings, scratch: Path) -> asyncio.subprocess.Process:
     root = Path(server.__file__).parent.parent
-    environment = environment_of(settings) | {"XUNLING_S3__BUCKET": settings.s3.bucket}
+    environment = environment_of(settings) | {"XUNLING_S3__BUCKET": settings.s3.bucket, "TMPDIR": str(scratch)}
     return await asyncio.create_subprocess_exec(sys.executable, "-m", "server", "worker", env=environment, cwd=root, stdout=sys.stderr)
 
 
@@ -357,11 +360,14 @@ async def test_chunks_are_composed_verified_looked_at_and_cleared_away(pool, set
     assert [each.key.rpartition("/")[2] for each in renderings] == ["thumb_1280.jpg", "thumb_320.jpg"]
 
 
-async def test_kill_9_in_the_middle_of_composing_loses_nothing(pool, settings, behind_proxy, proxy, objects, photo) -> None:
-    sha256 = sha256_of(photo)
+async def test_kill_9_in_the_middle_of_composing_loses_nothing_and_leaves_nothing(
+    pool, settings, behind_proxy, proxy, objects, photo, tmp_path, monkeypatch
+) -> None:
+    sha256, scratch = sha256_of(photo), tmp_path / "scratch"
+    scratch.mkdir()
     await upload(pool, objects, photo, sha256)
     proxy.stall_when = lambda line: line.startswith("GET") and "/chunks/" in line and "/00001" in line
-    process = await start_worker_process(behind_proxy)
+    process = await start_worker_process(behind_proxy, scratch)
     try:
         async with asyncio.timeout(30):
             await proxy.stalled.wait()
@@ -370,8 +376,15 @@ async def test_kill_9_in_the_middle_of_composing_loses_nothing(pool, settings, b
         process.send_signal(signal.SIGKILL)
         await process.wait()
     assert await blob_state(pool, sha256) == "wanted"
+    (left,) = scratch.iterdir()
+    young = scratch / f"{PREFIX}of-another-worker"
+    young.mkdir()
+    os.utime(left, (0, time.time() - ABANDONED_SECONDS - 60))
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
     async with working(settings):
         await until(lambda: is_looked_at(pool, sha256))
+        await until(lambda: is_empty(pool))
+    assert list(scratch.iterdir()) == [young]
     assert await objects.read(photo_key(COUNTY, sha256), len(photo) + 1) == photo
 
 
@@ -408,10 +421,10 @@ async def test_chunks_with_another_hash_are_deleted_and_the_phone_may_begin_anew
         await until(lambda: is_received(pool, sha256_of(photo)))  # nobody asked: the sweep finds it
 
 
-async def test_a_clean_stop_finishes_what_is_under_way(pool, settings, objects, photo) -> None:
+async def test_a_clean_stop_finishes_what_is_under_way(pool, settings, objects, photo, tmp_path) -> None:
     sha256 = sha256_of(photo)
     await upload(pool, objects, photo, sha256)
-    process = await start_worker_process(settings)
+    process = await start_worker_process(settings, tmp_path)
     try:
         await until(lambda: is_received(pool, sha256))
         os.kill(process.pid, signal.SIGTERM)

@@ -10,6 +10,7 @@ import hashlib
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -40,6 +41,7 @@ def run_timers(settings: Settings, time_path: Path, log_path: Path, plant: str |
     with log_path.open("ab", buffering=0) as log:
         os.dup2(log.fileno(), sys.stdout.fileno())
         os.dup2(log.fileno(), sys.stderr.fileno())
+    tempfile.tempdir = str(time_path.parent)  # what a killed worker leaves goes with the installation
     configure_logs(settings.log)
     shared = SharedTime(time_path)
     now = lambda: shared.now() - timedelta(milliseconds=behind_ms)  # noqa: E731
